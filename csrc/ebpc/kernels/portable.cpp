@@ -1,0 +1,175 @@
+// The portable kernel: plain C++, any CPU, any settings. The other kernels are tested against it,
+// and it is tested against the golden streams.
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "ebpc/bit_stream.h"
+#include "ebpc/kernels/kernel.h"
+#include "ebpc/plane_stream.h"
+#include "ebpc/zero_stream.h"
+
+namespace ebpc {
+namespace {
+
+/// Bit i is set where word i of up to 64 is non-zero.
+template <class Word>
+std::uint64_t nonzero_mask(const Word* words, int count) {
+  std::uint64_t mask = 0;
+  for (int i = 0; i < count; ++i) mask |= static_cast<std::uint64_t>(words[i] != 0) << i;
+  return mask;
+}
+
+/// Encoding and counting are this one function, with another sink.
+template <class Word, class Sink>
+StreamBits code_words(const Parameters& p, const Word* words, std::size_t count, Sink zero_sink,
+                      Sink plane_sink) {
+  ZeroEncoder zeros(p, zero_sink);
+  PlaneEncoder planes(p, ebpc_codes, plane_sink);
+  for (std::size_t first = 0; first < count; first += 64) {
+    const int length = static_cast<int>(std::min<std::size_t>(64, count - first));
+    std::uint64_t mask = nonzero_mask(words + first, length);
+    zeros.push(mask, length);
+    for (; mask != 0; mask &= mask - 1) {
+      planes.push(words[first + static_cast<std::size_t>(std::countr_zero(mask))]);
+    }
+  }
+  zeros.finish();
+  planes.finish();
+  return {zero_sink.bits(), plane_sink.bits()};
+}
+
+StreamBits encode(const Parameters& p, WordSpan words, std::uint8_t* zero_stream,
+                  std::uint8_t* plane_stream) {
+  return visit_word_type(words.bytes_per_word, p.is_signed, [&]<class Word>(Word*) {
+    return code_words(p, static_cast<const Word*>(words.data), words.count, BitWriter(zero_stream),
+                      BitWriter(plane_stream));
+  });
+}
+
+StreamBits count(const Parameters& p, WordSpan words) {
+  return visit_word_type(words.bytes_per_word, p.is_signed, [&]<class Word>(Word*) {
+    return code_words(p, static_cast<const Word*>(words.data), words.count, BitCounter(),
+                      BitCounter());
+  });
+}
+
+/// Whether a reader has taken exactly its stream: all bytes, and zeros as padding in the last one.
+DecodeStatus check_end(const BitReader& reader, std::size_t byte_count, bool in_plane_stream) {
+  const std::uint64_t bit = reader.position();
+  if (reader.overrun()) {
+    return {"more bits", "the end of the stream", in_plane_stream, bit};
+  }
+  const std::uint64_t rest = 8 * static_cast<std::uint64_t>(byte_count) - bit;
+  if (rest >= 8) return {"the end of the stream", "more bytes", in_plane_stream, bit};
+  if (rest > 0 && reader.window() != 0) {
+    return {"zero bits as padding", "a one bit", in_plane_stream, bit};
+  }
+  return {};
+}
+
+DecodeStatus status_of(PlaneDecoder::Verdict verdict, std::uint64_t bit) {
+  switch (verdict) {
+    case PlaneDecoder::Verdict::run_past_top_plane:
+      return {"a run of zero planes that ends within the block", "a longer run", true, bit};
+    case PlaneDecoder::Verdict::index_past_end:
+      return {"the index of a one inside the bit plane", "an index past its end", true, bit};
+    case PlaneDecoder::Verdict::stream_ends_early:
+      return {"more bits", "the end of the stream", true, bit};
+    case PlaneDecoder::Verdict::ok:
+      break;
+  }
+  return {};
+}
+
+template <class Word>
+DecodeStatus decode_words(const Parameters& p, const DecodeJob& job) {
+  ZeroDecoder zeros(p, job.zero_stream, job.zero_bytes);
+  PlaneDecoder planes(p, ebpc_codes, job.plane_stream, job.plane_bytes);
+  std::array<std::int64_t, max_block_size> block;
+  int used = p.block_size;  // words of the block that have been handed out
+  Word* out = static_cast<Word*>(job.words.data);
+  std::uint64_t remaining = job.words.count;
+  while (remaining > 0) {
+    const std::uint64_t bit = zeros.reader().position();
+    const ZeroDecoder::Stretch stretch = zeros.next(remaining);
+    if (zeros.reader().overrun()) return {"more bits", "the end of the stream", false, bit};
+    if (stretch.length > remaining) {
+      return {"a zero run within the words that are left", "a longer run", false, bit};
+    }
+    remaining -= stretch.length;
+    if (stretch.zero) {
+      std::fill_n(out, stretch.length, Word{0});
+      out += stretch.length;
+      continue;
+    }
+    for (std::uint64_t left = stretch.length; left > 0;) {
+      if (used == p.block_size) {
+        const std::uint64_t block_bit = planes.reader().position();
+        if (const auto verdict = planes.next(block); verdict != PlaneDecoder::Verdict::ok) {
+          return status_of(verdict, block_bit);
+        }
+        used = 0;
+      }
+      const auto take =
+          static_cast<int>(std::min(left, static_cast<std::uint64_t>(p.block_size - used)));
+      for (int i = 0; i < take; ++i) {
+        *out++ = static_cast<Word>(block[static_cast<std::size_t>(used++)]);
+      }
+      left -= static_cast<std::uint64_t>(take);
+    }
+  }
+  if (const DecodeStatus status = check_end(zeros.reader(), job.zero_bytes, false); !status.ok()) {
+    return status;
+  }
+  return check_end(planes.reader(), job.plane_bytes, true);
+}
+
+std::size_t decode(const Parameters& p, std::span<const DecodeJob> jobs) {
+  const auto failed = std::find_if(jobs.begin(), jobs.end(), [&](const DecodeJob& job) {
+    return !decode_portable(p, job).ok();
+  });
+  return static_cast<std::size_t>(failed - jobs.begin());
+}
+
+/// tables[k][b]: the remainder of byte b followed by k zero bytes ("slicing by 8": Kounavis and
+/// Berry, 2005).
+constexpr auto crc_tables = [] {
+  constexpr std::uint32_t reflected_polynomial = 0x82F63B78;
+  std::array<std::array<std::uint32_t, 256>, 8> tables{};
+  for (std::uint32_t byte = 0; byte < 256; ++byte) {
+    std::uint32_t crc = byte;
+    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ (crc & 1 ? reflected_polynomial : 0);
+    tables[0][byte] = crc;
+  }
+  for (std::size_t k = 1; k < 8; ++k) {
+    for (std::size_t byte = 0; byte < 256; ++byte) {
+      const std::uint32_t crc = tables[k - 1][byte];
+      tables[k][byte] = crc >> 8 ^ tables[0][crc & 0xFF];
+    }
+  }
+  return tables;
+}();
+
+std::uint32_t crc32c(std::uint32_t crc, const std::uint8_t* bytes, std::size_t count) {
+  crc = ~crc;
+  for (; count >= 8; bytes += 8, count -= 8) {
+    const std::uint64_t x = load_little_endian(bytes) ^ crc;
+    crc = 0;
+    for (std::size_t i = 0; i < 8; ++i) crc ^= crc_tables[7 - i][x >> (8 * i) & 0xFF];
+  }
+  for (; count > 0; ++bytes, --count) crc = crc >> 8 ^ crc_tables[0][(crc ^ *bytes) & 0xFF];
+  return ~crc;
+}
+
+}  // namespace
+
+DecodeStatus decode_portable(const Parameters& p, const DecodeJob& job) {
+  return visit_word_type(job.words.bytes_per_word, p.is_signed,
+                         [&]<class Word>(Word*) { return decode_words<Word>(p, job); });
+}
+
+const Kernel portable_kernel{"portable", encode, count, decode, crc32c};
+
+}  // namespace ebpc

@@ -1,0 +1,25 @@
+#include "ebpc/words.h"
+
+#include <algorithm>
+
+namespace ebpc {
+
+std::size_t first_misfit(const Parameters& p, WordSpan words) {
+  if (p.word_bits >= 8 * words.bytes_per_word) return words.count;
+  const std::int64_t low = p.is_signed ? -(std::int64_t{1} << (p.word_bits - 1)) : 0;
+  const std::int64_t high = p.is_signed ? -(low + 1) : (std::int64_t{1} << p.word_bits) - 1;
+  return visit_word_type(words.bytes_per_word, p.is_signed, [&]<class Word>(Word*) {
+    const Word* begin = static_cast<const Word*>(words.data);
+    const Word* found = std::find_if(begin, begin + words.count,
+                                     [&](Word word) { return word < low || word > high; });
+    return static_cast<std::size_t>(found - begin);
+  });
+}
+
+std::int64_t word_at(const Parameters& p, WordSpan words, std::size_t index) {
+  return visit_word_type(words.bytes_per_word, p.is_signed, [&]<class Word>(Word*) {
+    return static_cast<std::int64_t>(static_cast<const Word*>(words.data)[index]);
+  });
+}
+
+}  // namespace ebpc

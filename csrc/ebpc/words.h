@@ -1,0 +1,62 @@
+// Words in memory: an array of 1-, 2- or 4-byte integers, sign- or zero-extended from word_bits.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "ebpc/parameters.h"
+
+namespace ebpc {
+
+/// `count` words of `bytes_per_word` bytes each (1, 2 or 4), in the machine's byte order.
+struct WordSpan {
+  const void* data = nullptr;
+  std::size_t count = 0;
+  int bytes_per_word = 1;
+
+  WordSpan part(std::size_t first, std::size_t length) const {
+    return {
+        static_cast<const std::uint8_t*>(data) + first * static_cast<std::size_t>(bytes_per_word),
+        length, bytes_per_word};
+  }
+};
+
+struct MutableWordSpan {
+  void* data = nullptr;
+  std::size_t count = 0;
+  int bytes_per_word = 1;
+
+  MutableWordSpan part(std::size_t first, std::size_t length) const {
+    return {static_cast<std::uint8_t*>(data) + first * static_cast<std::size_t>(bytes_per_word),
+            length, bytes_per_word};
+  }
+};
+
+/// The bytes per word of the smallest integer that holds W bits.
+constexpr int bytes_for_word(int word_bits) { return word_bits <= 8 ? 1 : word_bits <= 16 ? 2 : 4; }
+
+/// Calls `visit` with a null pointer to the integer type that holds such words.
+template <class Visitor>
+auto visit_word_type(int bytes_per_word, bool is_signed, Visitor&& visit) {
+  switch (bytes_per_word) {
+    case 1:
+      return is_signed ? visit(static_cast<std::int8_t*>(nullptr))
+                       : visit(static_cast<std::uint8_t*>(nullptr));
+    case 2:
+      return is_signed ? visit(static_cast<std::int16_t*>(nullptr))
+                       : visit(static_cast<std::uint16_t*>(nullptr));
+    default:
+      return is_signed ? visit(static_cast<std::int32_t*>(nullptr))
+                       : visit(static_cast<std::uint32_t*>(nullptr));
+  }
+}
+
+/// The index of the first word that does not fit into p.word_bits, or words.count if all do.
+std::size_t first_misfit(const Parameters& p, WordSpan words);
+
+/// The word at `index`, for messages.
+std::int64_t word_at(const Parameters& p, WordSpan words, std::size_t index);
+
+}  // namespace ebpc
