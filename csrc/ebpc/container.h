@@ -1,0 +1,64 @@
+// The container: a tensor's compressed bytes with all that is needed to read them again. FORMAT.md
+// describes it byte for byte.
+
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "ebpc/executor.h"
+#include "ebpc/parameters.h"
+#include "ebpc/tensor_info.h"
+
+namespace ebpc {
+
+inline constexpr int container_version = 1;
+
+/// Words of one segment (the last one of a tensor may have fewer). Segments are coded
+/// independently, which makes threads, random access and decoding many at once possible, for about
+/// 0.1 % of the size.
+inline constexpr std::uint64_t segment_words = 4096;
+
+struct ContainerInfo {
+  int version = container_version;
+  TensorInfo tensor;
+  Parameters parameters;
+  std::uint64_t words = 0;
+  std::uint64_t segments = 0;
+  std::uint64_t raw_segments = 0;  // stored as they are, because coding would not make them smaller
+  std::uint64_t raw_words = 0;     // words in those
+  std::uint64_t zero_stream_bits = 0;   // of all coded segments, before padding
+  std::uint64_t plane_stream_bits = 0;  // of all coded segments, before padding
+  std::uint64_t header_bytes = 0;
+  std::uint64_t container_bytes = 0;
+};
+
+/// The most bytes that compress() writes for such a tensor: its own bytes, and less than 1 % and
+/// 256 bytes. Throws Error(argument) as word_count.
+std::uint64_t max_compressed_bytes(const TensorInfo& tensor);
+
+/// Writes the container of a tensor whose words lie at `words` in row-major order, in the machine's
+/// byte order. Returns its bytes. `out` holds at least max_compressed_bytes(tensor); what is behind
+/// the container's end is undefined afterwards. The container depends on neither threads nor CPU.
+///
+/// Throws Error(argument) if the parameters do not go with the dtype, a value does not fit into
+/// word_bits or `out` is too small.
+std::uint64_t compress(const TensorInfo& tensor, const Parameters& parameters, const void* words,
+                       std::span<std::uint8_t> out, const Executor& executor = {});
+
+/// What the header says, after checking it and its checksum; the payload is not read.
+///
+/// Throws Error(format) or Error(checksum) if it is not the header of a container of exactly this
+/// size.
+ContainerInfo inspect(std::span<const std::uint8_t> container);
+
+/// Writes the tensor's words in row-major order to `words`, which has room for `words_bytes` bytes.
+///
+/// Throws Error(format) or Error(checksum) if the container is damaged, of another format version
+/// or not a container, and Error(argument) if words_bytes is not the tensor's size. Untrusted bytes
+/// are safe: nothing outside of `container` is read and nothing outside of `words` written.
+void decompress(std::span<const std::uint8_t> container, void* words, std::uint64_t words_bytes,
+                const Executor& executor = {});
+
+}  // namespace ebpc

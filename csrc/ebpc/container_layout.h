@@ -1,0 +1,98 @@
+// The container's layout as FORMAT.md describes it: where each field is, for its writer and its
+// reader.
+
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <cstring>
+
+#include "ebpc/container.h"
+
+namespace ebpc::layout {
+
+// A byte that is no text, so that a file is not taken for one, and line ends that a transfer in
+// text mode would change, as in PNG.
+inline constexpr std::array<std::uint8_t, 8> magic{0x89, 'E', 'B', 'P', 'C', '\r', '\n', 0x1A};
+
+inline constexpr std::uint64_t at_version = 8;
+inline constexpr std::uint64_t at_dtype = 10;
+inline constexpr std::uint64_t at_memory_format = 11;
+inline constexpr std::uint64_t at_word_bits = 12;
+inline constexpr std::uint64_t at_block_size = 13;
+inline constexpr std::uint64_t at_max_zero_run = 14;
+inline constexpr std::uint64_t at_base = 15;
+inline constexpr std::uint64_t at_dims = 16;
+inline constexpr std::uint64_t at_segment_words = 17;
+inline constexpr std::uint64_t at_reserved = 18;
+inline constexpr std::uint64_t at_header_bytes = 20;
+inline constexpr std::uint64_t at_container_bytes = 24;
+inline constexpr std::uint64_t at_zero_stream_bits = 32;
+inline constexpr std::uint64_t at_plane_stream_bits = 40;
+inline constexpr std::uint64_t at_shape = 48;
+inline constexpr std::uint64_t segment_entry_bytes = 8;
+inline constexpr std::uint64_t checksum_bytes = 4;
+
+inline constexpr int segment_length_bits =
+    14;  // a coded stream is shorter than 4096 raw words of 4 bytes
+inline constexpr std::uint32_t segment_length_mask = (1U << segment_length_bits) - 1;
+inline constexpr std::uint32_t coding_raw = 0;
+inline constexpr std::uint32_t coding_ebpc = 1;
+
+template <class T>
+void store(std::uint8_t* at, T value) {
+  for (std::size_t i = 0; i < sizeof(T); ++i) at[i] = static_cast<std::uint8_t>(value >> (8 * i));
+}
+
+template <class T>
+T load(const std::uint8_t* at) {
+  std::uint64_t value = 0;
+  for (std::size_t i = 0; i < sizeof(T); ++i) value |= std::uint64_t{at[i]} << (8 * i);
+  return static_cast<T>(value);
+}
+
+/// Raw segments are little-endian on every machine.
+inline void copy_little_endian(std::uint8_t* to, const std::uint8_t* from, std::uint64_t bytes,
+                               int bytes_per_word) {
+  std::memcpy(to, from, bytes);
+  if constexpr (std::endian::native == std::endian::big) {
+    for (std::uint64_t i = 0; i < bytes; i += static_cast<std::uint64_t>(bytes_per_word)) {
+      std::reverse(to + i, to + i + bytes_per_word);
+    }
+  }
+}
+
+struct SegmentEntry {
+  std::uint32_t coding = coding_raw;
+  std::uint32_t zero_bytes = 0;  // both 0 where raw
+  std::uint32_t plane_bytes = 0;
+  std::uint32_t checksum = 0;  // CRC-32C of the segment's payload bytes
+
+  static SegmentEntry read(const std::uint8_t* at) {
+    const auto word = load<std::uint32_t>(at);
+    return {word >> (2 * segment_length_bits), word & segment_length_mask,
+            word >> segment_length_bits & segment_length_mask, load<std::uint32_t>(at + 4)};
+  }
+
+  void write(std::uint8_t* at) const {
+    store<std::uint32_t>(
+        at, coding << (2 * segment_length_bits) | plane_bytes << segment_length_bits | zero_bytes);
+    store<std::uint32_t>(at + 4, checksum);
+  }
+};
+
+inline std::uint64_t segment_count(std::uint64_t words) {
+  return words / segment_words + (words % segment_words != 0);
+}
+
+inline std::uint64_t header_bytes_for(std::uint64_t dims, std::uint64_t segments) {
+  return at_shape + 8 * dims + segment_entry_bytes * segments + checksum_bytes;
+}
+
+inline std::uint64_t words_in_segment(std::uint64_t words, std::uint64_t segment) {
+  return std::min(segment_words, words - segment * segment_words);
+}
+
+}  // namespace ebpc::layout

@@ -1,0 +1,74 @@
+#include "ebpc/tensor_info.h"
+
+#include <array>
+#include <limits>
+#include <string>
+
+#include "ebpc/error.h"
+
+namespace ebpc {
+
+const DTypeTraits& traits(DType dtype) {
+  static constexpr std::array<DTypeTraits, dtype_count> all{{
+      {"int8", 1, true, false},
+      {"uint8", 1, false, false},
+      {"int16", 2, true, false},
+      {"uint16", 2, false, false},
+      {"int32", 4, true, false},
+      {"float16", 2, true, true},
+      {"bfloat16", 2, true, true},
+      {"float32", 4, true, true},
+  }};
+  return all.at(static_cast<std::size_t>(dtype));
+}
+
+std::uint64_t word_count(const TensorInfo& tensor) {
+  if (tensor.shape.size() > max_dims) {
+    throw Error(ErrorCode::argument, "shape must have at most " + std::to_string(max_dims) +
+                                         " dimensions, got " + std::to_string(tensor.shape.size()));
+  }
+  bool empty = false;
+  for (const std::int64_t size : tensor.shape) {
+    if (size < 0) {
+      throw Error(ErrorCode::argument,
+                  "shape must have no negative size, got " + std::to_string(size));
+    }
+    empty = empty || size == 0;
+  }
+  if (empty) return 0;
+  const auto limit = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) /
+                     static_cast<std::uint64_t>(traits(tensor.dtype).bytes);
+  std::uint64_t words = 1;
+  for (const std::int64_t size : tensor.shape) {
+    if (words > limit / static_cast<std::uint64_t>(size)) {
+      throw Error(ErrorCode::argument, "shape must describe less than 2^63 bytes, got more");
+    }
+    words *= static_cast<std::uint64_t>(size);
+  }
+  return words;
+}
+
+void check_parameters(DType dtype, const Parameters& p) {
+  validate(p);
+  const DTypeTraits& of = traits(dtype);
+  const int width = 8 * of.bytes;
+  if (of.is_floating ? p.word_bits != width : p.word_bits > width) {
+    throw Error(ErrorCode::argument, std::string("word_bits must be ") +
+                                         (of.is_floating ? "" : "at most ") +
+                                         std::to_string(width) + " for " + std::string(of.name) +
+                                         ", got " + std::to_string(p.word_bits));
+  }
+  if (p.is_signed != of.is_signed) {
+    throw Error(ErrorCode::argument, std::string("words of ") + std::string(of.name) + " must be " +
+                                         (of.is_signed ? "signed" : "unsigned"));
+  }
+}
+
+Parameters parameters_for(DType dtype, int word_bits, int block_size, int max_zero_run, Base base) {
+  const Parameters p{word_bits == 0 ? 8 * traits(dtype).bytes : word_bits, traits(dtype).is_signed,
+                     block_size, max_zero_run, base};
+  check_parameters(dtype, p);
+  return p;
+}
+
+}  // namespace ebpc

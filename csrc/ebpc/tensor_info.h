@@ -1,0 +1,63 @@
+// What a container says about the tensor inside it: dtype, shape, memory format.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "ebpc/parameters.h"
+
+namespace ebpc {
+
+/// The values are part of the container's format.
+enum class DType : std::uint8_t {
+  int8 = 0,
+  uint8 = 1,
+  int16 = 2,
+  uint16 = 3,
+  int32 = 4,
+  float16 = 5,
+  bfloat16 = 6,
+  float32 = 7,
+};
+inline constexpr int dtype_count = 8;
+
+struct DTypeTraits {
+  std::string_view name;
+  int bytes;         // of one word in memory
+  bool is_signed;    // as words: floating-point patterns are two's complement integers
+  bool is_floating;  // then all bits count: word_bits is the dtype's width
+};
+
+const DTypeTraits& traits(DType dtype);
+
+/// The values are part of the container's format. Words are always coded in the tensor's logical
+/// (row-major) order; this says how the tensor is laid out in memory again.
+enum class MemoryFormat : std::uint8_t { contiguous = 0, channels_last = 1, channels_last_3d = 2 };
+inline constexpr int memory_format_count = 3;
+
+/// More dimensions would not fit into the 256 bytes that a container may add to a tensor.
+inline constexpr std::size_t max_dims = 24;
+
+struct TensorInfo {
+  DType dtype = DType::int8;
+  MemoryFormat memory_format = MemoryFormat::contiguous;
+  std::vector<std::int64_t> shape;
+
+  friend bool operator==(const TensorInfo&, const TensorInfo&) = default;
+};
+
+/// The number of words. Throws Error(argument) if a size is negative, there are more than max_dims
+/// dimensions, or the tensor's bytes do not fit into 63 bits.
+std::uint64_t word_count(const TensorInfo& tensor);
+
+/// The parameters for words of this dtype: word_bits 0 stands for the dtype's width. Throws
+/// Error(argument) if they are out of range or do not go with the dtype.
+Parameters parameters_for(DType dtype, int word_bits, int block_size, int max_zero_run, Base base);
+
+/// Throws Error(argument) if p is out of range or does not go with the dtype.
+void check_parameters(DType dtype, const Parameters& p);
+
+}  // namespace ebpc

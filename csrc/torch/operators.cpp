@@ -1,0 +1,256 @@
+// The operators torch.ops.torch_ebpc.*: schemas, checks of what comes in, and a call into the
+// codec. Built on PyTorch's stable ABI alone, so that one library serves every PyTorch from 2.10
+// on; their fake kernels are in torch_ebpc/ops.py.
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "ebpc/baselines.h"
+#include "ebpc/codec.h"
+#include "ebpc/container.h"
+#include "ebpc/kernels/dispatch.h"
+#include "torch/tensor_words.h"
+
+namespace torch_ebpc {
+namespace {
+
+using OptionalInt = std::optional<std::int64_t>;
+using Shape = std::vector<std::int64_t>;
+
+int checked_int(const char* argument, std::int64_t value) {
+  if (value < INT32_MIN || value > INT32_MAX) {
+    throw ebpc::Error(ebpc::ErrorCode::argument,
+                      std::string(argument) + " is out of range: " + std::to_string(value));
+  }
+  return static_cast<int>(value);
+}
+
+ebpc::Parameters parameters_of(ebpc::DType dtype, OptionalInt word_bits, std::int64_t block_size,
+                               std::int64_t max_zero_run, const std::string& base) {
+  // 0 means the dtype's width to the codec, but is no width that a caller may ask for.
+  if (word_bits == 0) {
+    throw ebpc::Error(ebpc::ErrorCode::argument, "word_bits must be from 2 to 32, got 0");
+  }
+  return ebpc::parameters_for(dtype, checked_int("word_bits", word_bits.value_or(0)),
+                              checked_int("block_size", block_size),
+                              checked_int("max_zero_run", max_zero_run), base_named(base));
+}
+
+std::span<const std::uint8_t> span_of(const Tensor& bytes) {
+  return {static_cast<const std::uint8_t*>(bytes.const_data_ptr()),
+          static_cast<std::size_t>(bytes.numel())};
+}
+
+Tensor int64_tensor(const Shape& shape, const std::vector<std::int64_t>& values) {
+  Tensor tensor = empty_tensor(shape, ScalarType::Long);
+  std::copy(values.begin(), values.end(), static_cast<std::int64_t*>(tensor.mutable_data_ptr()));
+  return tensor;
+}
+
+Tensor uint8_tensor(const std::uint8_t* bytes, std::uint64_t count) {
+  Tensor tensor = empty_tensor({static_cast<std::int64_t>(count)}, ScalarType::Byte);
+  if (count > 0) std::memcpy(tensor.mutable_data_ptr(), bytes, count);
+  return tensor;
+}
+
+std::string shape_text(const Shape& shape) {
+  std::string text = "[";
+  for (const std::int64_t size : shape) {
+    text += (text.size() > 1 ? ", " : "") + std::to_string(size);
+  }
+  return text + "]";
+}
+
+Tensor compress(const Tensor& input, OptionalInt word_bits, std::int64_t block_size,
+                std::int64_t max_zero_run, std::string base) {
+  return with_named_errors([&] {
+    const TensorWords tensor = words_of("input", input);
+    const ebpc::Parameters p =
+        parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, base);
+    const std::uint64_t capacity = ebpc::max_compressed_bytes(tensor.info);
+    Tensor out = empty_tensor({static_cast<std::int64_t>(capacity)}, ScalarType::Byte);
+    auto* bytes = static_cast<std::uint8_t*>(out.mutable_data_ptr());
+    const std::uint64_t count =
+        ebpc::compress(tensor.info, p, tensor.words().data, {bytes, capacity}, torch_executor());
+    // A copy of exactly that size: a view would keep the whole capacity allocated.
+    return uint8_tensor(bytes, count);
+  });
+}
+
+Tensor decompress(const Tensor& packed, Shape shape, ScalarType dtype, std::string memory_format) {
+  return with_named_errors([&] {
+    const Tensor bytes = bytes_of("packed", packed);
+    const ebpc::TensorInfo found = ebpc::inspect(span_of(bytes)).tensor;
+    if (dtype_of("dtype", dtype) != found.dtype) {
+      throw ebpc::Error(ebpc::ErrorCode::argument, "dtype must be the container's, " +
+                                                       std::string(ebpc::traits(found.dtype).name) +
+                                                       ", got " +
+                                                       torch::headeronly::toString(dtype));
+    }
+    if (shape != found.shape) {
+      throw ebpc::Error(ebpc::ErrorCode::argument, "shape must be the container's, " +
+                                                       shape_text(found.shape) + ", got " +
+                                                       shape_text(shape));
+    }
+    Tensor words = empty_tensor(shape, dtype);
+    ebpc::decompress(span_of(bytes), words.mutable_data_ptr(),
+                     static_cast<std::uint64_t>(words.numel()) *
+                         static_cast<std::uint64_t>(ebpc::traits(found.dtype).bytes),
+                     torch_executor());
+    return laid_out(words, memory_format_named(memory_format));
+  });
+}
+
+Tensor inspect(const Tensor& packed) {
+  return with_named_errors([&] {
+    const Tensor bytes = bytes_of("packed", packed);
+    const ebpc::ContainerInfo info = ebpc::inspect(span_of(bytes));
+    const ebpc::Parameters& p = info.parameters;
+    std::vector<std::int64_t> fields{info.version,
+                                     static_cast<std::int64_t>(info.tensor.dtype),
+                                     static_cast<std::int64_t>(info.tensor.memory_format),
+                                     p.word_bits,
+                                     p.block_size,
+                                     p.max_zero_run,
+                                     static_cast<std::int64_t>(p.base)};
+    for (const std::uint64_t count :
+         {info.words, ebpc::segment_words, info.segments, info.raw_segments, info.raw_words,
+          info.zero_stream_bits, info.plane_stream_bits, info.header_bytes, info.container_bytes}) {
+      fields.push_back(static_cast<std::int64_t>(count));
+    }
+    fields.insert(fields.end(), info.tensor.shape.begin(), info.tensor.shape.end());
+    return int64_tensor({static_cast<std::int64_t>(fields.size())}, fields);
+  });
+}
+
+std::tuple<Tensor, Tensor, Tensor> encode(const Tensor& input, OptionalInt word_bits,
+                                          std::int64_t block_size, std::int64_t max_zero_run,
+                                          std::string base) {
+  return with_named_errors([&] {
+    const TensorWords tensor = words_of("input", input);
+    const ebpc::Parameters p =
+        parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, base);
+    std::vector<std::uint8_t> zero_stream;
+    std::vector<std::uint8_t> plane_stream;
+    const ebpc::StreamBits bits = ebpc::encode(p, tensor.words(), zero_stream, plane_stream);
+    return std::tuple(uint8_tensor(zero_stream.data(), zero_stream.size()),
+                      uint8_tensor(plane_stream.data(), plane_stream.size()),
+                      int64_tensor({2}, {static_cast<std::int64_t>(bits.zero),
+                                         static_cast<std::int64_t>(bits.plane)}));
+  });
+}
+
+std::uint64_t checked_bits(const char* argument, std::int64_t bits) {
+  if (bits < 0) {
+    throw ebpc::Error(ebpc::ErrorCode::argument,
+                      std::string(argument) + " must not be negative, got " + std::to_string(bits));
+  }
+  return static_cast<std::uint64_t>(bits);
+}
+
+Tensor decode(const Tensor& zero_stream, const Tensor& plane_stream, std::int64_t zero_bits,
+              std::int64_t plane_bits, Shape shape, ScalarType dtype, OptionalInt word_bits,
+              std::int64_t block_size, std::int64_t max_zero_run, std::string base) {
+  return with_named_errors([&] {
+    const ebpc::TensorInfo info{dtype_of("dtype", dtype), ebpc::MemoryFormat::contiguous, shape};
+    const ebpc::Parameters p = parameters_of(info.dtype, word_bits, block_size, max_zero_run, base);
+    const std::uint64_t words = ebpc::word_count(info);
+    const Tensor zeros = bytes_of("zero_stream", zero_stream);
+    const Tensor planes = bytes_of("plane_stream", plane_stream);
+    Tensor out = empty_tensor(shape, dtype);
+    ebpc::decode(p, span_of(zeros), checked_bits("zero_bits", zero_bits), span_of(planes),
+                 checked_bits("plane_bits", plane_bits),
+                 {out.mutable_data_ptr(), words, ebpc::traits(info.dtype).bytes});
+    return out;
+  });
+}
+
+Tensor count_bits(const Tensor& input, std::string method, OptionalInt word_bits,
+                  std::int64_t block_size, std::int64_t max_zero_run, std::string base,
+                  std::int64_t transmission_dims) {
+  return with_named_errors([&] {
+    const TensorWords tensor = words_of("input", input);
+    const ebpc::Parameters p =
+        parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, base);
+    const ebpc::Method chosen = ebpc::method_named(method);
+    if (transmission_dims < 0 || transmission_dims > input.dim()) {
+      throw ebpc::Error(ebpc::ErrorCode::argument,
+                        "transmission_dims must be from 0 to " + std::to_string(input.dim()) +
+                            ", input's dimensions, got " + std::to_string(transmission_dims));
+    }
+    Shape shape(tensor.info.shape.begin(), tensor.info.shape.begin() + transmission_dims);
+    std::size_t transmissions = 1;
+    for (const std::int64_t size : shape) transmissions *= static_cast<std::size_t>(size);
+    shape.push_back(2);
+
+    Tensor bits = empty_tensor(shape, ScalarType::Long);
+    auto* out = static_cast<std::int64_t*>(bits.mutable_data_ptr());
+    const ebpc::WordSpan words = tensor.words();
+    const std::size_t words_each = transmissions == 0 ? 0 : words.count / transmissions;
+    ebpc::for_each_index(torch_executor(), transmissions, [&](std::size_t, std::size_t i) {
+      const ebpc::StreamBits counted =
+          ebpc::count_bits(chosen, p, words.part(i * words_each, words_each));
+      out[2 * i] = static_cast<std::int64_t>(counted.zero);
+      out[2 * i + 1] = static_cast<std::int64_t>(counted.plane);
+    });
+    return bits;
+  });
+}
+
+std::string version() { return TORCH_EBPC_VERSION; }
+
+std::string kernel() {
+  return with_named_errors([] { return std::string(ebpc::active_kernel().name); });
+}
+
+}  // namespace
+}  // namespace torch_ebpc
+
+STABLE_TORCH_LIBRARY(torch_ebpc, m) {
+  m.def(
+      "compress(Tensor input, int? word_bits=None, int block_size=8, int max_zero_run=16, "
+      "str base='sent') -> Tensor");
+  m.def(
+      "decompress(Tensor packed, SymInt[] shape, ScalarType dtype, "
+      "str memory_format='contiguous') -> Tensor");
+  // int64 [16 + dimensions]; the fields are named in torch_ebpc/ops.py.
+  m.def("inspect(Tensor packed) -> Tensor");
+  // bits: int64 [2], of the zero stream and of the plane stream.
+  m.def(
+      "encode(Tensor input, int? word_bits=None, int block_size=8, int max_zero_run=16, "
+      "str base='sent') -> (Tensor zero_stream, Tensor plane_stream, Tensor bits)");
+  m.def(
+      "decode(Tensor zero_stream, Tensor plane_stream, SymInt zero_bits, SymInt plane_bits, "
+      "SymInt[] shape, ScalarType dtype, int? word_bits=None, int block_size=8, "
+      "int max_zero_run=16, str base='sent') -> Tensor");
+  // int64 [the first transmission_dims sizes of input, 2]: each such index is a transmission of its
+  // own; the last dimension holds the bits that say where words are and the bits of the words.
+  m.def(
+      "count_bits(Tensor input, str method='ebpc', int? word_bits=None, int block_size=8, "
+      "int max_zero_run=16, str base='sent', int transmission_dims=0) -> Tensor");
+  m.def("version() -> str");
+  m.def("kernel() -> str");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(torch_ebpc, CPU, m) {
+  m.impl("compress", TORCH_BOX(&torch_ebpc::compress));
+  m.impl("decompress", TORCH_BOX(&torch_ebpc::decompress));
+  m.impl("inspect", TORCH_BOX(&torch_ebpc::inspect));
+  m.impl("encode", TORCH_BOX(&torch_ebpc::encode));
+  m.impl("decode", TORCH_BOX(&torch_ebpc::decode));
+  m.impl("count_bits", TORCH_BOX(&torch_ebpc::count_bits));
+}
+
+STABLE_TORCH_LIBRARY_IMPL(torch_ebpc, CompositeExplicitAutograd, m) {
+  m.impl("version", TORCH_BOX(&torch_ebpc::version));
+  m.impl("kernel", TORCH_BOX(&torch_ebpc::kernel));
+}

@@ -1,0 +1,52 @@
+"""Builds the operators' library with CMake; everything else stands in pyproject.toml."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).parent.resolve()
+
+
+class CMakeBuild(build_ext):
+    """Calls CMake, which has the one list of sources."""
+
+    def get_ext_filename(self, fullname: str) -> str:
+        # Not a Python module, so without Python's suffix.
+        return f"{fullname.replace('.', '/')}.so"
+
+    def build_extension(self, ext: Extension) -> None:
+        import torch
+
+        # A folder that stays, so that building again compiles only what has changed.
+        build = ROOT / "build" / "operators"
+        configure = [
+            f"-DCMAKE_MAKE_PROGRAM={shutil.which('ninja')}",
+            f"-DTORCH_EBPC_TORCH_DIR={torch.__path__[0]}",
+        ]
+        subprocess.check_call(["cmake", "-S", ROOT, "-B", build, "-G", "Ninja", *configure])
+        subprocess.check_call(["cmake", "--build", build, "--target", "torch_ebpc"])
+        self.mkpath(str(Path(self.get_ext_fullpath(ext.name)).parent))
+        self.copy_file(str(build / "libtorch_ebpc.so"), self.get_ext_fullpath(ext.name))
+
+
+class AnyPythonWheel(bdist_wheel):
+    """The library uses neither Python's C API nor PyTorch's unstable one, so one wheel serves every
+    Python 3 and every PyTorch from 2.10 on; only the platform matters."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.root_is_pure = False
+
+    def get_tag(self) -> tuple[str, str, str]:
+        return "py3", "none", super().get_tag()[2]
+
+
+setup(
+    version=(ROOT / "version.txt").read_text().strip(),
+    ext_modules=[Extension("torch_ebpc.libtorch_ebpc", sources=[])],
+    cmdclass={"build_ext": CMakeBuild, "bdist_wheel": AnyPythonWheel},
+)

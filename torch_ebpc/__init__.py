@@ -1,0 +1,48 @@
+"""Extended Bit-Plane Compression (EBPC) for PyTorch: lossless compression of feature maps.
+
+Cavigelli & Benini, AICAS 2019; Cavigelli, Rutishauser & Benini, JETCAS 2019.
+"""
+
+from torch_ebpc import _library
+from torch_ebpc._library import __version__
+
+_library.load()
+
+from torch_ebpc.errors import EBPCChecksumError, EBPCError, EBPCFormatError  # noqa: E402
+from torch_ebpc.meter import CompressionMeter  # noqa: E402
+from torch_ebpc.ops import (  # noqa: E402
+    ContainerInfo,
+    EncodedStreams,
+    _register_fake_kernels,
+    compress,
+    count_bits,
+    count_transmission_bits,
+    decode,
+    decompress,
+    encode,
+    inspect,
+)
+from torch_ebpc.quantizer import Quantizer  # noqa: E402
+from torch_ebpc.report import LayerRow, Report  # noqa: E402
+
+_register_fake_kernels()
+
+__all__ = [
+    "CompressionMeter",
+    "ContainerInfo",
+    "EBPCChecksumError",
+    "EBPCError",
+    "EBPCFormatError",
+    "EncodedStreams",
+    "LayerRow",
+    "Quantizer",
+    "Report",
+    "__version__",
+    "compress",
+    "count_bits",
+    "count_transmission_bits",
+    "decode",
+    "decompress",
+    "encode",
+    "inspect",
+]

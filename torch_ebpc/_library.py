@@ -1,0 +1,36 @@
+"""Loads the operators' library, once, when torch_ebpc is imported."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+import torch
+
+__version__: str = importlib.metadata.version("torch_ebpc")
+
+LIBRARY_PATH = Path(__file__).with_name("libtorch_ebpc.so")
+
+
+def load() -> None:
+    """Registers ``torch.ops.torch_ebpc.*``.
+
+    Raises:
+        ImportError: the library is missing, does not load, or is of another version.
+    """
+    hint = "Install torch_ebpc again: 'pip install .' in its source folder."
+    if not LIBRARY_PATH.exists():
+        raise ImportError(f"torch_ebpc's library is missing: {LIBRARY_PATH} does not exist. {hint}")
+    try:
+        torch.ops.load_library(LIBRARY_PATH)
+    except OSError as error:
+        raise ImportError(
+            f"torch_ebpc's library {LIBRARY_PATH} does not load into torch {torch.__version__}"
+            f" (2.10 or newer is needed): {error}. {hint}"
+        ) from error
+    library_version = torch.ops.torch_ebpc.version()
+    if library_version != __version__:
+        raise ImportError(
+            f"torch_ebpc is version {__version__}, but its library {LIBRARY_PATH} is version"
+            f" {library_version}. {hint}"
+        )

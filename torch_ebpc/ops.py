@@ -1,0 +1,454 @@
+"""Compress and decompress tensors, bit for bit.
+
+These functions check their arguments and call the operators ``torch.ops.torch_ebpc.*``
+(``csrc/torch/operators.cpp``), whose fake kernels for ``torch.compile`` and ``torch.export`` are
+here as well.
+
+All take CPU tensors of dtype int8, uint8, int16, uint16, int32, float16, bfloat16 or float32, of
+any shape (empty and 0-d too) and any strides. Words are the tensor's own bits, in its logical
+(row-major) order: the code is lossless for every bit pattern, NaN payloads and -0.0 included.
+
+Parameters of the code (JETCAS 2019, section III), the same everywhere:
+
+``word_bits``
+    Bits of one word, 2 to 32; by default the dtype's width. Fewer bits are for fixed-point values
+    narrower than their integer dtype; a value that does not fit is a ``ValueError``.
+``block_size``
+    Non-zero words in one bit-plane block, 2 to 64.
+``max_zero_run``
+    Longest zero run that one symbol covers: a power of two, 2 to 65536.
+``base``
+    ``"sent"`` with every block (the published hardware), or ``"reused"`` from the block before,
+    which is smaller.
+
+Autograd: packed bytes and streams are integers and carry no gradient. So that no graph is cut in
+silence, :func:`compress` and :func:`encode` refuse a tensor that requires grad while grad mode is
+on; pass ``x.detach()``. :func:`count_bits` only measures and takes any tensor.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_ebpc.errors import translated
+
+DTYPES: tuple[torch.dtype, ...] = (
+    torch.int8,
+    torch.uint8,
+    torch.int16,
+    torch.uint16,
+    torch.int32,
+    torch.float16,
+    torch.bfloat16,
+    torch.float32,
+)
+"""The dtypes that can be compressed, in the order of their numbers in the container."""
+
+METHODS: tuple[str, ...] = ("ebpc", "bpc", "zvc", "zero_rle", "csc", "none")
+"""The methods that :func:`count_bits` knows."""
+
+_MEMORY_FORMATS = ("contiguous", "channels_last", "channels_last_3d")
+_BASES = ("sent", "reused")
+_INSPECT_FIELDS = 16  # before the shape, in the tensor that the operator `inspect` returns
+
+
+@dataclasses.dataclass(frozen=True)
+class ContainerInfo:
+    """What a container's header says, as returned by :func:`inspect`."""
+
+    format_version: int
+    dtype: torch.dtype
+    memory_format: str  # "contiguous", "channels_last" or "channels_last_3d"
+    shape: tuple[int, ...]
+    word_bits: int
+    block_size: int
+    max_zero_run: int
+    base: str
+    words: int  # elements of the tensor
+    segment_words: int  # words of a segment; the last one may have fewer
+    segments: int
+    raw_segments: int  # stored as they are, because coding would not make them smaller
+    raw_words: int
+    zero_stream_bits: int  # of all coded segments, before padding
+    plane_stream_bits: int  # of all coded segments, before padding
+    header_bytes: int
+    container_bytes: int
+
+    @property
+    def stream_bits(self) -> int:
+        """Bits of the words, coded or raw, without padding and header."""
+        return self.zero_stream_bits + self.plane_stream_bits + self.raw_words * self.word_bits
+
+    @property
+    def tensor_bytes(self) -> int:
+        """Bytes of the uncompressed tensor."""
+        return self.words * self.dtype.itemsize
+
+    @property
+    def ratio(self) -> float:
+        """Bytes of the tensor / bytes of the container."""
+        return self.tensor_bytes / self.container_bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedStreams:
+    """The two raw streams of one transmission, as returned by :func:`encode`."""
+
+    zero_stream: Tensor  # uint8 [bytes], padded with zero bits to a byte
+    plane_stream: Tensor  # uint8 [bytes], padded with zero bits to a byte
+    zero_bits: int
+    plane_bits: int
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    word_bits: int
+    block_size: int
+    max_zero_run: int
+    base: str
+
+    @property
+    def bits(self) -> int:
+        """Bits of both streams, before padding."""
+        return self.zero_bits + self.plane_bits
+
+
+def compress(
+    x: Tensor,
+    word_bits: int | None = None,
+    block_size: int = 8,
+    max_zero_run: int = 16,
+    base: str = "sent",
+) -> Tensor:
+    """Packs a tensor into a self-describing container.
+
+    Args:
+        x: the tensor; see the module for dtypes, and for the other arguments.
+
+    Returns:
+        The container, uint8 [bytes]: at most the tensor's bytes, 1 % and 256 bytes. It depends on
+        neither the number of threads nor the CPU.
+
+    Raises:
+        TypeError: ``x`` is not a tensor, or its dtype or layout is not supported.
+        ValueError: an argument is out of range, a value does not fit into ``word_bits``, ``x`` is
+            not on the CPU, or it requires grad while grad mode is on.
+
+    Example:
+        >>> x = torch.tensor([[0, 3, 0, 0], [5, 0, 0, 7]], dtype=torch.int8)
+        >>> torch.equal(torch_ebpc.decompress(torch_ebpc.compress(x)), x)
+        True
+    """
+    _check_input("x", x, cuts_graph=True)
+    _check_parameters(word_bits, block_size, max_zero_run, base)
+    with translated():
+        packed: Tensor = torch.ops.torch_ebpc.compress.default(
+            x, word_bits, block_size, max_zero_run, base
+        )
+    return packed
+
+
+def decompress(packed: Tensor) -> Tensor:
+    """Unpacks a container: the tensor that was compressed, with the same dtype, shape, memory
+    format and bits.
+
+    Args:
+        packed: uint8 [bytes], from :func:`compress`. Untrusted bytes are safe.
+
+    Raises:
+        EBPCFormatError: ``packed`` is not a container.
+        EBPCChecksumError: it was one, and has changed.
+        TypeError: ``packed`` is not a uint8 tensor.
+        ValueError: it has other than one dimension, or is not on the CPU.
+    """
+    info = inspect(packed)
+    with translated():
+        x: Tensor = torch.ops.torch_ebpc.decompress.default(
+            packed, info.shape, info.dtype, info.memory_format
+        )
+    return x
+
+
+def inspect(packed: Tensor) -> ContainerInfo:
+    """Reads and checks a container's header; the payload is not looked at.
+
+    Args:
+        packed: uint8 [bytes], from :func:`compress`.
+
+    Raises:
+        EBPCFormatError, EBPCChecksumError, TypeError, ValueError: as :func:`decompress`.
+
+    Example:
+        >>> info = torch_ebpc.inspect(torch_ebpc.compress(torch.zeros(2, 3)))
+        >>> info.dtype, info.shape, info.word_bits
+        (torch.float32, (2, 3), 32)
+    """
+    _check_bytes("packed", packed)
+    with translated():
+        fields = torch.ops.torch_ebpc.inspect.default(packed).tolist()
+    version, dtype, memory_format, word_bits, block_size, max_zero_run, base, *counts = fields
+    return ContainerInfo(
+        version,
+        DTYPES[dtype],
+        _MEMORY_FORMATS[memory_format],
+        tuple(fields[_INSPECT_FIELDS:]),
+        word_bits,
+        block_size,
+        max_zero_run,
+        _BASES[base],
+        *counts[: _INSPECT_FIELDS - 7],
+    )
+
+
+def encode(
+    x: Tensor,
+    word_bits: int | None = None,
+    block_size: int = 8,
+    max_zero_run: int = 16,
+    base: str = "sent",
+) -> EncodedStreams:
+    """Codes a tensor as one transmission: the two raw streams of the papers, without a container.
+
+    Args:
+        x: the tensor; see the module for dtypes, and for the other arguments.
+
+    Raises:
+        TypeError, ValueError: as :func:`compress`.
+
+    Example:
+        The words 1 to 8 of JETCAS 2019's code: a base, all ones, a zero bit plane, a zero run.
+
+        >>> streams = torch_ebpc.encode(torch.arange(1, 9, dtype=torch.int8))
+        >>> streams.zero_bits, streams.plane_bits, bytes(streams.plane_stream.tolist()).hex()
+        (8, 24, '01000d')
+    """
+    _check_input("x", x, cuts_graph=True)
+    _check_parameters(word_bits, block_size, max_zero_run, base)
+    with translated():
+        zero_stream, plane_stream, bits = torch.ops.torch_ebpc.encode.default(
+            x, word_bits, block_size, max_zero_run, base
+        )
+    zero_bits, plane_bits = bits.tolist()
+    width = 8 * x.dtype.itemsize if word_bits is None else word_bits
+    return EncodedStreams(
+        zero_stream,
+        plane_stream,
+        zero_bits,
+        plane_bits,
+        tuple(x.shape),
+        x.dtype,
+        width,
+        block_size,
+        max_zero_run,
+        base,
+    )
+
+
+def decode(streams: EncodedStreams) -> Tensor:
+    """Decodes raw streams: the tensor that was encoded, contiguous.
+
+    Raw streams carry no checksum, so a damaged one may decode to other values; it never reads or
+    writes outside of its memory.
+
+    Raises:
+        EBPCFormatError: the streams are not a transmission of that many words.
+        TypeError, ValueError: a field of ``streams`` is out of range.
+    """
+    _check_bytes("streams.zero_stream", streams.zero_stream)
+    _check_bytes("streams.plane_stream", streams.plane_stream)
+    _check_parameters(streams.word_bits, streams.block_size, streams.max_zero_run, streams.base)
+    with translated():
+        x: Tensor = torch.ops.torch_ebpc.decode.default(
+            streams.zero_stream,
+            streams.plane_stream,
+            streams.zero_bits,
+            streams.plane_bits,
+            streams.shape,
+            streams.dtype,
+            streams.word_bits,
+            streams.block_size,
+            streams.max_zero_run,
+            streams.base,
+        )
+    return x
+
+
+def count_bits(
+    x: Tensor,
+    method: str = "ebpc",
+    word_bits: int | None = None,
+    block_size: int = 8,
+    max_zero_run: int = 16,
+    base: str = "sent",
+) -> int:
+    """The bits that a method codes a tensor into, as one transmission, before padding.
+
+    Args:
+        x: the tensor; see the module for dtypes, and for the other arguments. What a method has no
+            use for is ignored.
+        method: one of :data:`METHODS`: ``"ebpc"``, plain bit-plane compression ``"bpc"``,
+            zero-value compression ``"zvc"``, zero run-length coding ``"zero_rle"``, compressed
+            sparse columns ``"csc"``, or ``"none"``, the uncompressed words.
+
+    Raises:
+        TypeError, ValueError: as :func:`compress`, except that ``x`` may require grad.
+
+    Example:
+        >>> x = torch.tensor([0, 0, 0, 9], dtype=torch.int8)
+        >>> {method: torch_ebpc.count_bits(x, method) for method in ("ebpc", "zvc", "none")}
+        {'ebpc': 43, 'zvc': 12, 'none': 32}
+    """
+    bits = count_transmission_bits(x, method, word_bits, block_size, max_zero_run, base)
+    return int(bits.sum().item())
+
+
+def count_transmission_bits(
+    x: Tensor,
+    method: str = "ebpc",
+    word_bits: int | None = None,
+    block_size: int = 8,
+    max_zero_run: int = 16,
+    base: str = "sent",
+    transmission_dims: int = 0,
+) -> Tensor:
+    """As :func:`count_bits`, for many transmissions at once.
+
+    Args:
+        transmission_dims: every index into this many leading dimensions of ``x`` is a transmission
+            of its own: 1 for each image of a batch, 2 for each of its channels.
+
+    Returns:
+        int64 ``[*x.shape[:transmission_dims], 2]``: the bits that say where the words are (the zero
+        stream, for EBPC), and the bits of the words (the plane stream).
+    """
+    _check_input("x", x, cuts_graph=False)
+    _check_parameters(word_bits, block_size, max_zero_run, base)
+    if not isinstance(method, str):
+        raise TypeError(f"method must be a str, got {type(method).__name__}")
+    with translated():
+        bits: Tensor = torch.ops.torch_ebpc.count_bits.default(
+            x.detach(), method, word_bits, block_size, max_zero_run, base, transmission_dims
+        )
+    return bits
+
+
+def _check_input(name: str, x: Any, *, cuts_graph: bool) -> None:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(x).__name__}")
+    if x.layout != torch.strided:
+        raise TypeError(f"{name} must be a strided tensor, got layout {x.layout}")
+    if x.dtype not in DTYPES:
+        names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
+        raise TypeError(f"{name}'s dtype must be one of {names}, got {x.dtype}")
+    if x.device.type not in ("cpu", "meta"):
+        raise ValueError(f"{name} must be on the CPU, got {x.device}: pass {name}.cpu()")
+    if cuts_graph and x.requires_grad and torch.is_grad_enabled():
+        raise ValueError(
+            f"{name} must not require grad while grad mode is on: its packed bytes carry no"
+            f" gradient. Pass {name}.detach(), or work under torch.no_grad()."
+        )
+
+
+def _check_bytes(name: str, packed: Any) -> None:
+    if not isinstance(packed, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(packed).__name__}")
+    if packed.dtype != torch.uint8:
+        raise TypeError(f"{name}'s dtype must be uint8, got {packed.dtype}")
+    if packed.device.type not in ("cpu", "meta"):
+        raise ValueError(f"{name} must be on the CPU, got {packed.device}: pass {name}.cpu()")
+
+
+def _check_parameters(word_bits: Any, block_size: Any, max_zero_run: Any, base: Any) -> None:
+    """Types only; the codec itself knows the ranges."""
+    for name, value in (
+        ("word_bits", word_bits),
+        ("block_size", block_size),
+        ("max_zero_run", max_zero_run),
+    ):
+        if not isinstance(value, (int, torch.SymInt)) and not (
+            name == "word_bits" and value is None
+        ):
+            raise TypeError(f"{name} must be an int, got {type(value).__name__}")
+    if not isinstance(base, str):
+        raise TypeError(f"base must be a str, got {type(base).__name__}")
+
+
+# ---- Fake kernels: shapes and dtypes without data --------------------------------------------------
+
+
+def _register_fake_kernels() -> None:
+    register = torch.library.register_fake
+
+    def new_bytes(like: Tensor) -> Tensor:
+        size = torch.library.get_ctx().new_dynamic_size()
+        return like.new_empty(size, dtype=torch.uint8)
+
+    @register("torch_ebpc::compress")
+    def _(
+        input: Tensor,
+        word_bits: int | None = None,
+        block_size: int = 8,
+        max_zero_run: int = 16,
+        base: str = "sent",
+    ) -> Tensor:
+        return new_bytes(input)
+
+    @register("torch_ebpc::decompress")
+    def _(
+        packed: Tensor,
+        shape: list[int],
+        dtype: torch.dtype,
+        memory_format: str = "contiguous",
+    ) -> Tensor:
+        return torch.empty(
+            shape,
+            dtype=dtype,
+            device=packed.device,
+            memory_format=getattr(
+                torch, memory_format if memory_format != "contiguous" else "contiguous_format"
+            ),
+        )
+
+    @register("torch_ebpc::inspect")
+    def _(packed: Tensor) -> Tensor:
+        size = torch.library.get_ctx().new_dynamic_size(min=_INSPECT_FIELDS)
+        return packed.new_empty(size, dtype=torch.int64)
+
+    @register("torch_ebpc::encode")
+    def _(
+        input: Tensor,
+        word_bits: int | None = None,
+        block_size: int = 8,
+        max_zero_run: int = 16,
+        base: str = "sent",
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return new_bytes(input), new_bytes(input), input.new_empty(2, dtype=torch.int64)
+
+    @register("torch_ebpc::decode")
+    def _(
+        zero_stream: Tensor,
+        plane_stream: Tensor,
+        zero_bits: int,
+        plane_bits: int,
+        shape: list[int],
+        dtype: torch.dtype,
+        word_bits: int | None = None,
+        block_size: int = 8,
+        max_zero_run: int = 16,
+        base: str = "sent",
+    ) -> Tensor:
+        return zero_stream.new_empty(shape, dtype=dtype)
+
+    @register("torch_ebpc::count_bits")
+    def _(
+        input: Tensor,
+        method: str = "ebpc",
+        word_bits: int | None = None,
+        block_size: int = 8,
+        max_zero_run: int = 16,
+        base: str = "sent",
+        transmission_dims: int = 0,
+    ) -> Tensor:
+        return input.new_empty((*input.shape[:transmission_dims], 2), dtype=torch.int64)
