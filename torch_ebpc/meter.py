@@ -231,7 +231,7 @@ class CompressionMeter:
         if quantizer is not None:
             assert scale is not None
             decoded = quantizer.dequantize(decoded, scale, output.dtype)
-        return _StraightThrough.apply(output, decoded)  # type: ignore[no-any-return]
+        return _StraightThrough.apply(output, (decoded,))  # type: ignore[no-any-return]
 
     def _count(self, row: LayerRow, words: Tensor) -> None:
         dims = min(_TRANSMISSION_DIMS[self._transmission], words.dim())
@@ -259,11 +259,15 @@ class CompressionMeter:
 
 
 class _StraightThrough(torch.autograd.Function):
-    """The decoder's output in place of a layer's, with the gradient passed on as it is."""
+    """The decoder's output in place of a layer's, with the gradient passed on as it is.
+
+    The decoder's output comes in a tuple, out of autograd's sight: an input that is returned as it
+    is would become a view, which the next layers could not change in place.
+    """
 
     @staticmethod
-    def forward(ctx: Any, output: Tensor, decoded: Tensor) -> Tensor:
-        return decoded
+    def forward(ctx: Any, output: Tensor, decoded: tuple[Tensor]) -> Tensor:
+        return decoded[0]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
