@@ -213,6 +213,9 @@ class CompressionMeter:
             scale = self._scale(name, words)
             words = quantizer.quantize(words, scale)
             word_bits = quantizer.bits
+        elif words.dtype not in ops.DTYPES:
+            names = ", ".join(str(dtype).removeprefix("torch.") for dtype in ops.DTYPES)
+            raise TypeError(f"the output's dtype must be one of {names}, got {words.dtype}")
         row = self._rows.get(name)
         if row is None:
             row = self._rows[name] = LayerRow(
