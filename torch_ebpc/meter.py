@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_ebpc import ops
+from torch_ebpc.errors import EBPCError
 from torch_ebpc.quantizer import Quantizer
 from torch_ebpc.report import LayerRow, Report, software_versions
 
@@ -183,7 +184,7 @@ class CompressionMeter:
                 return None
             try:
                 return self._measure(name, layer, call, output)
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, AssertionError, EBPCError) as error:
                 raise type(error)(f"{name}: {error}") from error
 
         return hook
@@ -324,6 +325,11 @@ def _integer_dtype(x: Tensor) -> torch.dtype:
 
 
 def _compare_bits(expected: Tensor, found: Tensor) -> None:
+    if (expected.dtype, expected.shape) != (found.dtype, found.shape):
+        raise AssertionError(
+            f"the decoded map differs: {expected.dtype} {tuple(expected.shape)} became"
+            f" {found.dtype} {tuple(found.shape)}"
+        )
     integer = _integer_dtype(expected)
     different = (expected.view(integer) != found.view(integer)).flatten()
     if different.any():
