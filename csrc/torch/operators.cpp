@@ -166,6 +166,14 @@ Tensor decode(const Tensor& zero_stream, const Tensor& plane_stream, std::int64_
     const std::uint64_t words = ebpc::word_count(info);
     const Tensor zeros = bytes_of("zero_stream", zero_stream);
     const Tensor planes = bytes_of("plane_stream", plane_stream);
+    // Before memory is asked for: a bit of the zero stream stands for at most max_zero_run words.
+    const auto stream_bits = 8 * static_cast<std::uint64_t>(zeros.numel());
+    if (words / static_cast<std::uint64_t>(p.max_zero_run) > stream_bits) {
+      throw ebpc::Error(ebpc::ErrorCode::format,
+                        "zero_stream at byte " + std::to_string(zeros.numel()) +
+                            ": expected more bits for " + std::to_string(words) +
+                            " words, found the end of the stream");
+    }
     Tensor out = empty_tensor(shape, dtype);
     ebpc::decode(p, span_of(zeros), checked_bits("zero_bits", zero_bits), span_of(planes),
                  checked_bits("plane_bits", plane_bits),
