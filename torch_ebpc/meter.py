@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Literal
 
@@ -85,11 +86,15 @@ class CompressionMeter:
             raise ValueError(
                 f"transmission must be 'image', 'channel' or 'tensor', got {transmission!r}"
             )
-        if isinstance(methods, str) or not methods:
+        if isinstance(methods, str) or not isinstance(methods, Sequence) or not methods:
             raise ValueError(f"methods must be a non-empty sequence of names, got {methods!r}")
         for method in methods:
             if method not in ops.METHODS:
                 raise ValueError(f"methods must be of {', '.join(ops.METHODS)}, got {method!r}")
+        if len(set(methods)) < len(methods):
+            raise ValueError(f"methods must be different ones, got {methods!r}")
+        if quantizer is not None and not isinstance(quantizer, Quantizer):
+            raise TypeError(f"quantizer must be a Quantizer, got {type(quantizer).__name__}")
         # What the codec thinks of its parameters is better known now than in the middle of a pass.
         ops.count_bits(torch.empty(0, dtype=torch.int8), "none", None, block_size, max_zero_run, base)
 
@@ -190,8 +195,12 @@ class CompressionMeter:
         return hook
 
     def _note_magnitude(self, name: str, output: Tensor) -> None:
-        if output.numel() > 0:
-            self._largest[name] = max(self._largest.get(name, 0.0), _largest_magnitude(output))
+        if output.numel() == 0:
+            return
+        largest = _largest_magnitude(output)
+        if not math.isfinite(largest):
+            raise ValueError(f"{name}: the output must be finite to calibrate with, got {largest}")
+        self._largest[name] = max(self._largest.get(name, 0.0), largest)
 
     def _scale(self, name: str, output: Tensor) -> float:
         assert self._quantizer is not None
@@ -286,7 +295,9 @@ def _matched_layers(model: nn.Module, layers: LayerSelection) -> dict[str, nn.Mo
             raise ValueError("layers: the predicate matches no module of the model")
         return matched
 
-    wanted = [layers] if isinstance(layers, (str, type)) else list(layers)
+    wanted: list[Any] = [layers]
+    if isinstance(layers, Iterable) and not isinstance(layers, (str, type)):
+        wanted = list(layers)
     types: list[type[nn.Module]] = []
     names: list[str] = []
     for each in wanted:
