@@ -22,7 +22,7 @@ from torch_ebpc.ops import (  # noqa: E402
     encode,
     inspect,
 )
-from torch_ebpc.quantizer import Quantizer  # noqa: E402
+from torch_ebpc.quantizer import FloatCast, Quantizer  # noqa: E402
 from torch_ebpc.report import LayerRow, Report  # noqa: E402
 
 _register_fake_kernels()
@@ -34,6 +34,7 @@ __all__ = [
     "EBPCError",
     "EBPCFormatError",
     "EncodedStreams",
+    "FloatCast",
     "LayerRow",
     "Quantizer",
     "Report",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_ebpc import ops
-from torch_ebpc.quantizer import Quantizer
+from torch_ebpc.quantizer import FloatCast, Quantizer
 from torch_ebpc.report import LayerRow, Report, software_versions
 
 LayerSelection = (
@@ -37,8 +37,9 @@ class CompressionMeter:
         model: any module.
         layers: which layers: a module type, a name as in ``model.named_modules()``, several of
             those, or a predicate ``(name, module) -> bool``.
-        quantizer: turns floating-point maps into fixed-point words before they are measured. None:
-            maps are measured by bit pattern.
+        quantizer: turns floating-point maps into fixed-point words before they are measured, or
+            (:class:`FloatCast`) into another floating-point type. None: maps are measured by bit
+            pattern as they are.
         mode: ``"insert"``: the next layer runs on what the decoder returned (with a quantizer: on
             the dequantized words, so that its effect on accuracy shows; without: the same bits).
             Gradients pass through unchanged. ``"observe"``: the model is not touched.
@@ -67,7 +68,7 @@ class CompressionMeter:
         model: nn.Module,
         layers: LayerSelection = nn.ReLU,
         *,
-        quantizer: Quantizer | None = None,
+        quantizer: Quantizer | FloatCast | None = None,
         mode: Literal["insert", "observe"] = "insert",
         methods: Sequence[str] = ("ebpc", "zvc", "zero_rle"),
         block_size: int = 8,
@@ -189,30 +190,30 @@ class CompressionMeter:
         return hook
 
     def _note_magnitude(self, name: str, output: Tensor) -> None:
-        if output.numel() > 0:
-            self._largest[name] = max(self._largest.get(name, 0.0), _largest_magnitude(output))
+        self._largest[name] = max(self._largest.get(name, 0.0), _largest_magnitude(output))
 
-    def _scale(self, name: str, output: Tensor) -> float:
-        assert self._quantizer is not None
-        if self._quantizer.scale == "calibrated":
+    def _words(self, name: str, x: Tensor) -> tuple[Tensor, float]:
+        """The words of a map, and their scale."""
+        quantizer = self._quantizer
+        if quantizer is None:
+            return x, 1.0
+        if not x.is_floating_point():
+            raise TypeError(f"a quantizer needs a floating-point map, got {x.dtype}")
+        if isinstance(quantizer, FloatCast):
+            return x.to(quantizer.dtype), 1.0
+        if quantizer.scale == "calibrated":
             if name not in self._largest:
                 raise ValueError("was not calibrated: run batches under meter.calibrate() first")
-            return self._quantizer.scale_for(self._largest[name])
-        if self._quantizer.scale == "batch":
-            return self._quantizer.scale_for(_largest_magnitude(output) if output.numel() else 0.0)
-        return self._quantizer.scale_for(0.0)
+            largest = self._largest[name]
+        else:
+            largest = _largest_magnitude(x)
+        scale = quantizer.scale_for(largest)
+        return quantizer.quantize(x, scale), scale
 
     def _measure(self, name: str, layer: str, call: int, output: Tensor) -> Tensor | None:
+        words, scale = self._words(name, output.detach())
         quantizer = self._quantizer
-        words = output.detach()
-        scale = None
-        word_bits = 8 * words.dtype.itemsize
-        if quantizer is not None:
-            if not words.is_floating_point():
-                raise TypeError(f"a quantizer needs a floating-point map, got {words.dtype}")
-            scale = self._scale(name, words)
-            words = quantizer.quantize(words, scale)
-            word_bits = quantizer.bits
+        word_bits = 8 * words.dtype.itemsize if quantizer is None else quantizer.bits
         row = self._rows.get(name)
         if row is None:
             row = self._rows[name] = LayerRow(
@@ -228,9 +229,9 @@ class CompressionMeter:
             _compare_bits(words, decoded)
         if self._mode == "observe":
             return None
-        if quantizer is not None:
-            assert scale is not None
+        if isinstance(quantizer, Quantizer):
             decoded = quantizer.dequantize(decoded, scale, output.dtype)
+        decoded = decoded.to(output.dtype)
         return _StraightThrough.apply(output, decoded)  # type: ignore[no-any-return]
 
     def _count(self, row: LayerRow, words: Tensor) -> None:
@@ -307,6 +308,8 @@ def _matched_layers(model: nn.Module, layers: LayerSelection) -> dict[str, nn.Mo
 
 
 def _largest_magnitude(x: Tensor) -> float:
+    if x.numel() == 0:
+        return 0.0
     low, high = torch.aminmax(x.detach())
     return max(abs(low.item()), abs(high.item()))
 

@@ -101,3 +101,23 @@ class Quantizer:
     def dequantize(self, words: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
         """The values that words stand for, in a floating dtype."""
         return (words.to(torch.float32) * scale).to(dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class FloatCast:
+    """Feature maps in another floating-point type, to be measured by bit pattern: for the maps that a
+    network would hold in that type. Stands where a :class:`Quantizer` does; there is no scale.
+
+    Attributes:
+        dtype: torch.float16, torch.bfloat16 or torch.float32.
+    """
+
+    dtype: torch.dtype
+
+    def __post_init__(self) -> None:
+        if self.dtype not in (torch.float16, torch.bfloat16, torch.float32):
+            raise ValueError(f"dtype must be float16, bfloat16 or float32, got {self.dtype}")
+
+    @property
+    def bits(self) -> int:
+        return 8 * self.dtype.itemsize
