@@ -82,7 +82,9 @@ def _files_in(folder: Path) -> list[ImageFile]:
     files = []
     for path in paths:
         name = path.relative_to(folder).as_posix()
-        files.append(ImageFile(path, name, labels.get(name, labels.get(name.split("/")[0], UNKNOWN))))
+        files.append(
+            ImageFile(path, name, labels.get(name, labels.get(name.split("/")[0], UNKNOWN)))
+        )
     return files
 
 

@@ -132,7 +132,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default = Settings()
     source = parser.add_argument_group("network and images")
     source.add_argument("--weights", type=Path, metavar="FILE", help="a state dict (.pth)")
-    source.add_argument("--images", type=Path, metavar="DIR", help="a folder of images or of classes")
+    source.add_argument(
+        "--images", type=Path, metavar="DIR", help="a folder of images or of classes"
+    )
     source.add_argument("--limit", type=_positive, metavar="N", help="use the first N images only")
     source.add_argument("--batch-size", type=_positive, default=default.batch_size)
     source.add_argument("--threads", type=_positive, help="PyTorch's threads")

@@ -17,16 +17,17 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def data_folder() -> Path:
-    """Where images and weights are looked for: $TORCH_EBPC_DATA, or `shared` beside the checkout."""
+    """Where images and weights are: $TORCH_EBPC_DATA, or `shared` beside the checkout."""
     return Path(os.environ.get("TORCH_EBPC_DATA", SHARED))
 
 
 def import_torchvision() -> ModuleType:
     """TorchVision, also where its compiled operators do not load.
 
-    TorchVision's wheel is built for one build of PyTorch. Beside another (a CPU build) its library does not
-    load, and importing it then fails because fake kernels are registered for operators that do not
-    exist. Models, weights and transforms need none of them, so their schemas are enough.
+    TorchVision's wheel is built for one build of PyTorch. Beside another (a CPU build) its library
+    does not load, and importing it then fails because fake kernels are registered for operators
+    that do not exist. Models, weights and transforms need none of them, so their schemas are
+    enough.
     """
     try:
         import torchvision
@@ -68,9 +69,9 @@ class LoadedModel:
 def load_model(name: str, weights_file: Path | None = None) -> LoadedModel:
     """A TorchVision classification network by name, in evaluation mode.
 
-    Its weights are the first of: ``weights_file``; TorchVision's own (from its cache, or downloaded);
-    ``NAME.pth`` in the data folder's ``weights``; none, in which case the network is untrained and
-    normalizes by batch statistics.
+    Its weights are the first of: ``weights_file``; TorchVision's own (from its cache, or
+    downloaded); ``NAME.pth`` in the data folder's ``weights``; none, in which case the network is
+    untrained and normalizes by batch statistics.
 
     Raises:
         ValueError: TorchVision has no such network.

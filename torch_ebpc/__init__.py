@@ -13,7 +13,6 @@ from torch_ebpc.meter import CompressionMeter  # noqa: E402
 from torch_ebpc.ops import (  # noqa: E402
     ContainerInfo,
     EncodedStreams,
-    _register_fake_kernels,
     compress,
     count_bits,
     count_transmission_bits,
@@ -24,8 +23,6 @@ from torch_ebpc.ops import (  # noqa: E402
 )
 from torch_ebpc.quantizer import FloatCast, Quantizer  # noqa: E402
 from torch_ebpc.report import LayerRow, Report  # noqa: E402
-
-_register_fake_kernels()
 
 __all__ = [
     "CompressionMeter",

@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -16,22 +16,26 @@ from torch_ebpc.quantizer import FloatCast, Quantizer
 from torch_ebpc.report import LayerRow, Report, software_versions
 
 LayerSelection = (
-    type[nn.Module]
-    | str
-    | Sequence["type[nn.Module] | str"]
-    | Callable[[str, nn.Module], bool]
+    type[nn.Module] | str | Sequence["type[nn.Module] | str"] | Callable[[str, nn.Module], bool]
 )
+
+
+class _Code(TypedDict):
+    block_size: int
+    max_zero_run: int
+    base: str
+
 
 _TRANSMISSION_DIMS = {"tensor": 0, "image": 1, "channel": 2}
 
 
 class CompressionMeter:
-    """A context manager that measures, and optionally inserts, compression behind layers of a model.
+    """A context manager that measures, and optionally inserts, compression behind a model's layers.
 
-    While it is entered, a forward hook sits on every matched layer. Each call of such a layer is one
-    row of the report, named ``layer#call`` with calls counted from 1 in each forward pass of the
-    model (``layer1.0.relu#1``, ``layer1.0.relu#2``); batches accumulate. Hooks are gone when the
-    block is left, also by an exception, and no tensor is kept.
+    While it is entered, a forward hook sits on every matched layer. Each call of such a layer is
+    one row of the report, named ``layer#call`` with calls counted from 1 in each forward pass of
+    the model (``layer1.0.relu#1``, ``layer1.0.relu#2``); batches accumulate. Hooks are gone when
+    the block is left, also by an exception, and no tensor is kept.
 
     Args:
         model: any module.
@@ -57,7 +61,8 @@ class CompressionMeter:
 
     Example:
         >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
-        >>> with torch_ebpc.CompressionMeter(model, quantizer=torch_ebpc.Quantizer(bits=8)) as meter:
+        >>> quantizer = torch_ebpc.Quantizer(bits=8)
+        >>> with torch_ebpc.CompressionMeter(model, quantizer=quantizer) as meter:
         ...     y = model(torch.randn(2, 3, 16, 16))
         >>> meter.report().rows[0].name
         '1#1'
@@ -91,14 +96,15 @@ class CompressionMeter:
             if method not in ops.METHODS:
                 raise ValueError(f"methods must be of {', '.join(ops.METHODS)}, got {method!r}")
         # What the codec thinks of its parameters is better known now than in the middle of a pass.
-        ops.count_bits(torch.empty(0, dtype=torch.int8), "none", None, block_size, max_zero_run, base)
+        nothing = torch.empty(0, dtype=torch.int8)
+        ops.count_bits(nothing, "none", None, block_size, max_zero_run, base)
 
         self._model = model
         self._layers = _matched_layers(model, layers)
         self._quantizer = quantizer
         self._mode = mode
         self._methods = tuple(methods)
-        self._code = {"block_size": block_size, "max_zero_run": max_zero_run, "base": base}
+        self._code: _Code = {"block_size": block_size, "max_zero_run": max_zero_run, "base": base}
         self._transmission = transmission
         self._verify = verify
         self._rows: dict[str, LayerRow] = {}
@@ -232,7 +238,8 @@ class CompressionMeter:
         if isinstance(quantizer, Quantizer):
             decoded = quantizer.dequantize(decoded, scale, output.dtype)
         decoded = decoded.to(output.dtype)
-        return _StraightThrough.apply(output, decoded)  # type: ignore[no-any-return]
+        replaced: Tensor = _StraightThrough.apply(output, decoded)  # type: ignore[no-untyped-call]
+        return replaced
 
     def _count(self, row: LayerRow, words: Tensor) -> None:
         dims = min(_TRANSMISSION_DIMS[self._transmission], words.dim())
@@ -267,7 +274,7 @@ class _StraightThrough(torch.autograd.Function):
         return decoded
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient, None
 
 
@@ -328,4 +335,3 @@ def _compare_bits(expected: Tensor, found: Tensor) -> None:
             f"the decoded map differs at index {index}:"
             f" {expected.flatten()[index].item()} became {found.flatten()[index].item()}"
         )
-

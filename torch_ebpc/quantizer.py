@@ -13,10 +13,10 @@ from torch import Tensor
 class Quantizer:
     """Uniform symmetric quantization of a feature map to fixed-point words.
 
-    A value x becomes ``rounding(x / scale)``, saturated to the words' range. The scale is one number
-    per call of a layer, chosen so that the largest magnitude seen comes to ``headroom`` of the
-    largest word: ``scale = max|x| / (headroom * (2^(bits-1) - 1))`` for signed words, and
-    ``2^bits - 1`` in place of the bracket for unsigned ones.
+    A value x becomes ``rounding(x / scale)``, saturated to the words' range. The scale is one
+    number per call of a layer, chosen so that the largest magnitude seen comes to ``headroom`` of
+    the largest word: ``scale = max|x| / (headroom * largest_word)``, with a largest word of
+    ``2^(bits-1) - 1`` if words are signed, else ``2^bits - 1``.
 
     Attributes:
         bits: bits of a word, 2 to 16.
@@ -25,8 +25,8 @@ class Quantizer:
         rounding: ``"nearest"`` (ties to even) or ``"truncate"`` (towards zero).
         scale: where the largest magnitude comes from. ``"batch"``: from every batch anew.
             ``"calibrated"``: from all batches of a calibration pass before the measurement
-            (:meth:`CompressionMeter.calibrate`), so that results do not depend on the batch size. Or
-            a number: the scale itself, for all layers.
+            (:meth:`CompressionMeter.calibrate`), so that results do not depend on the batch size.
+            Or a number: the scale itself, for all layers.
         headroom: the share of the range that the largest magnitude takes, above 0 to 1. JETCAS 2019
             says 0.8, the authors' released notebook uses 0.75.
 
@@ -66,11 +66,11 @@ class Quantizer:
 
     @property
     def largest_word(self) -> int:
-        return 2 ** (self.bits - self.signed) - 1
+        return (1 << (self.bits - self.signed)) - 1
 
     @property
     def smallest_word(self) -> int:
-        return -(2 ** (self.bits - 1)) if self.signed else 0
+        return -(1 << (self.bits - 1)) if self.signed else 0
 
     def scale_for(self, largest_magnitude: float) -> float:
         """The scale under which a value of that magnitude comes to ``headroom`` of the range."""
@@ -92,7 +92,8 @@ class Quantizer:
                 raise ValueError("x must be finite to be quantized, got inf or NaN")
             if not self.signed and low < 0:
                 raise ValueError(
-                    f"x must not be negative for unsigned words, got {low * scale:g}: use signed=True"
+                    f"x must not be negative for unsigned words, got {low * scale:g};"
+                    " signed=True takes it"
                 )
         # Not straight to uint16: few operators know that dtype.
         words = words.clamp_(self.smallest_word, self.largest_word).to(torch.int32)
@@ -105,8 +106,8 @@ class Quantizer:
 
 @dataclasses.dataclass(frozen=True)
 class FloatCast:
-    """Feature maps in another floating-point type, to be measured by bit pattern: for the maps that a
-    network would hold in that type. Stands where a :class:`Quantizer` does; there is no scale.
+    """Feature maps in another floating-point type, measured by bit pattern: as a network would hold
+    them in that type. Stands where a :class:`Quantizer` does; there is no scale.
 
     Attributes:
         dtype: torch.float16, torch.bfloat16 or torch.float32.

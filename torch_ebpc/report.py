@@ -201,8 +201,8 @@ class Report:
         lines = [cells(row) for row in self.rows]
         lines.append(cells(self.total()))
         alignment = ["left", "left"] + ["right"] * (len(headers) - 2)
-        return tabulate(
-            lines, headers, tablefmt=tablefmt, colalign=alignment, disable_numparse=True
+        return str(
+            tabulate(lines, headers, tablefmt=tablefmt, colalign=alignment, disable_numparse=True)
         )
 
     def heading(self) -> str:
@@ -250,7 +250,7 @@ class Report:
         return _written(text.getvalue(), path)
 
     def to_json(self, path: str | Path | None = None) -> str:
-        """Everything, from which :meth:`from_json` makes the report again; also written to ``path``."""
+        """Everything; :meth:`from_json` makes the report of it again. Also written to ``path``."""
         text = json.dumps(
             {
                 "title": self.title,
@@ -350,7 +350,9 @@ def _divide(numerator: float, denominator: float) -> float:
 
 
 def _as_text(value: Any) -> str:
-    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {each}" for key, each in value.items())
+    return str(value)
 
 
 def _written(text: str, path: str | Path | None) -> str:
