@@ -208,6 +208,19 @@ Tensor count_bits(const Tensor& input, std::string method, OptionalInt word_bits
 
 std::string version() { return TORCH_EBPC_VERSION; }
 
+std::string kernels() {
+  std::string names;
+  for (const ebpc::Kernel* kernel : ebpc::supported_kernels()) {
+    if (!names.empty()) names += ' ';
+    names += kernel->name;
+  }
+  return names;
+}
+
+void use_kernel(std::string name) {
+  with_named_errors([&] { ebpc::use_kernel(name); });
+}
+
 std::string kernel() {
   return with_named_errors([] { return std::string(ebpc::active_kernel().name); });
 }
@@ -239,6 +252,9 @@ STABLE_TORCH_LIBRARY(torch_ebpc, m) {
       "int max_zero_run=16, str base='sent', int transmission_dims=0) -> Tensor");
   m.def("version() -> str");
   m.def("kernel() -> str");
+  // Separated by spaces, the fastest first.
+  m.def("kernels() -> str");
+  m.def("use_kernel(str name) -> ()");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(torch_ebpc, CPU, m) {
@@ -253,4 +269,6 @@ STABLE_TORCH_LIBRARY_IMPL(torch_ebpc, CPU, m) {
 STABLE_TORCH_LIBRARY_IMPL(torch_ebpc, CompositeExplicitAutograd, m) {
   m.impl("version", TORCH_BOX(&torch_ebpc::version));
   m.impl("kernel", TORCH_BOX(&torch_ebpc::kernel));
+  m.impl("kernels", TORCH_BOX(&torch_ebpc::kernels));
+  m.impl("use_kernel", TORCH_BOX(&torch_ebpc::use_kernel));
 }
