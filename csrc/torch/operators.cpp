@@ -76,13 +76,10 @@ Tensor compress(const Tensor& input, OptionalInt word_bits, std::int64_t block_s
     const TensorWords tensor = words_of("input", input);
     const ebpc::Parameters p =
         parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, base);
-    const std::uint64_t capacity = ebpc::max_compressed_bytes(tensor.info);
-    Tensor out = empty_tensor({static_cast<std::int64_t>(capacity)}, ScalarType::Byte);
-    auto* bytes = static_cast<std::uint8_t*>(out.mutable_data_ptr());
-    const std::uint64_t count =
-        ebpc::compress(tensor.info, p, tensor.words().data, {bytes, capacity}, torch_executor());
-    // A copy of exactly that size: a view would keep the whole capacity allocated.
-    return uint8_tensor(bytes, count);
+    return written_tensor(
+        ebpc::max_compressed_bytes(tensor.info), [&](std::span<std::uint8_t> out) {
+          return ebpc::compress(tensor.info, p, tensor.words().data, out, torch_executor());
+        });
   });
 }
 
