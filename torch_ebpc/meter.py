@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_ebpc import ops
+from torch_ebpc.errors import EBPCError
 from torch_ebpc.quantizer import FloatCast, Quantizer
 from torch_ebpc.report import LayerRow, Report, software_versions
 
@@ -190,7 +191,7 @@ class CompressionMeter:
                 return None
             try:
                 return self._measure(name, layer, call, output)
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, AssertionError, EBPCError) as error:
                 raise type(error)(f"{name}: {error}") from error
 
         return hook
@@ -202,6 +203,9 @@ class CompressionMeter:
         """The words of a map, and their scale."""
         quantizer = self._quantizer
         if quantizer is None:
+            if x.dtype not in ops.DTYPES:
+                names = ", ".join(str(dtype).removeprefix("torch.") for dtype in ops.DTYPES)
+                raise TypeError(f"the output's dtype must be one of {names}, got {x.dtype}")
             return x, 1.0
         if not x.is_floating_point():
             raise TypeError(f"a quantizer needs a floating-point map, got {x.dtype}")
@@ -238,7 +242,9 @@ class CompressionMeter:
         if isinstance(quantizer, Quantizer):
             decoded = quantizer.dequantize(decoded, scale, output.dtype)
         decoded = decoded.to(output.dtype)
-        replaced: Tensor = _StraightThrough.apply(output, decoded)  # type: ignore[no-untyped-call]
+        replaced: Tensor = _StraightThrough.apply(  # type: ignore[no-untyped-call]
+            output, (decoded,)
+        )
         return replaced
 
     def _count(self, row: LayerRow, words: Tensor) -> None:
@@ -267,11 +273,15 @@ class CompressionMeter:
 
 
 class _StraightThrough(torch.autograd.Function):
-    """The decoder's output in place of a layer's, with the gradient passed on as it is."""
+    """The decoder's output in place of a layer's, with the gradient passed on as it is.
+
+    The decoder's output comes in a tuple, out of autograd's sight: an input that is returned as it
+    is would become a view, which the next layers could not change in place.
+    """
 
     @staticmethod
-    def forward(ctx: Any, output: Tensor, decoded: Tensor) -> Tensor:
-        return decoded
+    def forward(ctx: Any, output: Tensor, decoded: tuple[Tensor]) -> Tensor:
+        return decoded[0]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
@@ -327,6 +337,11 @@ def _integer_dtype(x: Tensor) -> torch.dtype:
 
 
 def _compare_bits(expected: Tensor, found: Tensor) -> None:
+    if (expected.dtype, expected.shape) != (found.dtype, found.shape):
+        raise AssertionError(
+            f"the decoded map differs: {expected.dtype} {tuple(expected.shape)} became"
+            f" {found.dtype} {tuple(found.shape)}"
+        )
     integer = _integer_dtype(expected)
     different = (expected.view(integer) != found.view(integer)).flatten()
     if different.any():
