@@ -5,6 +5,7 @@
 #include "ebpc/hardware/limits.h"
 
 namespace ebpc::hardware {
+
 Decoder::Decoder(const Parameters& p)
     : word_bits_(checked(p).word_bits),
       block_size_(p.block_size),
@@ -23,6 +24,7 @@ Decoder::Decoder(const Parameters& p)
       deltas_(bank_, "delta reverse", "deltas", block_size_ - 1, word_bits_),
       block_left_(bank_, "delta reverse", "words in block", bits_to_count(block_size_)) {}
 
+/// Zero run-length decoder: a run under way, or the symbol at the front of the zero stream.
 Decoder::NextWord Decoder::next_word() const {
   if (zeros_left_.get() > 0) return {.known = true, .zeros = zeros_left_.get() - 1};
   const std::uint64_t window = zero_unpacker_.window();

@@ -5,6 +5,7 @@
 #include "ebpc/hardware/limits.h"
 
 namespace ebpc::hardware {
+
 Encoder::Encoder(const Parameters& p)
     : word_bits_(checked(p).word_bits),
       is_signed_(p.is_signed),
@@ -36,12 +37,14 @@ Code Encoder::zero_code(bool nonzero, bool last) const {
   return run_ends ? Code{zeros, run_length} : Code{};
 }
 
+/// Plane p (DBP): bit p of every delta, the first delta leftmost.
 std::uint64_t Encoder::plane(int p) const {
   std::uint64_t bits = 0;
   for (int i = 0; i < block_size_ - 1; ++i) bits = bits << 1 | (coded_deltas_.get(i) >> p & 1);
   return bits;
 }
 
+/// Symbol coder: the symbol that comes next, and the step behind it.
 Encoder::Step Encoder::coder_step() const {
   const int step = step_.get_int();
   if (step == step_end_) return {.code = {}, .end_of_stream = true, .next = step_idle};
@@ -74,6 +77,7 @@ void Encoder::store_word(std::uint64_t word, int position) {
   filled_.set_int(position + 1);
 }
 
+/// The block buffer's registers into the plane buffer's.
 void Encoder::hand_over_block() {
   coded_base_.set(base_.get());
   for (int i = 0; i < block_size_ - 1; ++i) coded_deltas_.set(i, deltas_.get(i));
