@@ -94,12 +94,13 @@ class BurstPort {
   const std::uint64_t burst_words_;
   std::size_t stream_ = 0;  // of the burst under way, or of the one before
   std::uint64_t left_ = 0;  // words of it that have not moved
-  int bits_ = 0;            // bits of the next word that have
+  int bits_ = 0;            // bits of the next word that have moved
 };
 
 void check_memory(const MemoryPort& memory, std::uint64_t burst_words) {
   if (memory.bits_per_cycle < 0 || memory.burst_bytes < 1 || memory.fifo_words < 0) {
-    throw Error(ErrorCode::argument, "the memory port's sizes must not be negative");
+    throw Error(ErrorCode::argument,
+                "bits_per_cycle and fifo_words must be at least 0, burst_bytes at least 1");
   }
   if (memory.fifo_words > 0 && static_cast<std::uint64_t>(memory.fifo_words) < burst_words) {
     throw Error(ErrorCode::argument, "fifo_words must be at least a burst of " +
