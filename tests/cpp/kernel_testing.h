@@ -36,6 +36,12 @@ inline std::ostream& operator<<(std::ostream& out, const KnownKernel& kernel) {
 
 inline std::vector<KnownKernel> known_kernels() {
   return {
+#if defined(__x86_64__)
+      {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+                   __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt") &&
+                   __builtin_cpu_supports("lzcnt") && __builtin_cpu_supports("pclmul") &&
+                   __builtin_cpu_supports("sse4.2")},
+#endif
       {"portable", true},
   };
 }
