@@ -28,6 +28,8 @@ void store_big_endian(std::uint8_t* bytes, std::uint64_t x) {
 std::uint64_t shift_left(std::uint64_t x, unsigned count) { return x << (count & 63); }
 std::uint64_t shift_right(std::uint64_t x, unsigned count) { return x >> (count & 63); }
 
+__m256i broadcast(unsigned byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
+
 // ---------------------------------------------------------------------------------------- packing
 
 /// order[mask]: a byte shuffle that moves the bytes under the ones of `mask` to the front.
@@ -78,7 +80,8 @@ constexpr unsigned run_symbol_bits = 5;
 /// What eight words add to the zero stream.
 struct ZeroTable {
   static constexpr unsigned length_bits = 8;
-  std::uint32_t code_and_length[max_run][256];  // [zeros pending][mask]: code << 8 | its bits
+  std::uint32_t
+      code_and_length[max_run * 256];  // [zeros pending << 8 | mask]: code << 8 | its bits
 };
 
 constexpr ZeroTable zero_table = [] {
@@ -101,17 +104,14 @@ constexpr ZeroTable zero_table = [] {
           ++length;
         }
       }
-      table.code_and_length[pending][mask] = code << ZeroTable::length_bits | length;
+      table.code_and_length[pending << 8 | mask] = code << ZeroTable::length_bits | length;
     }
   }
   return table;
 }();
 
-/// The zeros pending behind eight words with this mask.
-unsigned pending_after(unsigned pending, std::uint8_t mask) {
-  const unsigned trailing = _lzcnt_u32(static_cast<std::uint32_t>(mask) << 24);
-  return mask == 0 ? (pending + 8) % max_run : trailing;
-}
+// Writers are passed and returned by value: behind a reference their members would live in memory,
+// since the bytes written might be theirs for all that the compiler knows.
 
 /// Writes codes of at most 56 bits. The bits of the byte that is not yet full wait in a register.
 class ShortCodeWriter {
@@ -147,47 +147,88 @@ class CodeCounter {
   std::uint64_t bits_ = 0;
 };
 
+/// For each byte of four masks: the zeros at its end and before it in the same mask, modulo 16, as
+/// far as they are not interrupted. A byte of zeros has 8 and what the bytes before it have, which
+/// three steps of a prefix sum add up.
+__m256i trailing_zeros(__m256i masks) {
+  const __m256i nibble = broadcast(0x0F);
+  const __m256i in_high =
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(8, 3, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0));
+  const __m256i in_low =
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(8, 7, 6, 6, 5, 5, 5, 5, 4, 4, 4, 4, 4, 4, 4, 4));
+  const __m256i high = _mm256_and_si256(_mm256_srli_epi16(masks, 4), nibble);
+  const __m256i low = _mm256_and_si256(masks, nibble);
+  __m256i zeros =
+      _mm256_min_epu8(_mm256_shuffle_epi8(in_high, high), _mm256_shuffle_epi8(in_low, low));
+  __m256i reaches_back = _mm256_cmpeq_epi8(masks, _mm256_setzero_si256());
+  zeros = _mm256_add_epi8(zeros, _mm256_and_si256(reaches_back, _mm256_slli_epi64(zeros, 8)));
+  reaches_back = _mm256_and_si256(reaches_back, _mm256_slli_epi64(reaches_back, 8));
+  zeros = _mm256_add_epi8(zeros, _mm256_and_si256(reaches_back, _mm256_slli_epi64(zeros, 16)));
+  reaches_back = _mm256_and_si256(reaches_back, _mm256_slli_epi64(reaches_back, 16));
+  return _mm256_add_epi8(zeros, _mm256_and_si256(reaches_back, _mm256_slli_epi64(zeros, 32)));
+}
+
+/// Codes masks into a writer or a counter.
 template <class Sink>
 class ZeroCoder {
  public:
   explicit ZeroCoder(Sink sink) : sink_(sink) {}
 
-  void push(std::uint64_t mask) {
-    for (int i = 0; i < 64; i += 16) put_sixteen(static_cast<std::uint16_t>(mask >> i));
+  /// `count` masks of 64 words each; up to three behind them are read, too.
+  void push(const std::uint64_t* masks, std::size_t count) {
+    alignas(32) std::uint64_t zeros[4];
+    ZeroCoder coder = *this;
+    for (std::size_t i = 0; i < count; ++i) {
+      if (i % 4 == 0) {
+        const __m256i four = _mm256_load_si256(reinterpret_cast<const __m256i*>(masks + i));
+        _mm256_store_si256(reinterpret_cast<__m256i*>(zeros), trailing_zeros(four));
+      }
+      coder.push(masks[i], zeros[i % 4]);
+    }
+    *this = coder;
   }
 
   /// The last words, less than 64, and the end. What is missing to whole bytes of the mask is taken
   /// as non-zero, which ends a pending run and adds one bit each at the end: these are cut off.
   std::uint64_t finish(std::uint64_t mask, unsigned count) {
-    for (; count >= 8; mask >>= 8, count -= 8) put_eight(static_cast<std::uint8_t>(mask));
+    for (; count >= 8; mask >>= 8, count -= 8) {
+      const auto part = static_cast<std::uint8_t>(mask);
+      const std::uint32_t entry = zero_table.code_and_length[pending_ << 8 | part];
+      sink_.put(code_of(entry), length_of(entry));
+      pending_ =
+          part == 0 ? (pending_ + 8) % max_run : _lzcnt_u32(static_cast<std::uint32_t>(part) << 24);
+    }
     const unsigned missing = 8 - count;
     const auto last = static_cast<std::uint8_t>(mask | 0xFFU << count);
-    const std::uint32_t entry = zero_table.code_and_length[pending_][last];
-    sink_.put(entry >> ZeroTable::length_bits >> missing, length_of(entry) - missing);
+    const std::uint32_t entry = zero_table.code_and_length[pending_ << 8 | last];
+    sink_.put(code_of(entry) >> missing, length_of(entry) - missing);
     return sink_.bits();
   }
 
  private:
-  static unsigned length_of(std::uint32_t entry) {
-    return entry & ((1U << ZeroTable::length_bits) - 1);
-  }
+  static std::uint32_t code_of(std::uint32_t entry) { return entry >> ZeroTable::length_bits; }
+  static unsigned length_of(std::uint32_t entry) { return static_cast<std::uint8_t>(entry); }
 
-  void put_eight(std::uint8_t mask) {
-    const std::uint32_t entry = zero_table.code_and_length[pending_][mask];
-    sink_.put(entry >> ZeroTable::length_bits, length_of(entry));
-    pending_ = pending_after(pending_, mask);
-  }
+  /// `zeros` is what trailing_zeros gives for this mask.
+  void push(std::uint64_t mask, std::uint64_t zeros) {
+    constexpr std::uint64_t every_byte = 0x0101010101010101;
+    // The bytes below the first one in the mask continue what was pending.
+    const std::uint64_t still_zero = _bzhi_u64(~std::uint64_t{0}, _tzcnt_u64(mask) & ~7U);
+    zeros += pending_ * every_byte & still_zero;
+    zeros &= (max_run - 1) * every_byte;
+    const std::uint64_t zeros_before = zeros << 8 | pending_;
+    pending_ = static_cast<unsigned>(zeros >> 56);
 
-  void put_sixteen(std::uint16_t mask) {
-    const auto low = static_cast<std::uint8_t>(mask);
-    const auto high = static_cast<std::uint8_t>(mask >> 8);
-    const std::uint32_t first = zero_table.code_and_length[pending_][low];
-    pending_ = pending_after(pending_, low);
-    const std::uint32_t second = zero_table.code_and_length[pending_][high];
-    pending_ = pending_after(pending_, high);
-    const std::uint64_t code = shift_left(first >> ZeroTable::length_bits, length_of(second)) |
-                               second >> ZeroTable::length_bits;
-    sink_.put(code, length_of(first) + length_of(second));
+    alignas(16) std::uint16_t indices[8];
+    _mm_store_si128(reinterpret_cast<__m128i*>(indices),
+                    _mm_unpacklo_epi8(_mm_cvtsi64_si128(static_cast<long long>(mask)),
+                                      _mm_cvtsi64_si128(static_cast<long long>(zeros_before))));
+    for (int i = 0; i < 8; i += 2) {
+      const std::uint32_t first = zero_table.code_and_length[indices[i]];
+      const std::uint32_t second = zero_table.code_and_length[indices[i + 1]];
+      const std::uint64_t codes = shift_left(code_of(first), length_of(second)) | code_of(second);
+      sink_.put(codes, length_of(first) + length_of(second));
+    }
   }
 
   Sink sink_;
@@ -207,8 +248,6 @@ struct CodedBlocks {
   std::uint8_t sign_x[capacity];               // X[8], the first delta least significant
   std::uint8_t sign_plane[capacity];           // plane 8 itself, in the same order
 };
-
-__m256i broadcast(unsigned byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
 
 /// Swaps bits i and i + distance of each lane for all i in `mask`.
 template <int distance>
@@ -294,43 +333,37 @@ void code_blocks(const std::uint8_t* packed, std::size_t block_count, CodedBlock
 }
 
 /// The codes of the zero X among planes 0 to 7, and which bits of the code bytes count: for a run,
-/// those of its first plane.
+/// those of its first plane. Indexed by CodedBlocks::zero_planes.
 struct ZeroPlanesTable {
-  struct Entry {
-    std::uint64_t codes;
-    std::uint64_t used;
-  };
-  Entry below_nonzero[256];  // where X[8] is not zero
-  Entry below_zero[256];     // where it is, so that a run that reaches plane 7 goes on to it
+  std::uint64_t codes[256];
+  std::uint64_t used[256];
 };
 
-constexpr ZeroPlanesTable::Entry zero_planes_entry(unsigned zero_planes, bool top_is_zero) {
-  ZeroPlanesTable::Entry entry{};
-  for (int plane = 0; plane < 8; ++plane) {
-    const int shift = 8 * (7 - plane);
-    const auto is_zero = [&](int p) {
-      return p == 8 ? top_is_zero : (zero_planes >> (7 - p) & 1) != 0;
-    };
-    if (!is_zero(plane)) {
-      entry.used |= std::uint64_t{0xFF} << shift;
-    } else if (plane == 0 || !is_zero(plane - 1)) {
-      std::uint64_t run = 1;
-      while (plane + static_cast<int>(run) <= 8 && is_zero(plane + static_cast<int>(run))) ++run;
-      entry.codes |= (run == 1 ? 0b01 : 0b001'000 | (run - 2)) << shift;
-      entry.used |= std::uint64_t{run == 1 ? 0x03U : 0x3FU} << shift;
-    }
-  }
-  return entry;
-}
-
-constexpr ZeroPlanesTable zero_planes_table = [] {
+constexpr ZeroPlanesTable make_zero_planes_table(bool sign_is_zero) {
   ZeroPlanesTable table{};
   for (unsigned zero_planes = 0; zero_planes < 256; ++zero_planes) {
-    table.below_nonzero[zero_planes] = zero_planes_entry(zero_planes, false);
-    table.below_zero[zero_planes] = zero_planes_entry(zero_planes, true);
+    const auto is_zero = [&](int p) {
+      return p < 8 ? (zero_planes >> (7 - p) & 1) != 0 : sign_is_zero;
+    };
+    for (int plane = 0; plane < 8; ++plane) {
+      std::uint64_t code = 0;
+      std::uint64_t used = 0xFF;
+      if (is_zero(plane)) {
+        std::uint64_t run = 1;
+        for (int next = plane + 1; next <= 8 && is_zero(next); ++next) ++run;
+        const bool first = plane == 0 || !is_zero(plane - 1);
+        code = !first ? 0 : run == 1 ? 0b01 : 0b001'000 | (run - 2);
+        used = !first ? 0 : run == 1 ? 0x03 : 0x3F;
+      }
+      table.codes[zero_planes] |= code << (8 * (7 - plane));
+      table.used[zero_planes] |= used << (8 * (7 - plane));
+    }
   }
   return table;
-}();
+}
+
+constexpr ZeroPlanesTable zeros_below_zero_sign = make_zero_planes_table(true);
+constexpr ZeroPlanesTable zeros_below_nonzero_sign = make_zero_planes_table(false);
 
 struct Code {
   std::uint64_t bits;
@@ -381,32 +414,40 @@ class CodeWriter {
   unsigned filled_ = 0;
 };
 
-void write_blocks(const std::uint8_t* packed, std::size_t block_count, const CodedBlocks& blocks,
-                  CodeWriter& writer) {
-  CodeWriter out = writer;  // in registers
+/// Writes a block of any kind: base, planes 0 to 7, plane 8.
+[[gnu::always_inline]] inline void write_block(std::uint64_t base, std::size_t b,
+                                               const CodedBlocks& blocks, CodeWriter& out) {
+  const bool sign_zero = blocks.sign_x[b] == 0;
+  const ZeroPlanesTable& zeros = sign_zero ? zeros_below_zero_sign : zeros_below_nonzero_sign;
+  const unsigned zero_planes = blocks.zero_planes[b];
+  const std::uint64_t used = ~blocks.unused[b] & zeros.used[zero_planes];
+  out.put(base, fast_word_bits);
+  out.put(_pext_u64(blocks.codes[b] | zeros.codes[zero_planes], used),
+          static_cast<unsigned>(_mm_popcnt_u64(used)));
+  if (!sign_zero) {
+    const Code code = sign_code(blocks.sign_x[b], blocks.sign_plane[b]);
+    out.put(code.bits, code.count);
+  } else if ((zero_planes & 1) == 0) {
+    out.put(0b01, 2);  // otherwise it is part of the run that reached plane 7
+  }
+}
+
+CodeWriter write_blocks(const std::uint8_t* packed, std::size_t block_count,
+                        const CodedBlocks& blocks, CodeWriter out) {
   for (std::size_t b = 0; b < block_count; ++b) {
-    const bool sign_zero = blocks.sign_x[b] == 0;
-    const unsigned zero_planes = blocks.zero_planes[b];
-    const ZeroPlanesTable::Entry& zeros = sign_zero ? zero_planes_table.below_zero[zero_planes]
-                                                    : zero_planes_table.below_nonzero[zero_planes];
-    const std::uint64_t used = ~blocks.unused[b] & zeros.used;
-    const std::uint64_t bits = _pext_u64(blocks.codes[b] | zeros.codes, used);
-    const auto count = static_cast<unsigned>(_mm_popcnt_u64(used));
     const std::uint64_t base = packed[b * fast_block_size];
-    // Plane 8 is part of the run that reached plane 7, or a single zero, or rarely not zero.
-    const unsigned single_zero = ~zero_planes & 1;
-    Code top{single_zero, 2 * single_zero};
-    if (!sign_zero) top = sign_code(blocks.sign_x[b], blocks.sign_plane[b]);
-    const unsigned total = 8 + count + top.count;
-    if (total <= 64) {
-      out.put((shift_left(base, count) | bits) << top.count | top.bits, total);
+    const unsigned zero_planes = blocks.zero_planes[b];
+    const std::uint64_t used = ~blocks.unused[b] & zeros_below_zero_sign.used[zero_planes];
+    const auto count = static_cast<unsigned>(_mm_popcnt_u64(used));
+    // Nearly always a run of zero planes reaches the top, and the block fits 64 bits.
+    if ((zero_planes & 1) != 0 && blocks.sign_x[b] == 0 && count <= 64 - fast_word_bits) {
+      const std::uint64_t codes = blocks.codes[b] | zeros_below_zero_sign.codes[zero_planes];
+      out.put(shift_left(base, count) | _pext_u64(codes, used), fast_word_bits + count);
     } else {
-      out.put(base, 8);
-      out.put(bits, count);
-      if (top.count > 0) out.put(top.bits, top.count);
+      write_block(base, b, blocks, out);
     }
   }
-  writer = out;
+  return out;
 }
 
 // ------------------------------------------------------------------------------------- everything
@@ -416,21 +457,23 @@ StreamBits encode_words(const std::uint8_t* words, std::size_t count, std::uint8
                         std::uint8_t* plane_stream) {
   // Packed words of a chunk behind those that the last one left, which fill no vector.
   alignas(32) std::uint8_t packed[words_per_vector + chunk_words + 64];
+  alignas(32) std::uint64_t masks[chunk_words / 64];
   CodedBlocks blocks;
   std::uint8_t* packed_end = packed;
   ZeroCoder zeros{ShortCodeWriter(zero_stream)};
   CodeWriter planes(plane_stream);
   while (count >= 64) {
-    std::size_t left = count < chunk_words ? count : chunk_words;
-    for (; left >= 64; left -= 64, count -= 64, words += 64) {
-      const std::uint64_t mask = nonzero_mask(words);
-      packed_end = pack(words, mask, packed_end);
-      zeros.push(mask);
+    const std::size_t mask_count = (count < chunk_words ? count : chunk_words) / 64;
+    for (std::size_t i = 0; i < mask_count; ++i, words += 64) {
+      masks[i] = nonzero_mask(words);
+      packed_end = pack(words, masks[i], packed_end);
     }
+    count -= mask_count * 64;
+    zeros.push(masks, mask_count);
     const auto whole_vectors =
         static_cast<std::size_t>(packed_end - packed) / words_per_vector * words_per_vector;
     code_blocks<is_signed>(packed, whole_vectors / fast_block_size, blocks);
-    write_blocks(packed, whole_vectors / fast_block_size, blocks, planes);
+    planes = write_blocks(packed, whole_vectors / fast_block_size, blocks, planes);
     packed_end -= whole_vectors;
     std::memcpy(packed, packed + whole_vectors, words_per_vector);
   }
@@ -443,7 +486,7 @@ StreamBits encode_words(const std::uint8_t* words, std::size_t count, std::uint8
   const std::size_t block_count =
       (static_cast<std::size_t>(packed_end - packed) + fast_block_size - 1) / fast_block_size;
   code_blocks<is_signed>(packed, block_count, blocks);
-  write_blocks(packed, block_count, blocks, planes);
+  planes = write_blocks(packed, block_count, blocks, planes);
   return {zeros.finish(mask, static_cast<unsigned>(count)), planes.finish()};
 }
 
