@@ -34,6 +34,8 @@ StreamBits count(const Parameters& p, WordSpan words) {
 }
 
 std::size_t decode(const Parameters& p, std::span<const DecodeJob> jobs) {
+  if (jobs.empty()) return 0;
+  if (is_fast_setting(p, jobs.front().words.bytes_per_word)) return avx2::decode_w8_n8(jobs);
   return portable_kernel.decode(p, jobs);
 }
 

@@ -25,4 +25,7 @@ StreamBits encode_w8_n8(bool is_signed, const std::uint8_t* words, std::size_t c
                         std::uint8_t* zero_stream, std::uint8_t* plane_stream);
 StreamBits count_w8_n8(bool is_signed, const std::uint8_t* words, std::size_t count);
 
+/// As Kernel::decode. Jobs that are longer than a segment are handed back.
+std::size_t decode_w8_n8(std::span<const DecodeJob> jobs);
+
 }  // namespace ebpc::avx2
