@@ -8,12 +8,12 @@ from torch_ebpc._library import __version__
 
 _library.load()
 
+from torch_ebpc.config import kernel, kernels, show_config, use_kernel  # noqa: E402
 from torch_ebpc.errors import EBPCChecksumError, EBPCError, EBPCFormatError  # noqa: E402
 from torch_ebpc.meter import CompressionMeter  # noqa: E402
 from torch_ebpc.ops import (  # noqa: E402
     ContainerInfo,
     EncodedStreams,
-    _register_fake_kernels,
     compress,
     count_bits,
     count_transmission_bits,
@@ -22,10 +22,8 @@ from torch_ebpc.ops import (  # noqa: E402
     encode,
     inspect,
 )
-from torch_ebpc.quantizer import Quantizer  # noqa: E402
+from torch_ebpc.quantizer import FloatCast, Quantizer  # noqa: E402
 from torch_ebpc.report import LayerRow, Report  # noqa: E402
-
-_register_fake_kernels()
 
 __all__ = [
     "CompressionMeter",
@@ -34,6 +32,7 @@ __all__ = [
     "EBPCError",
     "EBPCFormatError",
     "EncodedStreams",
+    "FloatCast",
     "LayerRow",
     "Quantizer",
     "Report",
@@ -45,4 +44,8 @@ __all__ = [
     "decompress",
     "encode",
     "inspect",
+    "kernel",
+    "kernels",
+    "show_config",
+    "use_kernel",
 ]

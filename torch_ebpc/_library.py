@@ -22,7 +22,7 @@ def load() -> None:
     if not LIBRARY_PATH.exists():
         raise ImportError(f"torch_ebpc's library is missing: {LIBRARY_PATH} does not exist. {hint}")
     try:
-        torch.ops.load_library(LIBRARY_PATH)
+        torch.ops.load_library(LIBRARY_PATH)  # type: ignore[no-untyped-call]
     except OSError as error:
         raise ImportError(
             f"torch_ebpc's library {LIBRARY_PATH} does not load into torch {torch.__version__}"

@@ -7,40 +7,45 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from torch_ebpc import ops
 from torch_ebpc.errors import EBPCError
-from torch_ebpc.quantizer import Quantizer
+from torch_ebpc.quantizer import FloatCast, Quantizer
 from torch_ebpc.report import LayerRow, Report, software_versions
 
 LayerSelection = (
-    type[nn.Module]
-    | str
-    | Sequence["type[nn.Module] | str"]
-    | Callable[[str, nn.Module], bool]
+    type[nn.Module] | str | Sequence["type[nn.Module] | str"] | Callable[[str, nn.Module], bool]
 )
+
+
+class _Code(TypedDict):
+    block_size: int
+    max_zero_run: int
+    base: str
+
 
 _TRANSMISSION_DIMS = {"tensor": 0, "image": 1, "channel": 2}
 
 
 class CompressionMeter:
-    """A context manager that measures, and optionally inserts, compression behind layers of a model.
+    """A context manager that measures, and optionally inserts, compression behind a model's layers.
 
-    While it is entered, a forward hook sits on every matched layer. Each call of such a layer is one
-    row of the report, named ``layer#call`` with calls counted from 1 in each forward pass of the
-    model (``layer1.0.relu#1``, ``layer1.0.relu#2``); batches accumulate. Hooks are gone when the
-    block is left, also by an exception, and no tensor is kept.
+    While it is entered, a forward hook sits on every matched layer. Each call of such a layer is
+    one row of the report, named ``layer#call`` with calls counted from 1 in each forward pass of
+    the model (``layer1.0.relu#1``, ``layer1.0.relu#2``); batches accumulate. Hooks are gone when
+    the block is left, also by an exception, and no tensor is kept.
 
     Args:
         model: any module.
         layers: which layers: a module type, a name as in ``model.named_modules()``, several of
             those, or a predicate ``(name, module) -> bool``.
-        quantizer: turns floating-point maps into fixed-point words before they are measured. None:
-            maps are measured by bit pattern.
+        quantizer: turns floating-point maps into fixed-point words before they are measured, or
+            (:class:`FloatCast`) into another floating-point type. None: maps are measured by bit
+            pattern as they are.
         mode: ``"insert"``: the next layer runs on what the decoder returned (with a quantizer: on
             the dequantized words, so that its effect on accuracy shows; without: the same bits).
             Gradients pass through unchanged. ``"observe"``: the model is not touched.
@@ -58,7 +63,8 @@ class CompressionMeter:
 
     Example:
         >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
-        >>> with torch_ebpc.CompressionMeter(model, quantizer=torch_ebpc.Quantizer(bits=8)) as meter:
+        >>> quantizer = torch_ebpc.Quantizer(bits=8)
+        >>> with torch_ebpc.CompressionMeter(model, quantizer=quantizer) as meter:
         ...     y = model(torch.randn(2, 3, 16, 16))
         >>> meter.report().rows[0].name
         '1#1'
@@ -69,7 +75,7 @@ class CompressionMeter:
         model: nn.Module,
         layers: LayerSelection = nn.ReLU,
         *,
-        quantizer: Quantizer | None = None,
+        quantizer: Quantizer | FloatCast | None = None,
         mode: Literal["insert", "observe"] = "insert",
         methods: Sequence[str] = ("ebpc", "zvc", "zero_rle"),
         block_size: int = 8,
@@ -93,17 +99,20 @@ class CompressionMeter:
                 raise ValueError(f"methods must be of {', '.join(ops.METHODS)}, got {method!r}")
         if len(set(methods)) < len(methods):
             raise ValueError(f"methods must be different ones, got {methods!r}")
-        if quantizer is not None and not isinstance(quantizer, Quantizer):
-            raise TypeError(f"quantizer must be a Quantizer, got {type(quantizer).__name__}")
+        if quantizer is not None and not isinstance(quantizer, (Quantizer, FloatCast)):
+            raise TypeError(
+                f"quantizer must be a Quantizer or FloatCast, got {type(quantizer).__name__}"
+            )
         # What the codec thinks of its parameters is better known now than in the middle of a pass.
-        ops.count_bits(torch.empty(0, dtype=torch.int8), "none", None, block_size, max_zero_run, base)
+        nothing = torch.empty(0, dtype=torch.int8)
+        ops.count_bits(nothing, "none", None, block_size, max_zero_run, base)
 
         self._model = model
         self._layers = _matched_layers(model, layers)
         self._quantizer = quantizer
         self._mode = mode
         self._methods = tuple(methods)
-        self._code = {"block_size": block_size, "max_zero_run": max_zero_run, "base": base}
+        self._code: _Code = {"block_size": block_size, "max_zero_run": max_zero_run, "base": base}
         self._transmission = transmission
         self._verify = verify
         self._rows: dict[str, LayerRow] = {}
@@ -195,37 +204,36 @@ class CompressionMeter:
         return hook
 
     def _note_magnitude(self, name: str, output: Tensor) -> None:
-        if output.numel() == 0:
-            return
         largest = _largest_magnitude(output)
         if not math.isfinite(largest):
             raise ValueError(f"{name}: the output must be finite to calibrate with, got {largest}")
         self._largest[name] = max(self._largest.get(name, 0.0), largest)
 
-    def _scale(self, name: str, output: Tensor) -> float:
-        assert self._quantizer is not None
-        if self._quantizer.scale == "calibrated":
+    def _words(self, name: str, x: Tensor) -> tuple[Tensor, float]:
+        """The words of a map, and their scale."""
+        quantizer = self._quantizer
+        if quantizer is None:
+            if x.dtype not in ops.DTYPES:
+                names = ", ".join(str(dtype).removeprefix("torch.") for dtype in ops.DTYPES)
+                raise TypeError(f"the output's dtype must be one of {names}, got {x.dtype}")
+            return x, 1.0
+        if not x.is_floating_point():
+            raise TypeError(f"a quantizer needs a floating-point map, got {x.dtype}")
+        if isinstance(quantizer, FloatCast):
+            return x.to(quantizer.dtype), 1.0
+        if quantizer.scale == "calibrated":
             if name not in self._largest:
                 raise ValueError("was not calibrated: run batches under meter.calibrate() first")
-            return self._quantizer.scale_for(self._largest[name])
-        if self._quantizer.scale == "batch":
-            return self._quantizer.scale_for(_largest_magnitude(output) if output.numel() else 0.0)
-        return self._quantizer.scale_for(0.0)
+            largest = self._largest[name]
+        else:
+            largest = _largest_magnitude(x)
+        scale = quantizer.scale_for(largest)
+        return quantizer.quantize(x, scale), scale
 
     def _measure(self, name: str, layer: str, call: int, output: Tensor) -> Tensor | None:
+        words, scale = self._words(name, output.detach())
         quantizer = self._quantizer
-        words = output.detach()
-        scale = None
-        word_bits = 8 * words.dtype.itemsize
-        if quantizer is not None:
-            if not words.is_floating_point():
-                raise TypeError(f"a quantizer needs a floating-point map, got {words.dtype}")
-            scale = self._scale(name, words)
-            words = quantizer.quantize(words, scale)
-            word_bits = quantizer.bits
-        elif words.dtype not in ops.DTYPES:
-            names = ", ".join(str(dtype).removeprefix("torch.") for dtype in ops.DTYPES)
-            raise TypeError(f"the output's dtype must be one of {names}, got {words.dtype}")
+        word_bits = 8 * words.dtype.itemsize if quantizer is None else quantizer.bits
         row = self._rows.get(name)
         if row is None:
             row = self._rows[name] = LayerRow(
@@ -241,10 +249,13 @@ class CompressionMeter:
             _compare_bits(words, decoded)
         if self._mode == "observe":
             return None
-        if quantizer is not None:
-            assert scale is not None
+        if isinstance(quantizer, Quantizer):
             decoded = quantizer.dequantize(decoded, scale, output.dtype)
-        return _StraightThrough.apply(output, (decoded,))  # type: ignore[no-any-return]
+        decoded = decoded.to(output.dtype)
+        replaced: Tensor = _StraightThrough.apply(  # type: ignore[no-untyped-call]
+            output, (decoded,)
+        )
+        return replaced
 
     def _count(self, row: LayerRow, words: Tensor) -> None:
         dims = min(_TRANSMISSION_DIMS[self._transmission], words.dim())
@@ -283,7 +294,7 @@ class _StraightThrough(torch.autograd.Function):
         return decoded[0]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient, None
 
 
@@ -326,6 +337,8 @@ def _matched_layers(model: nn.Module, layers: LayerSelection) -> dict[str, nn.Mo
 
 
 def _largest_magnitude(x: Tensor) -> float:
+    if x.numel() == 0:
+        return 0.0
     low, high = torch.aminmax(x.detach())
     return max(abs(low.item()), abs(high.item()))
 
@@ -349,4 +362,3 @@ def _compare_bits(expected: Tensor, found: Tensor) -> None:
             f"the decoded map differs at index {index}:"
             f" {expected.flatten()[index].item()} became {found.flatten()[index].item()}"
         )
-

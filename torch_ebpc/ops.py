@@ -29,7 +29,8 @@ on; pass ``x.detach()``. :func:`count_bits` only measures and takes any tensor.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -386,80 +387,92 @@ def _check_parameters(word_bits: Any, block_size: Any, max_zero_run: Any, base: 
         raise TypeError(f"base must be a str, got {type(base).__name__}")
 
 
-# ---- Fake kernels: shapes and dtypes without data --------------------------------------------------
+# ---- Fake kernels: shapes and dtypes without data ------------------------------------------------
 
 
-def _register_fake_kernels() -> None:
-    register = torch.library.register_fake
+_F = TypeVar("_F", bound=Callable[..., Any])
 
-    def new_bytes(like: Tensor) -> Tensor:
-        size = torch.library.get_ctx().new_dynamic_size()
-        return like.new_empty(size, dtype=torch.uint8)
 
-    @register("torch_ebpc::compress")
-    def _(
-        input: Tensor,
-        word_bits: int | None = None,
-        block_size: int = 8,
-        max_zero_run: int = 16,
-        base: str = "sent",
-    ) -> Tensor:
-        return new_bytes(input)
+def _fake(name: str) -> Callable[[_F], _F]:
+    """torch.library.register_fake with types."""
+    register: Callable[[_F], _F] = torch.library.register_fake(f"torch_ebpc::{name}")
+    return register
 
-    @register("torch_ebpc::decompress")
-    def _(
-        packed: Tensor,
-        shape: list[int],
-        dtype: torch.dtype,
-        memory_format: str = "contiguous",
-    ) -> Tensor:
-        return torch.empty(
-            shape,
-            dtype=dtype,
-            device=packed.device,
-            memory_format=getattr(
-                torch, memory_format if memory_format != "contiguous" else "contiguous_format"
-            ),
-        )
 
-    @register("torch_ebpc::inspect")
-    def _(packed: Tensor) -> Tensor:
-        size = torch.library.get_ctx().new_dynamic_size(min=_INSPECT_FIELDS)
-        return packed.new_empty(size, dtype=torch.int64)
+def _new_bytes(like: Tensor) -> Tensor:
+    size = torch.library.get_ctx().new_dynamic_size()
+    return like.new_empty(size, dtype=torch.uint8)
 
-    @register("torch_ebpc::encode")
-    def _(
-        input: Tensor,
-        word_bits: int | None = None,
-        block_size: int = 8,
-        max_zero_run: int = 16,
-        base: str = "sent",
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        return new_bytes(input), new_bytes(input), input.new_empty(2, dtype=torch.int64)
 
-    @register("torch_ebpc::decode")
-    def _(
-        zero_stream: Tensor,
-        plane_stream: Tensor,
-        zero_bits: int,
-        plane_bits: int,
-        shape: list[int],
-        dtype: torch.dtype,
-        word_bits: int | None = None,
-        block_size: int = 8,
-        max_zero_run: int = 16,
-        base: str = "sent",
-    ) -> Tensor:
-        return zero_stream.new_empty(shape, dtype=dtype)
+@_fake("compress")
+def _fake_compress(
+    input: Tensor,
+    word_bits: int | None = None,
+    block_size: int = 8,
+    max_zero_run: int = 16,
+    base: str = "sent",
+) -> Tensor:
+    return _new_bytes(input)
 
-    @register("torch_ebpc::count_bits")
-    def _(
-        input: Tensor,
-        method: str = "ebpc",
-        word_bits: int | None = None,
-        block_size: int = 8,
-        max_zero_run: int = 16,
-        base: str = "sent",
-        transmission_dims: int = 0,
-    ) -> Tensor:
-        return input.new_empty((*input.shape[:transmission_dims], 2), dtype=torch.int64)
+
+@_fake("decompress")
+def _fake_decompress(
+    packed: Tensor,
+    shape: list[int],
+    dtype: torch.dtype,
+    memory_format: str = "contiguous",
+) -> Tensor:
+    return torch.empty(
+        shape,
+        dtype=dtype,
+        device=packed.device,
+        memory_format=getattr(
+            torch, memory_format if memory_format != "contiguous" else "contiguous_format"
+        ),
+    )
+
+
+@_fake("inspect")
+def _fake_inspect(packed: Tensor) -> Tensor:
+    size = torch.library.get_ctx().new_dynamic_size(min=_INSPECT_FIELDS)
+    return packed.new_empty(size, dtype=torch.int64)
+
+
+@_fake("encode")
+def _fake_encode(
+    input: Tensor,
+    word_bits: int | None = None,
+    block_size: int = 8,
+    max_zero_run: int = 16,
+    base: str = "sent",
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _new_bytes(input), _new_bytes(input), input.new_empty(2, dtype=torch.int64)
+
+
+@_fake("decode")
+def _fake_decode(
+    zero_stream: Tensor,
+    plane_stream: Tensor,
+    zero_bits: int,
+    plane_bits: int,
+    shape: list[int],
+    dtype: torch.dtype,
+    word_bits: int | None = None,
+    block_size: int = 8,
+    max_zero_run: int = 16,
+    base: str = "sent",
+) -> Tensor:
+    return zero_stream.new_empty(shape, dtype=dtype)
+
+
+@_fake("count_bits")
+def _fake_count_bits(
+    input: Tensor,
+    method: str = "ebpc",
+    word_bits: int | None = None,
+    block_size: int = 8,
+    max_zero_run: int = 16,
+    base: str = "sent",
+    transmission_dims: int = 0,
+) -> Tensor:
+    return input.new_empty((*input.shape[:transmission_dims], 2), dtype=torch.int64)

@@ -13,10 +13,10 @@ from torch import Tensor
 class Quantizer:
     """Uniform symmetric quantization of a feature map to fixed-point words.
 
-    A value x becomes ``rounding(x / scale)``, saturated to the words' range. The scale is one number
-    per call of a layer, chosen so that the largest magnitude seen comes to ``headroom`` of the
-    largest word: ``scale = max|x| / (headroom * (2^(bits-1) - 1))`` for signed words, and
-    ``2^bits - 1`` in place of the bracket for unsigned ones.
+    A value x becomes ``rounding(x / scale)``, saturated to the words' range. The scale is one
+    number per call of a layer, chosen so that the largest magnitude seen comes to ``headroom`` of
+    the largest word: ``scale = max|x| / (headroom * largest_word)``, with a largest word of
+    ``2^(bits-1) - 1`` if words are signed, else ``2^bits - 1``.
 
     Attributes:
         bits: bits of a word, 2 to 16.
@@ -25,8 +25,8 @@ class Quantizer:
         rounding: ``"nearest"`` (ties to even) or ``"truncate"`` (towards zero).
         scale: where the largest magnitude comes from. ``"batch"``: from every batch anew.
             ``"calibrated"``: from all batches of a calibration pass before the measurement
-            (:meth:`CompressionMeter.calibrate`), so that results do not depend on the batch size. Or
-            a number: the scale itself, for all layers.
+            (:meth:`CompressionMeter.calibrate`), so that results do not depend on the batch size.
+            Or a number: the scale itself, for all layers.
         headroom: the share of the range that the largest magnitude takes, above 0 to 1. JETCAS 2019
             says 0.8, the authors' released notebook uses 0.75.
 
@@ -75,11 +75,11 @@ class Quantizer:
 
     @property
     def largest_word(self) -> int:
-        return 2 ** (self.bits - self.signed) - 1
+        return (1 << (self.bits - self.signed)) - 1
 
     @property
     def smallest_word(self) -> int:
-        return -(2 ** (self.bits - 1)) if self.signed else 0
+        return -(1 << (self.bits - 1)) if self.signed else 0
 
     def scale_for(self, largest_magnitude: float) -> float:
         """The scale under which a value of that magnitude comes to ``headroom`` of the range."""
@@ -97,23 +97,46 @@ class Quantizer:
         Raises:
             ValueError: a value is not finite, or is negative where words are unsigned.
         """
-        words = x.detach().to(torch.float32) / scale
-        words = words.round() if self.rounding == "nearest" else words.trunc()
+        # As few passes over memory as there can be: the range decides which of them are needed.
+        words = torch.div(x.detach().to(torch.float32), scale)
+        if self.rounding == "nearest":
+            words.round_()
         if words.numel() > 0:
             low, high = (bound.item() for bound in torch.aminmax(words))
             if not (abs(low) < float("inf") and abs(high) < float("inf")):
                 raise ValueError("x must be finite to be quantized, got inf or NaN")
-            if not self.signed and low < 0:
+            if not self.signed and low <= -1:
                 raise ValueError(
-                    f"x must not be negative for unsigned words, got {low * scale:g}: use signed=True"
+                    f"x must not be negative for unsigned words, got {low * scale:g};"
+                    " signed=True takes it"
                 )
-        # Not straight to uint16: few operators know that dtype.
-        words = words.clamp_(self.smallest_word, self.largest_word).to(torch.int32)
-        return words.to(self.dtype)
+            if low < self.smallest_word or high > self.largest_word:
+                words.clamp_(self.smallest_word, self.largest_word)
+        return words.to(self.dtype)  # which truncates
 
     def dequantize(self, words: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
         """The values that words stand for, in a floating dtype."""
         return (words.to(torch.float32) * scale).to(dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class FloatCast:
+    """Feature maps in another floating-point type, measured by bit pattern: as a network would hold
+    them in that type. Stands where a :class:`Quantizer` does; there is no scale.
+
+    Attributes:
+        dtype: torch.float16, torch.bfloat16 or torch.float32.
+    """
+
+    dtype: torch.dtype
+
+    def __post_init__(self) -> None:
+        if self.dtype not in (torch.float16, torch.bfloat16, torch.float32):
+            raise ValueError(f"dtype must be float16, bfloat16 or float32, got {self.dtype}")
+
+    @property
+    def bits(self) -> int:
+        return 8 * self.dtype.itemsize
 
 
 def _is_number(x: object) -> bool:

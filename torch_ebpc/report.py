@@ -17,6 +17,7 @@ import torch
 from tabulate import tabulate
 
 from torch_ebpc._library import __version__
+from torch_ebpc.config import cpu_name, kernel
 
 if TYPE_CHECKING:
     import pandas
@@ -201,8 +202,8 @@ class Report:
         lines = [cells(row) for row in self.rows]
         lines.append(cells(self.total()))
         alignment = ["left", "left"] + ["right"] * (len(headers) - 2)
-        return tabulate(
-            lines, headers, tablefmt=tablefmt, colalign=alignment, disable_numparse=True
+        return str(
+            tabulate(lines, headers, tablefmt=tablefmt, colalign=alignment, disable_numparse=True)
         )
 
     def heading(self) -> str:
@@ -250,7 +251,7 @@ class Report:
         return _written(text.getvalue(), path)
 
     def to_json(self, path: str | Path | None = None) -> str:
-        """Everything, from which :meth:`from_json` makes the report again; also written to ``path``."""
+        """Everything; :meth:`from_json` makes the report of it again. Also written to ``path``."""
         text = json.dumps(
             {
                 "title": self.title,
@@ -322,24 +323,13 @@ def software_versions() -> dict[str, str]:
     """Versions, kernel, machine and date: the part of a provenance that every report has."""
     return {
         "torch_ebpc": __version__,
-        "kernel": torch.ops.torch_ebpc.kernel(),
+        "kernel": kernel(),
         "torch": str(torch.__version__),
         "python": platform.python_version(),
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "threads": str(torch.get_num_threads()),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
-
-
-def _cpu_name() -> str:
-    try:
-        with open("/proc/cpuinfo") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def _divide(numerator: float, denominator: float) -> float:
@@ -350,7 +340,9 @@ def _divide(numerator: float, denominator: float) -> float:
 
 
 def _as_text(value: Any) -> str:
-    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {each}" for key, each in value.items())
+    return str(value)
 
 
 def _written(text: str, path: str | Path | None) -> str:
