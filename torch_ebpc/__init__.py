@@ -9,6 +9,7 @@ from torch_ebpc._library import __version__
 _library.load()
 
 from torch_ebpc.errors import EBPCChecksumError, EBPCError, EBPCFormatError  # noqa: E402
+from torch_ebpc.layer_row import LayerRow  # noqa: E402
 from torch_ebpc.meter import CompressionMeter  # noqa: E402
 from torch_ebpc.ops import (  # noqa: E402
     ContainerInfo,
@@ -22,7 +23,7 @@ from torch_ebpc.ops import (  # noqa: E402
     inspect,
 )
 from torch_ebpc.quantizer import FloatCast, Quantizer  # noqa: E402
-from torch_ebpc.report import LayerRow, Report  # noqa: E402
+from torch_ebpc.report import Report  # noqa: E402
 from torch_ebpc.taps import Tap, Taps  # noqa: E402
 
 __all__ = [

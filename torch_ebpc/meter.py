@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from torch_ebpc import ops
 from torch_ebpc._selection import LayerSelection
+from torch_ebpc.layer_row import LayerRow
 from torch_ebpc.quantizer import FloatCast, Quantizer
-from torch_ebpc.report import LayerRow, Report, software_versions
+from torch_ebpc.report import Report, software_versions
 from torch_ebpc.taps import Tap, TapKind, Taps
 
 
@@ -50,7 +51,8 @@ class CompressionMeter:
         block_size, max_zero_run, base: as for :func:`torch_ebpc.compress`.
         transmission: what is coded as one transmission: ``"image"``, each index of the first
             dimension (as in the papers), ``"channel"``, each index of the first two, or
-            ``"tensor"``.
+            ``"tensor"``. Rows keep the bits of each (of channels, their sum over an image), in 8
+            bytes per method.
         verify: decode and compare every bit.
         functions, of: functional calls, and inputs or gradients instead of outputs, as for
             :class:`torch_ebpc.Taps`. Gradients are only measured: ``mode="observe"``.
@@ -240,10 +242,15 @@ class CompressionMeter:
         row.images += words.shape[0] if words.dim() > 0 else 1
         row.values += words.numel()
         row.zeros += words.numel() - int(words.view(_integer_dtype(words)).count_nonzero())
+        transmissions = words.shape[0] if dims > 0 else 1
+        words_each = words.numel() // max(1, transmissions)
+        row.transmission_words.extend([words_each] * transmissions)
         for method in self._methods:
             bits = ops.count_transmission_bits(
                 words, method, row.word_bits, **self._code, transmission_dims=dims
             )
+            each = bits.flatten(1).sum(1) if dims > 0 else bits.sum().reshape(1)
+            row.transmission_bits[method].extend(each.tolist())
             position_bits, value_bits = bits.reshape(-1, 2).sum(0).tolist()
             row.position_bits[method] += position_bits
             row.value_bits[method] += value_bits
