@@ -154,7 +154,7 @@ class LayerRow:
         }
 
     def as_record(self) -> dict[str, Any]:
-        """All fields, of types that JSON has; ``LayerRow(**record)`` makes the row of them again."""
+        """All fields, of types that JSON has; ``LayerRow(**record)`` makes the same row again."""
         record = dataclasses.asdict(self)
         record["transmission_words"] = self.transmission_words.tolist()
         record["transmission_bits"] = {

@@ -18,6 +18,7 @@ import torch
 from tabulate import tabulate
 
 from torch_ebpc._library import __version__
+from torch_ebpc.config import cpu_name, kernel
 from torch_ebpc.layer_row import LayerRow
 
 if TYPE_CHECKING:
@@ -254,24 +255,13 @@ def software_versions() -> dict[str, str]:
     """Versions, kernel, machine and date: the part of a provenance that every report has."""
     return {
         "torch_ebpc": __version__,
-        "kernel": torch.ops.torch_ebpc.kernel(),
+        "kernel": kernel(),
         "torch": str(torch.__version__),
         "python": platform.python_version(),
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "threads": str(torch.get_num_threads()),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
-
-
-def _cpu_name() -> str:
-    try:
-        with open("/proc/cpuinfo") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def _as_text(value: Any) -> str:

@@ -76,13 +76,10 @@ Tensor compress(const Tensor& input, OptionalInt word_bits, std::int64_t block_s
     const TensorWords tensor = words_of("input", input);
     const ebpc::Parameters p =
         parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, base);
-    const std::uint64_t capacity = ebpc::max_compressed_bytes(tensor.info);
-    Tensor out = empty_tensor({static_cast<std::int64_t>(capacity)}, ScalarType::Byte);
-    auto* bytes = static_cast<std::uint8_t*>(out.mutable_data_ptr());
-    const std::uint64_t count =
-        ebpc::compress(tensor.info, p, tensor.words().data, {bytes, capacity}, torch_executor());
-    // A copy of exactly that size: a view would keep the whole capacity allocated.
-    return uint8_tensor(bytes, count);
+    return written_tensor(
+        ebpc::max_compressed_bytes(tensor.info), [&](std::span<std::uint8_t> out) {
+          return ebpc::compress(tensor.info, p, tensor.words().data, out, torch_executor());
+        });
   });
 }
 
@@ -208,6 +205,19 @@ Tensor count_bits(const Tensor& input, std::string method, OptionalInt word_bits
 
 std::string version() { return TORCH_EBPC_VERSION; }
 
+std::string kernels() {
+  std::string names;
+  for (const ebpc::Kernel* kernel : ebpc::supported_kernels()) {
+    if (!names.empty()) names += ' ';
+    names += kernel->name;
+  }
+  return names;
+}
+
+void use_kernel(std::string name) {
+  with_named_errors([&] { ebpc::use_kernel(name); });
+}
+
 std::string kernel() {
   return with_named_errors([] { return std::string(ebpc::active_kernel().name); });
 }
@@ -239,6 +249,9 @@ STABLE_TORCH_LIBRARY(torch_ebpc, m) {
       "int max_zero_run=16, str base='sent', int transmission_dims=0) -> Tensor");
   m.def("version() -> str");
   m.def("kernel() -> str");
+  // Separated by spaces, the fastest first.
+  m.def("kernels() -> str");
+  m.def("use_kernel(str name) -> ()");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(torch_ebpc, CPU, m) {
@@ -253,4 +266,6 @@ STABLE_TORCH_LIBRARY_IMPL(torch_ebpc, CPU, m) {
 STABLE_TORCH_LIBRARY_IMPL(torch_ebpc, CompositeExplicitAutograd, m) {
   m.impl("version", TORCH_BOX(&torch_ebpc::version));
   m.impl("kernel", TORCH_BOX(&torch_ebpc::kernel));
+  m.impl("kernels", TORCH_BOX(&torch_ebpc::kernels));
+  m.impl("use_kernel", TORCH_BOX(&torch_ebpc::use_kernel));
 }

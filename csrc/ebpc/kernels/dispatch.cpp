@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -21,7 +22,9 @@ constexpr std::array implementations{
     Implementation{&portable_kernel, [] { return true; }},
 };
 
-const Kernel& choose_kernel() {
+std::atomic<const Kernel*> chosen{nullptr};
+
+const Kernel& default_kernel() {
   const char* forced = std::getenv("TORCH_EBPC_KERNEL");
   return forced != nullptr ? kernel_named(forced) : *supported_kernels().front();
 }
@@ -48,15 +51,18 @@ const Kernel& kernel_named(std::string_view name) {
   const bool known =
       std::any_of(implementations.begin(), implementations.end(),
                   [&](const Implementation& each) { return each.kernel->name == name; });
-  throw Error(ErrorCode::argument, "TORCH_EBPC_KERNEL must be one of " + names +
+  throw Error(ErrorCode::argument, "kernel (TORCH_EBPC_KERNEL) must be one of " + names +
                                        " on this CPU, got '" + std::string(name) + "'" +
                                        (known ? ", which this CPU cannot run" : ""));
 }
 
 const Kernel& active_kernel() {
-  static const Kernel& kernel = choose_kernel();
+  if (const Kernel* kernel = chosen.load(std::memory_order_relaxed)) return *kernel;
+  static const Kernel& kernel = default_kernel();
   return kernel;
 }
+
+void use_kernel(std::string_view name) { chosen = &kernel_named(name); }
 
 JobStatus decode_jobs(const Kernel& kernel, const Parameters& p, std::span<const DecodeJob> jobs) {
   for (std::size_t done = 0; done < jobs.size();) {
