@@ -9,7 +9,9 @@
 #include <cstdint>
 
 #include "ebpc/bit_stream.h"
+#include "ebpc/decode_status.h"
 #include "ebpc/parameters.h"
+#include "ebpc/words.h"
 
 namespace ebpc {
 
@@ -249,6 +251,21 @@ class PlaneDecoder {
     return Verdict::ok;
   }
 
+  /// A verdict as a message; `bit` is where the block starts.
+  static DecodeStatus status_of(Verdict verdict, std::uint64_t bit) {
+    switch (verdict) {
+      case Verdict::run_past_top_plane:
+        return {"a run of zero planes that ends within the block", "a longer run", true, bit};
+      case Verdict::index_past_end:
+        return {"the index of a one inside the bit plane", "an index past its end", true, bit};
+      case Verdict::stream_ends_early:
+        return {"more bits", "the end of the stream", true, bit};
+      case Verdict::ok:
+        break;
+    }
+    return {};
+  }
+
   const BitReader& reader() const { return reader_; }
 
  private:
@@ -327,9 +344,7 @@ class PlaneDecoder {
   }
 
   std::int64_t extend(std::uint64_t bits) const {
-    const int unused = 64 - word_bits_;
-    return is_signed_ ? static_cast<std::int64_t>(bits << unused) >> unused
-                      : static_cast<std::int64_t>(bits << unused >> unused);
+    return extended_word(bits, word_bits_, is_signed_);
   }
 
   BitReader reader_;

@@ -15,7 +15,6 @@
 #include <vector>
 
 #include "ebpc/baselines.h"
-#include "ebpc/codec.h"
 #include "ebpc/container.h"
 #include "ebpc/kernels/dispatch.h"
 #include "torch/tensor_words.h"
@@ -131,14 +130,15 @@ Tensor inspect(const Tensor& packed) {
 
 std::tuple<Tensor, Tensor, Tensor> encode(const Tensor& input, OptionalInt word_bits,
                                           std::int64_t block_size, std::int64_t max_zero_run,
-                                          std::string base) {
+                                          std::string base, std::string method) {
   return with_named_errors([&] {
     const TensorWords tensor = words_of("input", input);
     const ebpc::Parameters p =
         parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, base);
     std::vector<std::uint8_t> zero_stream;
     std::vector<std::uint8_t> plane_stream;
-    const ebpc::StreamBits bits = ebpc::encode(p, tensor.words(), zero_stream, plane_stream);
+    const ebpc::StreamBits bits =
+        ebpc::encode(ebpc::method_named(method), p, tensor.words(), zero_stream, plane_stream);
     return std::tuple(uint8_tensor(zero_stream.data(), zero_stream.size()),
                       uint8_tensor(plane_stream.data(), plane_stream.size()),
                       int64_tensor({2}, {static_cast<std::int64_t>(bits.zero),
@@ -156,16 +156,20 @@ std::uint64_t checked_bits(const char* argument, std::int64_t bits) {
 
 Tensor decode(const Tensor& zero_stream, const Tensor& plane_stream, std::int64_t zero_bits,
               std::int64_t plane_bits, Shape shape, ScalarType dtype, OptionalInt word_bits,
-              std::int64_t block_size, std::int64_t max_zero_run, std::string base) {
+              std::int64_t block_size, std::int64_t max_zero_run, std::string base,
+              std::string method) {
   return with_named_errors([&] {
     const ebpc::TensorInfo info{dtype_of("dtype", dtype), ebpc::MemoryFormat::contiguous, shape};
     const ebpc::Parameters p = parameters_of(info.dtype, word_bits, block_size, max_zero_run, base);
     const std::uint64_t words = ebpc::word_count(info);
     const Tensor zeros = bytes_of("zero_stream", zero_stream);
     const Tensor planes = bytes_of("plane_stream", plane_stream);
+    const ebpc::Method chosen = ebpc::method_named(method);
+    const ebpc::StreamBits bits{checked_bits("zero_bits", zero_bits),
+                                checked_bits("plane_bits", plane_bits)};
+    ebpc::require_bits_for_words(chosen, p, bits, words);  // before memory is asked for
     Tensor out = empty_tensor(shape, dtype);
-    ebpc::decode(p, span_of(zeros), checked_bits("zero_bits", zero_bits), span_of(planes),
-                 checked_bits("plane_bits", plane_bits),
+    ebpc::decode(chosen, p, span_of(zeros), bits.zero, span_of(planes), bits.plane,
                  {out.mutable_data_ptr(), words, ebpc::traits(info.dtype).bytes});
     return out;
   });
@@ -237,11 +241,12 @@ STABLE_TORCH_LIBRARY(torch_ebpc, m) {
   // bits: int64 [2], of the zero stream and of the plane stream.
   m.def(
       "encode(Tensor input, int? word_bits=None, int block_size=8, int max_zero_run=16, "
-      "str base='sent') -> (Tensor zero_stream, Tensor plane_stream, Tensor bits)");
+      "str base='sent', str method='ebpc') -> (Tensor zero_stream, Tensor plane_stream, "
+      "Tensor bits)");
   m.def(
       "decode(Tensor zero_stream, Tensor plane_stream, SymInt zero_bits, SymInt plane_bits, "
       "SymInt[] shape, ScalarType dtype, int? word_bits=None, int block_size=8, "
-      "int max_zero_run=16, str base='sent') -> Tensor");
+      "int max_zero_run=16, str base='sent', str method='ebpc') -> Tensor");
   // int64 [the first transmission_dims sizes of input, 2]: each such index is a transmission of its
   // own; the last dimension holds the bits that say where words are and the bits of the words.
   m.def(

@@ -13,14 +13,6 @@
 namespace ebpc {
 namespace {
 
-/// Bit i is set where word i of up to 64 is non-zero.
-template <class Word>
-std::uint64_t nonzero_mask(const Word* words, int count) {
-  std::uint64_t mask = 0;
-  for (int i = 0; i < count; ++i) mask |= static_cast<std::uint64_t>(words[i] != 0) << i;
-  return mask;
-}
-
 /// Encoding and counting are this one function, with another sink.
 template <class Word, class Sink>
 StreamBits code_words(const Parameters& p, const Word* words, std::size_t count, Sink zero_sink,
@@ -69,20 +61,6 @@ DecodeStatus check_end(const BitReader& reader, std::size_t byte_count, bool in_
   return {};
 }
 
-DecodeStatus status_of(PlaneDecoder::Verdict verdict, std::uint64_t bit) {
-  switch (verdict) {
-    case PlaneDecoder::Verdict::run_past_top_plane:
-      return {"a run of zero planes that ends within the block", "a longer run", true, bit};
-    case PlaneDecoder::Verdict::index_past_end:
-      return {"the index of a one inside the bit plane", "an index past its end", true, bit};
-    case PlaneDecoder::Verdict::stream_ends_early:
-      return {"more bits", "the end of the stream", true, bit};
-    case PlaneDecoder::Verdict::ok:
-      break;
-  }
-  return {};
-}
-
 template <class Word>
 DecodeStatus decode_words(const Parameters& p, const DecodeJob& job) {
   ZeroDecoder zeros(p, job.zero_stream, job.zero_bytes);
@@ -108,7 +86,7 @@ DecodeStatus decode_words(const Parameters& p, const DecodeJob& job) {
       if (used == p.block_size) {
         const std::uint64_t block_bit = planes.reader().position();
         if (const auto verdict = planes.next(block); verdict != PlaneDecoder::Verdict::ok) {
-          return status_of(verdict, block_bit);
+          return PlaneDecoder::status_of(verdict, block_bit);
         }
         used = 0;
       }
