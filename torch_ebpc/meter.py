@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Literal, TypedDict
 
@@ -53,7 +53,8 @@ class CompressionMeter:
             dimension (as in the papers), ``"channel"``, each index of the first two, or
             ``"tensor"``. Rows keep the bits of each (of channels, their sum over an image), in 8
             bytes per method.
-        verify: decode and compare every bit.
+        verify: encode and decode by every method, each transmission as it is counted, and compare
+            every bit.
         functions, of: functional calls, and inputs or gradients instead of outputs, as for
             :class:`torch_ebpc.Taps`. Gradients are only measured: ``mode="observe"``.
 
@@ -227,8 +228,9 @@ class CompressionMeter:
             return None
         decoded = self._round_trip(row, words)
         if self._verify:
+            _compare_bits("the container", words, decoded)
+            self._verify_streams(words, row.word_bits)
             row.verified_values += words.numel()
-            _compare_bits(words, decoded)
         if self._mode == "observe":
             return None
         if isinstance(quantizer, Quantizer):
@@ -238,7 +240,7 @@ class CompressionMeter:
         return replaced
 
     def _count(self, row: LayerRow, words: Tensor) -> None:
-        dims = min(_TRANSMISSION_DIMS[self._transmission], words.dim())
+        dims = self._transmission_dims_of(words)
         row.images += words.shape[0] if words.dim() > 0 else 1
         row.values += words.numel()
         row.zeros += words.numel() - int(words.view(_integer_dtype(words)).count_nonzero())
@@ -265,6 +267,24 @@ class CompressionMeter:
         row.container_bytes += packed.numel()
         row.container_values += words.numel()
         return decoded
+
+    def _verify_streams(self, words: Tensor, word_bits: int) -> None:
+        """Every transmission by every method, as it was counted."""
+        for index, transmission in enumerate(self._transmissions(words)):
+            for method in self._methods:
+                streams = ops.encode(transmission, word_bits, **self._code, method=method)
+                what = f"transmission {index} by method {method}"
+                counted = ops.count_bits(transmission, method, word_bits, **self._code)
+                if streams.bits != counted:
+                    raise AssertionError(f"{what}: counted {counted} bits, wrote {streams.bits}")
+                _compare_bits(what, transmission, ops.decode(streams))
+
+    def _transmission_dims_of(self, words: Tensor) -> int:
+        return min(_TRANSMISSION_DIMS[self._transmission], words.dim())
+
+    def _transmissions(self, words: Tensor) -> Iterable[Tensor]:
+        dims = self._transmission_dims_of(words)
+        return words.reshape(1, *words.shape) if dims == 0 else words.flatten(0, dims - 1)
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -293,12 +313,12 @@ def _integer_dtype(x: Tensor) -> torch.dtype:
     return {1: torch.int8, 2: torch.int16, 4: torch.int32}[x.dtype.itemsize]
 
 
-def _compare_bits(expected: Tensor, found: Tensor) -> None:
+def _compare_bits(what: str, expected: Tensor, found: Tensor) -> None:
     integer = _integer_dtype(expected)
     different = (expected.view(integer) != found.view(integer)).flatten()
     if different.any():
         index = int(different.to(torch.uint8).argmax())
         raise AssertionError(
-            f"the decoded map differs at index {index}:"
+            f"{what} decodes to another value at index {index}:"
             f" {expected.flatten()[index].item()} became {found.flatten()[index].item()}"
         )
