@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from torch_ebpc import ops
 from torch_ebpc._selection import LayerSelection
+from torch_ebpc.errors import EBPCError
 from torch_ebpc.layer_row import LayerRow
 from torch_ebpc.quantizer import FloatCast, Quantizer
 from torch_ebpc.report import Report, software_versions
@@ -192,13 +193,16 @@ class CompressionMeter:
             return None
         try:
             return self._measure(tap, tensor)
-        except (TypeError, ValueError, AssertionError) as error:
+        except (TypeError, ValueError, AssertionError, EBPCError) as error:
             raise type(error)(f"{tap.name}: {error}") from error
 
     def _words(self, name: str, x: Tensor) -> tuple[Tensor, float]:
         """The words of a map, and their scale."""
         quantizer = self._quantizer
         if quantizer is None:
+            if x.dtype not in ops.DTYPES:
+                names = ", ".join(str(dtype).removeprefix("torch.") for dtype in ops.DTYPES)
+                raise TypeError(f"the output's dtype must be one of {names}, got {x.dtype}")
             return x, 1.0
         if not x.is_floating_point():
             raise TypeError(f"a quantizer needs a floating-point map, got {x.dtype}")
@@ -236,7 +240,7 @@ class CompressionMeter:
         if isinstance(quantizer, Quantizer):
             decoded = quantizer.dequantize(decoded, scale, x.dtype)
         decoded = decoded.to(x.dtype)
-        replaced: Tensor = _StraightThrough.apply(x, [decoded])  # type: ignore[no-untyped-call]
+        replaced: Tensor = _StraightThrough.apply(x, (decoded,))  # type: ignore[no-untyped-call]
         return replaced
 
     def _count(self, row: LayerRow, words: Tensor) -> None:
@@ -288,12 +292,14 @@ class CompressionMeter:
 
 
 class _StraightThrough(torch.autograd.Function):
-    """What the decoder returned in place of a tensor, with the gradient passed on as it is."""
+    """What the decoder returned in place of a tensor, with the gradient passed on as it is.
+
+    The decoder's output comes in a tuple, out of autograd's sight: an input that is returned as it
+    is would become a view, which the next layers could not change in place.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, decoded: list[Tensor]) -> Tensor:
-        # In a list, because a tensor that comes in as an argument and goes out as it is counts as a
-        # view, on which the model's next in-place operation would fail.
+    def forward(ctx: Any, x: Tensor, decoded: tuple[Tensor]) -> Tensor:
         return decoded[0]
 
     @staticmethod
@@ -314,11 +320,16 @@ def _integer_dtype(x: Tensor) -> torch.dtype:
 
 
 def _compare_bits(what: str, expected: Tensor, found: Tensor) -> None:
+    if (expected.dtype, expected.shape) != (found.dtype, found.shape):
+        raise AssertionError(
+            f"{what} differs after decoding: {expected.dtype} {tuple(expected.shape)} became"
+            f" {found.dtype} {tuple(found.shape)}"
+        )
     integer = _integer_dtype(expected)
     different = (expected.view(integer) != found.view(integer)).flatten()
     if different.any():
         index = int(different.to(torch.uint8).argmax())
         raise AssertionError(
-            f"{what} decodes to another value at index {index}:"
+            f"{what} differs at index {index} after decoding:"
             f" {expected.flatten()[index].item()} became {found.flatten()[index].item()}"
         )

@@ -17,8 +17,20 @@ struct Implementation {
   bool (*supported)();
 };
 
+#ifdef EBPC_HAVE_X86_KERNELS
+bool cpu_has_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+         __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt") &&
+         __builtin_cpu_supports("lzcnt") && __builtin_cpu_supports("pclmul") &&
+         __builtin_cpu_supports("sse4.2");
+}
+#endif
+
 /// All kernels of this build, the fastest first.
 constexpr std::array implementations{
+#ifdef EBPC_HAVE_X86_KERNELS
+    Implementation{&avx2_kernel, cpu_has_avx2},
+#endif
     Implementation{&portable_kernel, [] { return true; }},
 };
 

@@ -70,5 +70,8 @@ inline constexpr std::size_t kernel_slack_bytes = 64;
 DecodeStatus decode_portable(const Parameters& p, const DecodeJob& job);
 
 extern const Kernel portable_kernel;
+#ifdef EBPC_HAVE_X86_KERNELS
+extern const Kernel avx2_kernel;
+#endif
 
 }  // namespace ebpc
