@@ -25,6 +25,7 @@ from torch_ebpc.ops import (  # noqa: E402
 )
 from torch_ebpc.quantizer import FloatCast, Quantizer  # noqa: E402
 from torch_ebpc.report import Report  # noqa: E402
+from torch_ebpc.statistics import SymbolStatistics, symbol_statistics  # noqa: E402
 from torch_ebpc.taps import Tap, Taps  # noqa: E402
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "LayerRow",
     "Quantizer",
     "Report",
+    "SymbolStatistics",
     "Tap",
     "Taps",
     "__version__",
@@ -51,5 +53,6 @@ __all__ = [
     "kernel",
     "kernels",
     "show_config",
+    "symbol_statistics",
     "use_kernel",
 ]

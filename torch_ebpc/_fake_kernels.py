@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 INSPECT_FIELDS = 16  # before the shape, in the tensor that the operator `inspect` returns
+STATISTICS_FIELDS = 114  # before the zero runs, in the tensor that `statistics` returns
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -98,3 +99,15 @@ def _fake_count_bits(
     transmission_dims: int = 0,
 ) -> Tensor:
     return input.new_empty((*input.shape[:transmission_dims], 2), dtype=torch.int64)
+
+
+@_fake("statistics")
+def _fake_statistics(
+    input: Tensor,
+    word_bits: int | None = None,
+    block_size: int = 8,
+    max_zero_run: int = 16,
+    base: str = "sent",
+    transmission_dims: int = 0,
+) -> Tensor:
+    return input.new_empty(STATISTICS_FIELDS + max_zero_run, dtype=torch.int64)

@@ -232,7 +232,7 @@ class CompressionMeter:
             return None
         decoded = self._round_trip(row, words)
         if self._verify:
-            _compare_bits("the container", words, decoded)
+            _compare_bits("", words, decoded)
             self._verify_streams(words, row.word_bits)
             row.verified_values += words.numel()
         if self._mode == "observe":
@@ -277,10 +277,10 @@ class CompressionMeter:
         for index, transmission in enumerate(self._transmissions(words)):
             for method in self._methods:
                 streams = ops.encode(transmission, word_bits, **self._code, method=method)
-                what = f"transmission {index} by method {method}"
+                what = f"transmission {index}, method {method}: "
                 counted = ops.count_bits(transmission, method, word_bits, **self._code)
                 if streams.bits != counted:
-                    raise AssertionError(f"{what}: counted {counted} bits, wrote {streams.bits}")
+                    raise AssertionError(f"{what}counted {counted} bits, wrote {streams.bits}")
                 _compare_bits(what, transmission, ops.decode(streams))
 
     def _transmission_dims_of(self, words: Tensor) -> int:
@@ -322,7 +322,7 @@ def _integer_dtype(x: Tensor) -> torch.dtype:
 def _compare_bits(what: str, expected: Tensor, found: Tensor) -> None:
     if (expected.dtype, expected.shape) != (found.dtype, found.shape):
         raise AssertionError(
-            f"{what} differs after decoding: {expected.dtype} {tuple(expected.shape)} became"
+            f"{what}the decoded map differs: {expected.dtype} {tuple(expected.shape)} became"
             f" {found.dtype} {tuple(found.shape)}"
         )
     integer = _integer_dtype(expected)
@@ -330,6 +330,6 @@ def _compare_bits(what: str, expected: Tensor, found: Tensor) -> None:
     if different.any():
         index = int(different.to(torch.uint8).argmax())
         raise AssertionError(
-            f"{what} differs at index {index} after decoding:"
+            f"{what}the decoded map differs at index {index}:"
             f" {expected.flatten()[index].item()} became {found.flatten()[index].item()}"
         )

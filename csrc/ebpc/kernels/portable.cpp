@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "ebpc/bit_stream.h"
+#include "ebpc/encoder.h"
 #include "ebpc/kernels/kernel.h"
 #include "ebpc/plane_stream.h"
 #include "ebpc/zero_stream.h"
@@ -13,38 +14,13 @@
 namespace ebpc {
 namespace {
 
-/// Encoding and counting are this one function, with another sink.
-template <class Word, class Sink>
-StreamBits code_words(const Parameters& p, const Word* words, std::size_t count, Sink zero_sink,
-                      Sink plane_sink) {
-  ZeroEncoder zeros(p, zero_sink);
-  PlaneEncoder planes(p, ebpc_codes, plane_sink);
-  for (std::size_t first = 0; first < count; first += 64) {
-    const int length = static_cast<int>(std::min<std::size_t>(64, count - first));
-    std::uint64_t mask = nonzero_mask(words + first, length);
-    zeros.push(mask, length);
-    for (; mask != 0; mask &= mask - 1) {
-      planes.push(words[first + static_cast<std::size_t>(std::countr_zero(mask))]);
-    }
-  }
-  zeros.finish();
-  planes.finish();
-  return {zero_sink.bits(), plane_sink.bits()};
-}
-
 StreamBits encode(const Parameters& p, WordSpan words, std::uint8_t* zero_stream,
                   std::uint8_t* plane_stream) {
-  return visit_word_type(words.bytes_per_word, p.is_signed, [&]<class Word>(Word*) {
-    return code_words(p, static_cast<const Word*>(words.data), words.count, BitWriter(zero_stream),
-                      BitWriter(plane_stream));
-  });
+  return code_transmission(p, words, BitWriter(zero_stream), BitWriter(plane_stream));
 }
 
 StreamBits count(const Parameters& p, WordSpan words) {
-  return visit_word_type(words.bytes_per_word, p.is_signed, [&]<class Word>(Word*) {
-    return code_words(p, static_cast<const Word*>(words.data), words.count, BitCounter(),
-                      BitCounter());
-  });
+  return code_transmission(p, words, BitCounter(), BitCounter());
 }
 
 /// Whether a reader has taken exactly its stream: all bytes, and zeros as padding in the last one.
