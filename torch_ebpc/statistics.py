@@ -19,8 +19,8 @@ SYMBOLS: tuple[str, ...] = (
     "two_ones",
     "single_one",
 )
-"""The symbols of a bit plane (JETCAS 2019, table I): not compressed; one zero plane; a run of two or
-more; all ones; zero before the XOR; two ones, side by side; a single one."""
+"""The symbols of a bit plane (JETCAS 2019, table I): not compressed; one zero plane; a run of two
+or more; all ones; zero before the XOR; two ones, side by side; a single one."""
 
 _BURSTS = 64
 _DELTAS = 33

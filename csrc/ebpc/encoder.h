@@ -19,9 +19,9 @@ namespace ebpc {
 template <class Sink, class Observer = Unobserved>
 StreamBits code_transmission(const Parameters& p, WordSpan words, Sink zero_sink, Sink plane_sink,
                              Observer observer = {}) {
-  ZeroEncoder zeros(p, zero_sink, observer);
-  PlaneEncoder planes(p, ebpc_codes, plane_sink, observer);
-  visit_word_type(words.bytes_per_word, p.is_signed, [&]<class Word>(Word*) {
+  return visit_word_type(words.bytes_per_word, p.is_signed, [&]<class Word>(Word*) -> StreamBits {
+    ZeroEncoder zeros(p, zero_sink, observer);
+    PlaneEncoder planes(p, ebpc_codes, plane_sink, observer);
     const Word* data = static_cast<const Word*>(words.data);
     for (std::size_t first = 0; first < words.count; first += 64) {
       const int length = static_cast<int>(std::min<std::size_t>(64, words.count - first));
@@ -31,10 +31,10 @@ StreamBits code_transmission(const Parameters& p, WordSpan words, Sink zero_sink
         planes.push(data[first + static_cast<std::size_t>(std::countr_zero(mask))]);
       }
     }
+    zeros.finish();
+    planes.finish();
+    return {zero_sink.bits(), plane_sink.bits()};
   });
-  zeros.finish();
-  planes.finish();
-  return {zero_sink.bits(), plane_sink.bits()};
 }
 
 }  // namespace ebpc

@@ -177,45 +177,35 @@ class PlaneEncoder {
   }
 
   void put_plane(std::uint64_t dbx, std::uint64_t plane) {
-    const PlaneSymbol symbol = symbol_of(dbx, plane);
-    observer_.symbol(symbol, 1);
-    switch (symbol) {
-      case PlaneSymbol::all_ones:
-        sink_.put(prefix_all_ones, short_prefix_bits);
-        break;
-      case PlaneSymbol::plane_zero:
-        sink_.put(prefix_plane_zero, short_prefix_bits);
-        break;
-      case PlaneSymbol::single_one:
-        put_indexed(prefix_single_one, first_one(dbx));
-        break;
-      case PlaneSymbol::two_ones:
-        put_indexed(prefix_two_ones, first_one(dbx));
-        break;
-      default:
-        if (plane_bits_ == 64) {
-          sink_.put(1, 1);
-          sink_.put(dbx, 64);
-        } else {
-          sink_.put(std::uint64_t{1} << plane_bits_ | dbx, 1 + plane_bits_);
-        }
-    }
-  }
-
-  /// Of a plane with an X that is not zero.
-  PlaneSymbol symbol_of(std::uint64_t dbx, std::uint64_t plane) const {
+    const int first_one = plane_bits_ - std::bit_width(dbx);  // counted from the left
     const std::uint64_t without_lowest = dbx & (dbx - 1);
-    if (dbx == ones(plane_bits_)) return PlaneSymbol::all_ones;
-    if (plane == 0) return PlaneSymbol::plane_zero;
-    if (without_lowest == 0) return PlaneSymbol::single_one;
-    if (dbx == (without_lowest | without_lowest >> 1) && std::has_single_bit(without_lowest)) {
-      return PlaneSymbol::two_ones;
+    if (dbx == ones(plane_bits_)) {
+      sink_.put(prefix_all_ones, short_prefix_bits);
+      observer_.symbol(PlaneSymbol::all_ones, 1);
+    } else if (plane == 0) {
+      sink_.put(prefix_plane_zero, short_prefix_bits);
+      observer_.symbol(PlaneSymbol::plane_zero, 1);
+    } else if (without_lowest == 0) {
+      put_indexed(prefix_single_one, first_one);
+      observer_.symbol(PlaneSymbol::single_one, 1);
+    } else if (dbx == (without_lowest | without_lowest >> 1) &&
+               std::has_single_bit(without_lowest)) {
+      put_indexed(prefix_two_ones, first_one);
+      observer_.symbol(PlaneSymbol::two_ones, 1);
+    } else {
+      put_uncompressed(dbx);
+      observer_.symbol(PlaneSymbol::uncompressed, 1);
     }
-    return PlaneSymbol::uncompressed;
   }
 
-  /// Its index, counted from the left.
-  int first_one(std::uint64_t dbx) const { return plane_bits_ - std::bit_width(dbx); }
+  void put_uncompressed(std::uint64_t dbx) {
+    if (plane_bits_ == 64) {
+      sink_.put(1, 1);
+      sink_.put(dbx, 64);
+    } else {
+      sink_.put(std::uint64_t{1} << plane_bits_ | dbx, 1 + plane_bits_);
+    }
+  }
 
   void put_indexed(std::uint8_t prefix, int index) {
     sink_.put(static_cast<std::uint64_t>(prefix) << index_bits_ | static_cast<std::uint64_t>(index),

@@ -68,14 +68,18 @@ inline DecodeStatus check_ends(const BitReader& positions, StreamView position_s
 inline constexpr std::uint64_t unlimited_words = std::numeric_limits<std::uint64_t>::max();
 
 template <class Coder, class Sink>
-StreamBits code_words(const Parameters& p, WordSpan words, Sink positions, Sink values) {
-  visit_word_type(words.bytes_per_word, p.is_signed, [&]<class Word>(Word*) {
+StreamBits code_words(const Parameters& p, WordSpan words, Sink position_sink, Sink value_sink) {
+  return visit_word_type(words.bytes_per_word, p.is_signed, [&]<class Word>(Word*) -> StreamBits {
+    // Copies, so that the compiler sees that nothing else changes them, and keeps them in
+    // registers.
+    Sink positions = position_sink;
+    Sink values = value_sink;
     Coder::encode(p, std::span(static_cast<const Word*>(words.data), words.count), positions,
                   values);
+    positions.flush();
+    values.flush();
+    return {positions.bits(), values.bits()};
   });
-  positions.flush();
-  values.flush();
-  return {positions.bits(), values.bits()};
 }
 
 /// A Coder has
