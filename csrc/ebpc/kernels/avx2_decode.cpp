@@ -18,7 +18,6 @@
 namespace ebpc::avx2 {
 namespace {
 
-constexpr std::size_t batch_jobs = 32;
 constexpr std::size_t lane_count = 4;  // jobs that are read in turns
 constexpr std::size_t max_job_words = 4096;
 constexpr std::size_t max_job_blocks = max_job_words / fast_block_size;
@@ -191,7 +190,6 @@ bool decode_blocks(CodedBlocks& blocks, std::size_t count, std::uint8_t* words) 
 struct PackedWords {
   alignas(32) std::uint8_t words[max_job_words + packed_slack];
   std::size_t blocks;
-  bool well_formed;
 };
 
 /// A job whose plane stream is being read.
@@ -200,63 +198,66 @@ struct PlaneLane {
   std::size_t byte_count;
   std::uint64_t bit;
   std::size_t max_blocks;
+  bool well_formed;
   PackedWords* out;
+  std::size_t job;
 
-  void start(const DecodeJob& job, PackedWords& packed) {
-    bytes = job.plane_stream;
-    byte_count = job.plane_bytes;
+  void start(const DecodeJob& from, std::size_t index, PackedWords& packed) {
+    bytes = from.plane_stream;
+    byte_count = from.plane_bytes;
     bit = 0;
-    max_blocks = (job.words.count + fast_block_size - 1) / fast_block_size;
+    max_blocks = (from.words.count + fast_block_size - 1) / fast_block_size;
+    well_formed = true;
     out = &packed;
     out->blocks = 0;
-    out->well_formed = true;
+    job = index;
   }
 
   /// Blocks that can be read without looking at the end of the stream.
   std::size_t safe_blocks() const {
     const std::size_t at = bit / 8;
-    if (!out->well_formed || at + window_bytes > byte_count) return 0;
+    if (!well_formed || at + window_bytes > byte_count) return 0;
     const std::size_t by_bytes = (byte_count - at - window_bytes) / max_block_bytes;
     return min(min(by_bytes, max_blocks - out->blocks), CodedBlocks::capacity);
   }
 
   void append(CodedBlocks& blocks, std::size_t count) {
     const bool ok = decode_blocks(blocks, count, out->words + out->blocks * fast_block_size);
-    out->well_formed = out->well_formed && ok;
+    well_formed = well_formed && ok;
     out->blocks += count;
   }
 
   /// Reads what is left, with zeros behind the end.
   void finish(CodedBlocks& blocks) {
     constexpr std::size_t tail_bytes = 256;
-    while (out->well_formed && byte_count - bit / 8 > tail_bytes) {
+    while (well_formed && byte_count - bit / 8 > tail_bytes) {
       const std::size_t count = safe_blocks();
       if (count == 0) break;
-      for (std::size_t i = 0; i < count && out->well_formed; ++i) {
+      for (std::size_t i = 0; i < count && well_formed; ++i) {
         bit = read_block(bytes, bit, blocks, i);
-        out->well_formed = bit != 0;
+        well_formed = bit != 0;
       }
       append(blocks, count);
     }
     const std::size_t rest = byte_count - bit / 8;
-    if (!out->well_formed || rest > tail_bytes) {
-      out->well_formed = false;  // more bytes than blocks
+    if (!well_formed || rest > tail_bytes) {
+      well_formed = false;  // more bytes than blocks
       return;
     }
     std::uint8_t tail[tail_bytes + 2 * max_block_bytes + window_bytes] = {};
     if (rest > 0) std::memcpy(tail, bytes + bit / 8, rest);
     const std::uint64_t end = 8 * rest;
     std::uint64_t at = bit % 8;
-    while (out->well_formed && at + 8 <= end) {
+    while (well_formed && at + 8 <= end) {
       std::size_t count = 0;
-      while (count < CodedBlocks::capacity && at + 8 <= end && out->well_formed) {
+      while (count < CodedBlocks::capacity && at + 8 <= end && well_formed) {
         at = read_block(tail, at, blocks, count++);
-        out->well_formed = at != 0 && at <= end && out->blocks + count <= max_blocks;
+        well_formed = at != 0 && at <= end && out->blocks + count <= max_blocks;
       }
-      if (out->well_formed) append(blocks, count);
+      if (well_formed) append(blocks, count);
     }
     // Less than a byte is left: padding, which is zero.
-    if (at < end && window(tail, at) != 0) out->well_formed = false;
+    if (at < end && window(tail, at) != 0) well_formed = false;
   }
 };
 
@@ -272,7 +273,7 @@ void read_blocks(PlaneLane (&lanes)[lane_count], CodedBlocks (&blocks)[lane_coun
     well_formed[lane] = true;
   }
   for (std::size_t i = 0; i < count; ++i) {
-    for (std::size_t lane = 0; lane < lane_count; ++lane) {
+    const auto take_turn = [&](int lane) {
       const std::uint64_t next = read_block(bytes[lane], bits[lane], blocks[lane], i);
       // A malformed block is read again and again until the turns end.
       if (next != 0) [[likely]] {
@@ -280,212 +281,292 @@ void read_blocks(PlaneLane (&lanes)[lane_count], CodedBlocks (&blocks)[lane_coun
       } else {
         well_formed[lane] = false;
       }
-    }
+    };
+    take_turn(0);
+    take_turn(1);
+    take_turn(2);
+    take_turn(3);
   }
   for (std::size_t lane = 0; lane < lane_count; ++lane) {
     lanes[lane].bit = bits[lane];
     if (well_formed[lane]) {
       lanes[lane].append(blocks[lane], count);
     } else {
-      lanes[lane].out->well_formed = false;
+      lanes[lane].well_formed = false;
     }
   }
 }
 
 // ----------------------------------------------------------------------------------- zero streams
 
-constexpr std::size_t max_ones = 32;  // non-zero words that one turn puts down
+constexpr std::size_t max_ones = 16;  // non-zero words that one pair puts down
 constexpr std::size_t max_zeros = fast_max_zero_run;
 constexpr std::size_t zero_symbol_bits = 5;
-constexpr std::size_t max_pair_bits = max_ones + zero_symbol_bits;
+constexpr std::size_t pairs_per_turn = 2;  // they fit the window
+constexpr std::size_t max_turn_words = pairs_per_turn * (max_ones + max_zeros);
+constexpr std::size_t max_turn_bits = pairs_per_turn * (max_ones + zero_symbol_bits);
+static_assert(max_turn_bits <= 57);
+
+/// What the five bits behind a stretch of ones say.
+struct ZeroRunTable {
+  std::uint8_t zeros[32];
+  std::uint8_t bits[32];  // that this symbol has
+};
+
+constexpr ZeroRunTable zero_run_table = [] {
+  ZeroRunTable table{};  // 1xxxx: the stretch goes on, so that there is no run
+  for (unsigned i = 0; i < max_zeros; ++i) {
+    table.zeros[i] = static_cast<std::uint8_t>(i + 1);
+    table.bits[i] = zero_symbol_bits;
+  }
+  return table;
+}();
 
 /// A job whose zero stream is being read.
 struct ZeroLane {
   const std::uint8_t* bytes;
-  std::size_t byte_count;
   std::uint64_t bit;
-  const std::uint8_t* packed;
-  const std::uint8_t* packed_end;  // of whole blocks: the last words may be none
   std::uint8_t* words;
+  const std::uint8_t* next_packed;  // never further in than the words are
+  std::size_t byte_count;
   std::uint8_t* words_end;
+  PackedWords* packed;
+  std::size_t job;
 
-  void start(const DecodeJob& job, const PackedWords& from) {
-    bytes = job.zero_stream;
-    byte_count = job.zero_bytes;
+  void start(const DecodeJob& from, std::size_t index, PackedWords& nonzero_words) {
+    bytes = from.zero_stream;
     bit = 0;
-    packed = from.words;
-    packed_end = from.words + from.blocks * fast_block_size;
-    words = static_cast<std::uint8_t*>(job.words.data);
-    words_end = words + job.words.count;
+    words = static_cast<std::uint8_t*>(from.words.data);
+    next_packed = nonzero_words.words;
+    byte_count = from.zero_bytes;
+    words_end = words + from.words.count;
+    packed = &nonzero_words;
+    job = index;
   }
 
-  /// Pairs that can be read without looking at an end of anything.
-  std::size_t safe_pairs() const {
-    const std::size_t at = bit / 8;
-    if (at + sizeof(std::uint64_t) > byte_count) return 0;
-    const std::size_t by_bits = (byte_count - at - sizeof(std::uint64_t)) * 8 / max_pair_bits;
-    const std::size_t by_words =
-        static_cast<std::size_t>(words_end - words) / (max_ones + max_zeros);
-    const std::size_t by_packed = static_cast<std::size_t>(packed_end - packed) / max_ones;
-    return min(min(by_bits, by_words), by_packed);
+  /// Turns that can be taken without looking at the end of the stream or of the words.
+  std::size_t safe_turns() const {
+    const std::size_t at = bit / 8 + sizeof(std::uint64_t);
+    if (at > byte_count) return 0;
+    return min((byte_count - at) * 8 / max_turn_bits, words_left() / max_turn_words);
   }
 
-  /// Reads and puts down one pair; writes max_ones + max_zeros bytes.
-  void read_pair() {
-    const std::uint64_t symbols = window(bytes, bit);
-    const auto ones = static_cast<std::size_t>(_lzcnt_u64(~symbols));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(words),
-                        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(packed)));
-    if (ones <= max_ones) [[likely]] {
-      const std::size_t zeros = (symbols << ones >> (64 - zero_symbol_bits)) + 1;
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(words + ones), _mm_setzero_si128());
-      bit += ones + zero_symbol_bits;
-      packed += ones;
-      words += ones + zeros;
-    } else {
-      bit += max_ones;
-      packed += max_ones;
-      words += max_ones;
+  /// Reads and puts down some pairs, without a branch. Writes max_turn_words bytes.
+  void take_turn() {
+    std::uint64_t symbols = window(bytes, bit);
+    for (std::size_t i = 0; i < pairs_per_turn; ++i) {
+      const std::size_t ones = leading_ones(symbols);
+      const std::size_t run = symbols << ones >> (64 - zero_symbol_bits);
+      const std::size_t bits = ones + zero_run_table.bits[run];
+      put(words, ones);
+      words += ones + zero_run_table.zeros[run];
+      next_packed += ones;
+      bit += bits;
+      symbols <<= bits;
     }
-  }
-
-  /// At least 57 bits, with zeros behind the end.
-  std::uint64_t window_at_end() const {
-    std::uint8_t tail[8] = {};
-    const std::size_t at = min(bit / 8, byte_count);
-    if (at < byte_count) std::memcpy(tail, bytes + at, min(byte_count - at, sizeof tail));
-    return window(tail, bit % 8);
   }
 
   /// Reads what is left. Returns whether all is well-formed.
   bool finish() {
-    while (safe_pairs() > 0) read_pair();
-    while (words != words_end) {
-      const auto left = static_cast<std::size_t>(words_end - words);
-      const std::uint64_t symbols = window_at_end();
-      std::size_t ones = min(static_cast<std::size_t>(_lzcnt_u64(~symbols)), left);
-      if (ones > 0) {
-        if (ones > static_cast<std::size_t>(packed_end - packed)) return false;
-        std::memcpy(words, packed, ones);
-        packed += ones;
-        words += ones;
-        bit += ones;
-      } else {
-        const std::size_t zeros = (symbols >> (64 - zero_symbol_bits)) + 1;
-        bit += zero_symbol_bits;
-        if (bit > 8 * byte_count || zeros > left) return false;
-        std::memset(words, 0, zeros);
-        words += zeros;
-      }
+    while (safe_turns() > 0) take_turn();
+    // Either the stream is about to end or the words are; then few bytes matter.
+    constexpr std::size_t tail_bytes = 32;
+    std::uint8_t tail[2 * tail_bytes] = {};
+    const std::size_t start = bit / 8;
+    if (start < byte_count) {
+      std::memcpy(tail, bytes + start, min(byte_count - start, tail_bytes));
     }
-    const bool ends = 8 * byte_count - bit < 8 && window_at_end() == 0;
-    return ends && packed_end - packed < static_cast<std::ptrdiff_t>(fast_block_size);
+    const std::uint64_t end = 8 * (byte_count - start);
+    bytes = tail;
+    bit %= 8;
+    while (bit <= min(end, 8 * tail_bytes) && words_left() >= max_turn_words) take_turn();
+
+    std::uint8_t last_words[max_turn_words + max_ones + max_zeros];
+    std::size_t last = 0;
+    const std::size_t left = words_left();
+    while (bit <= min(end, 8 * tail_bytes) && last < left) {
+      const std::uint64_t symbols = window(bytes, bit);
+      const std::size_t ones = min(leading_ones(symbols), left - last);
+      put(last_words + last, ones);
+      last += ones;
+      next_packed += ones;
+      bit += ones;
+      if (last == left) break;
+      const std::size_t run = symbols << ones >> (64 - zero_symbol_bits);
+      last += zero_run_table.zeros[run];
+      bit += zero_run_table.bits[run];
+    }
+    if (last != left || bit > end || end - bit >= 8 || window(bytes, bit) != 0) return false;
+    std::memcpy(words, last_words, left);
+    // The last block may be filled up, but there must be no block without words.
+    const auto used = static_cast<std::size_t>(next_packed - packed->words);
+    return (used + fast_block_size - 1) / fast_block_size == packed->blocks;
+  }
+
+ private:
+  std::size_t words_left() const { return static_cast<std::size_t>(words_end - words); }
+
+  /// At most max_ones.
+  static std::size_t leading_ones(std::uint64_t symbols) {
+    const std::uint64_t stop = std::uint64_t{1} << (63 - max_ones);
+    return static_cast<std::size_t>(_lzcnt_u64(~symbols | stop));
+  }
+
+  /// Non-zero words, and as many zeros behind them as there may be.
+  void put(std::uint8_t* to, std::size_t ones) const {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
+                     _mm_loadu_si128(reinterpret_cast<const __m128i*>(next_packed)));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + ones), _mm_setzero_si128());
   }
 };
 
-/// Takes `count` turns.
-void read_pairs(ZeroLane (&lanes)[lane_count], std::size_t count) {
-  ZeroLane local[lane_count];  // nothing that is written could be one of these
-  for (std::size_t lane = 0; lane < lane_count; ++lane) local[lane] = lanes[lane];
+/// Takes `count` turns of each lane.
+void take_turns(ZeroLane (&lanes)[lane_count], std::size_t count) {
+  static_assert(lane_count == 4);
+  // Copies, which nothing that is written can be part of.
+  ZeroLane first = lanes[0];
+  ZeroLane second = lanes[1];
+  ZeroLane third = lanes[2];
+  ZeroLane fourth = lanes[3];
   for (std::size_t i = 0; i < count; ++i) {
-    for (std::size_t lane = 0; lane < lane_count; ++lane) local[lane].read_pair();
+    first.take_turn();
+    second.take_turn();
+    third.take_turn();
+    fourth.take_turn();
   }
-  for (std::size_t lane = 0; lane < lane_count; ++lane) lanes[lane] = local[lane];
+  lanes[0] = first;
+  lanes[1] = second;
+  lanes[2] = third;
+  lanes[3] = fourth;
 }
 
-// ---------------------------------------------------------------------------------------- batches
+// ------------------------------------------------------------------------------------------- jobs
 
-/// Fewer turns than this are not worth looking for more.
-constexpr std::size_t min_turns = 4;
-
-void decode_planes(const DecodeJob* jobs, std::size_t count, PackedWords* packed) {
-  PlaneLane lanes[lane_count];
-  CodedBlocks blocks[lane_count];
-  std::size_t started = 0;
-  std::size_t active = 0;
-  for (; active < lane_count && started < count; ++active, ++started) {
-    lanes[active].start(jobs[started], packed[started]);
+/// Keeps both kinds of lanes busy from the first job to the last.
+class Decoder {
+ public:
+  explicit Decoder(std::span<const DecodeJob> jobs) : jobs_(jobs), failed_(jobs.size()) {
+    for (std::size_t i = 0; i < slot_count; ++i) free_[i] = &slots_[i];
   }
-  while (active == lane_count) {
-    std::size_t turns = CodedBlocks::capacity;
-    for (const PlaneLane& lane : lanes) turns = min(turns, lane.safe_blocks());
-    if (turns >= min_turns) {
-      read_blocks(lanes, blocks, turns);
-      continue;
+
+  /// Returns the first job that is handed back, or the number of jobs.
+  std::size_t run() {
+    do {
+      read_planes();
+      place_words();
+    } while (may_start());
+    for (std::size_t lane = 0; lane < plane_lanes_; ++lane) finish_planes(lane);
+    place_words();
+    for (std::size_t lane = 0; lane < zero_lanes_; ++lane) finish_words(lane);
+    return failed_;
+  }
+
+ private:
+  static constexpr std::size_t slot_count = 32;
+  static constexpr std::size_t min_turns = 4;  // fewer are not worth looking for more
+
+  bool may_start() const { return next_job_ < failed_; }
+
+  /// Starts the next job in this lane.
+  void start_planes(std::size_t lane) {
+    const DecodeJob& job = jobs_[next_job_];
+    if (job.words.count > max_job_words) {
+      failed_ = next_job_;
+      return;
     }
-    for (std::size_t lane = 0; lane < active; ++lane) {
-      if (lanes[lane].safe_blocks() >= min_turns) continue;
-      lanes[lane].finish(blocks[lane]);
-      if (started < count) {
-        lanes[lane].start(jobs[started], packed[started]);
-        ++started;
-      } else {
-        lanes[lane--] = lanes[--active];
+    lanes_of_planes_[lane].start(job, next_job_++, *free_[--free_count_]);
+    ++plane_lanes_;
+  }
+
+  void finish_planes(std::size_t lane) {
+    PlaneLane& it = lanes_of_planes_[lane];
+    it.finish(blocks_[lane]);
+    if (it.well_formed) {
+      ready_[ready_count_++] = {it.job, it.out};
+    } else {
+      hand_back(it.job, it.out);
+    }
+  }
+
+  /// Reads plane streams until there is no free slot, or no job that would fill the lanes.
+  void read_planes() {
+    while (true) {
+      while (plane_lanes_ < lane_count && may_start() && free_count_ > 0)
+        start_planes(plane_lanes_);
+      if (plane_lanes_ < lane_count) return;
+      std::size_t turns = CodedBlocks::capacity;
+      for (const PlaneLane& lane : lanes_of_planes_) turns = min(turns, lane.safe_blocks());
+      if (turns >= min_turns) {
+        read_blocks(lanes_of_planes_, blocks_, turns);
+        continue;
+      }
+      for (std::size_t lane = plane_lanes_; lane-- > 0;) {
+        if (lanes_of_planes_[lane].safe_blocks() >= min_turns) continue;
+        finish_planes(lane);
+        lanes_of_planes_[lane] = lanes_of_planes_[--plane_lanes_];
       }
     }
   }
-  for (std::size_t lane = 0; lane < active; ++lane) lanes[lane].finish(blocks[lane]);
-}
 
-/// Returns the first job that is not well-formed, or `count`.
-std::size_t decode_zeros(const DecodeJob* jobs, std::size_t count, const PackedWords* packed) {
-  ZeroLane lanes[lane_count];
-  std::size_t job_of[lane_count];
-  std::size_t started = 0;
-  std::size_t active = 0;
-  std::size_t failed = count;
-  const auto finish = [&](std::size_t lane) {
-    if (!lanes[lane].finish()) failed = min(failed, job_of[lane]);
+  void finish_words(std::size_t lane) {
+    ZeroLane& it = lanes_of_zeros_[lane];
+    if (it.finish()) {
+      free_[free_count_++] = it.packed;
+    } else {
+      hand_back(it.job, it.packed);
+    }
+  }
+
+  /// Reads zero streams until the jobs that are ready do not fill the lanes.
+  void place_words() {
+    while (true) {
+      while (zero_lanes_ < lane_count && ready_count_ > 0) {
+        const Ready& next = ready_[--ready_count_];
+        lanes_of_zeros_[zero_lanes_++].start(jobs_[next.job], next.job, *next.packed);
+      }
+      if (zero_lanes_ < lane_count) return;
+      std::size_t turns = max_job_words;
+      for (const ZeroLane& lane : lanes_of_zeros_) turns = min(turns, lane.safe_turns());
+      if (turns >= min_turns) {
+        take_turns(lanes_of_zeros_, turns);
+        continue;
+      }
+      for (std::size_t lane = zero_lanes_; lane-- > 0;) {
+        if (lanes_of_zeros_[lane].safe_turns() >= min_turns) continue;
+        finish_words(lane);
+        lanes_of_zeros_[lane] = lanes_of_zeros_[--zero_lanes_];
+      }
+    }
+  }
+
+  /// Jobs before it have been started, and will be finished; no others will be started.
+  void hand_back(std::size_t job, PackedWords* packed) {
+    failed_ = min(failed_, job);
+    free_[free_count_++] = packed;
+  }
+
+  struct Ready {
+    std::size_t job;
+    PackedWords* packed;
   };
-  const auto start_next = [&](std::size_t lane) {
-    for (; started < count; ++started) {
-      if (packed[started].well_formed) {
-        job_of[lane] = started;
-        lanes[lane].start(jobs[started], packed[started]);
-        ++started;
-        return true;
-      }
-      failed = min(failed, started);
-    }
-    return false;
-  };
-  while (active < lane_count && start_next(active)) ++active;
-  while (active == lane_count) {
-    std::size_t turns = max_job_words;
-    for (const ZeroLane& lane : lanes) turns = min(turns, lane.safe_pairs());
-    if (turns >= min_turns) {
-      read_pairs(lanes, turns);
-      continue;
-    }
-    for (std::size_t lane = 0; lane < active; ++lane) {
-      if (lanes[lane].safe_pairs() >= min_turns) continue;
-      finish(lane);
-      if (!start_next(lane)) {
-        --active;
-        lanes[lane] = lanes[active];
-        job_of[lane] = job_of[active];
-        --lane;
-      }
-    }
-  }
-  for (std::size_t lane = 0; lane < active; ++lane) finish(lane);
-  return failed;
-}
+
+  std::span<const DecodeJob> jobs_;
+  std::size_t failed_;
+  std::size_t next_job_ = 0;
+  PlaneLane lanes_of_planes_[lane_count];
+  CodedBlocks blocks_[lane_count];
+  std::size_t plane_lanes_ = 0;  // that have a job
+  ZeroLane lanes_of_zeros_[lane_count];
+  std::size_t zero_lanes_ = 0;
+  Ready ready_[slot_count];
+  std::size_t ready_count_ = 0;
+  PackedWords* free_[slot_count];
+  std::size_t free_count_ = slot_count;
+  PackedWords slots_[slot_count];
+};
 
 }  // namespace
 
-std::size_t decode_w8_n8(std::span<const DecodeJob> jobs) {
-  PackedWords packed[batch_jobs];
-  for (std::size_t done = 0; done < jobs.size();) {
-    std::size_t count = 0;
-    const std::size_t left = min(jobs.size() - done, batch_jobs);
-    while (count < left && jobs[done + count].words.count <= max_job_words) ++count;
-    decode_planes(&jobs[done], count, packed);
-    const std::size_t decoded = decode_zeros(&jobs[done], count, packed);
-    done += decoded;
-    if (decoded < left) return done;
-  }
-  return jobs.size();
-}
+std::size_t decode_w8_n8(std::span<const DecodeJob> jobs) { return Decoder(jobs).run(); }
 
 }  // namespace ebpc::avx2
