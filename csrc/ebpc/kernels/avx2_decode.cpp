@@ -20,7 +20,6 @@ namespace {
 
 constexpr std::size_t lane_count = 4;  // jobs that are read in turns
 constexpr std::size_t max_job_words = 4096;
-constexpr std::size_t max_job_blocks = max_job_words / fast_block_size;
 constexpr std::size_t packed_slack = 64;
 constexpr std::size_t blocks_per_vector = 4;
 
@@ -119,18 +118,73 @@ bool has_bad_index(std::uint8_t code) { return code == 0x16 || code == 0x17 || c
   return bit;
 }
 
+/// A symbol that is shorter than 8 bits, by its first six.
+struct ShortSymbol {
+  std::uint8_t bits;
+  std::uint8_t plane_bits;    // 8 for each plane that it stands for
+  std::uint8_t ones;          // turns the code of a zero X into that of this one
+  std::int8_t is_zero_plane;  // -1 or 0
+};
+
+struct ShortSymbolTable {
+  ShortSymbol symbols[64];
+};
+
+constexpr ShortSymbolTable short_symbol_table = [] {
+  ShortSymbolTable table{};
+  for (unsigned code = 0; code < 64; ++code) {
+    ShortSymbol& symbol = table.symbols[code];
+    if (code >= 0b1'00000 || (code >= 0b0001'00 && code < 0b001'000)) {
+      symbol = {0, 0xFF, 0, 0};  // not a short one: as if it went past all planes
+    } else if (code >= 0b01'0000) {
+      symbol = {2, 8, 0, 0};
+    } else if (code >= 0b001'000) {
+      symbol = {6, static_cast<std::uint8_t>(8 * ((code & 7) + 2)), 0, 0};
+    } else if (code >= 0b00001'0) {
+      symbol = {5, 8, 0, -1};
+    } else {
+      symbol = {5, 8, 0x7F, 0};
+    }
+  }
+  return table;
+}();
+
+/// Whether a run of zero X from this plane (at most 7) on begins here that ends with the top plane.
+bool is_run_to_top(std::uint64_t symbols, unsigned plane) {
+  return (symbols >> 58) + plane == 0b001'000 + plane_total - 2;
+}
+
 /// Reads one block and returns the bit behind it, or 0.
 [[gnu::always_inline]] inline std::uint64_t read_block(const std::uint8_t* bytes, std::uint64_t bit,
                                                        CodedBlocks& out, std::size_t index) {
   out.bases[index] = window(bytes, bit);
   const std::uint64_t symbols = window(bytes + 1, bit);
   const unsigned taken = bits_of_long_symbols(symbols);
+  const std::uint64_t rest = ~std::uint64_t{0} >> taken;
+  std::uint64_t codes = (symbols & ~rest) | (zero_codes & rest);
   // Nine of ten blocks: symbols of 8 bits, then a run of zero X up to the top plane.
-  if ((symbols << taken >> 58) + taken / 8 == 0b001'000 + plane_total - 2) {
-    const std::uint64_t rest = ~std::uint64_t{0} >> taken;
-    out.codes[index] = (symbols & ~rest) | (zero_codes & rest);
+  if (is_run_to_top(symbols << taken, taken / 8)) {
+    out.codes[index] = codes;
     out.zero_plane[index] = no_zero_plane;
     return bit + 8 + taken + 6;
+  }
+  // Nearly all others: one more short symbol among the long ones. No branch but the last.
+  const ShortSymbol& symbol = short_symbol_table.symbols[symbols << taken >> 58];
+  const unsigned plane_bits = taken + symbol.plane_bits;
+  const std::uint64_t next = bit + 8 + taken + symbol.bits;
+  const std::uint64_t more = window(bytes, next);
+  const unsigned more_taken = bits_of_long_symbols(more);
+  const unsigned run_plane = (plane_bits + more_taken) / 8;
+  if (run_plane < 8 && is_run_to_top(more << more_taken, run_plane)) {
+    const std::uint64_t place = ~std::uint64_t{0} >> plane_bits;
+    const std::uint64_t more_rest = place >> more_taken;
+    codes |= std::uint64_t{symbol.ones} << 56 >> taken;
+    codes = (codes & ~place) | (more >> plane_bits & place & ~more_rest) | (zero_codes & more_rest);
+    const std::uint64_t this_plane = (7 - taken / 8) * every_byte;
+    const auto change = static_cast<std::uint64_t>(std::int64_t{symbol.is_zero_plane}) & rest;
+    out.codes[index] = codes;
+    out.zero_plane[index] = no_zero_plane ^ (change & (no_zero_plane ^ this_plane));
+    return next + more_taken + 6;
   }
   return read_symbols(bytes, bit + 8, out.codes[index], out.zero_plane[index]);
 }
