@@ -71,6 +71,16 @@ std::uint8_t* pack(const std::uint8_t* words, std::uint64_t mask, std::uint8_t* 
   return packed;
 }
 
+/// Packs `mask_count` times 64 words; returns the end of the packed ones.
+std::uint8_t* pack_masks(const std::uint8_t* words, std::size_t mask_count, std::uint64_t* masks,
+                         std::uint8_t* packed) {
+  for (std::size_t i = 0; i < mask_count; ++i, words += 64) {
+    masks[i] = nonzero_mask(words);
+    packed = pack(words, masks[i], packed);
+  }
+  return packed;
+}
+
 // ------------------------------------------------------------------------------------ zero stream
 
 constexpr unsigned max_run = fast_max_zero_run;
@@ -372,12 +382,17 @@ struct Code {
   unsigned count;
 };
 
-/// The code of plane 8 where its X is not zero; both have the first delta least significant.
-Code sign_code(unsigned x, unsigned plane) {
+/// The code of plane 8, whose bits have the first delta least significant.
+Code sign_code(std::size_t b, const CodedBlocks& blocks) {
+  const unsigned x = blocks.sign_x[b];
+  if (x == 0) {
+    const bool continues_run = (blocks.zero_planes[b] & 1) != 0;
+    return continues_run ? Code{0, 0} : Code{0b01, 2};
+  }
+  if (x == 0x7F) return {0b00000, 5};
+  if (blocks.sign_plane[b] == 0) return {0b00001, 5};
   const unsigned index = _tzcnt_u32(x);
   const unsigned from_first = x >> index;
-  if (x == 0x7F) return {0b00000, 5};
-  if (plane == 0) return {0b00001, 5};
   if (from_first == 0b1) return {0b00011'000 | index, 8};
   if (from_first == 0b11) return {0b00010'000 | index, 8};
   unsigned raw = 1;
@@ -482,12 +497,7 @@ class PlaneCodes {
     const std::uint64_t used = ~blocks.unused[b] & zeros.used[zero_planes];
     const std::uint64_t bits = _pext_u64(blocks.codes[b] | zeros.codes[zero_planes], used);
     const auto count = static_cast<unsigned>(_mm_popcnt_u64(used));
-    Code sign{};  // part of the run that reaches plane 7
-    if (!sign_zero) {
-      sign = sign_code(blocks.sign_x[b], blocks.sign_plane[b]);
-    } else if ((zero_planes & 1) == 0) {
-      sign = {0b01, 2};
-    }
+    const Code sign = sign_code(b, blocks);
     // In the second code, if there are two, half of what belongs to planes 0 to 7.
     const unsigned second = fast_word_bits + count + sign.count <= 64 ? 0 : 32;
     if (second != 0) {
@@ -511,6 +521,33 @@ class PlaneCodes {
 
 // ------------------------------------------------------------------------------------- everything
 
+struct CodeCounter {
+  std::uint64_t bits = 0;
+
+  void put(std::uint64_t, unsigned count) { bits += count; }
+};
+
+/// Codes the zeros of the last words, less than 64, and packs them. Returns the number of blocks
+/// that are packed now, the last one filled up with zeros.
+template <class Sink>
+std::size_t finish_words(const std::uint8_t* words, std::size_t count, const std::uint8_t* packed,
+                         std::uint8_t* packed_end, ZeroEntries& zeros, Sink& zero_sink) {
+  std::uint8_t last_words[64] = {};
+  if (count > 0) std::memcpy(last_words, words, count);
+  std::uint64_t mask = nonzero_mask(last_words);
+  packed_end = pack(last_words, mask, packed_end);
+  for (; count >= 8; mask >>= 8, count -= 8) {
+    const std::uint32_t entry = zeros.find(static_cast<std::uint8_t>(mask));
+    zero_sink.put(code_of(entry), length_of(entry));
+  }
+  const std::uint32_t last =
+      zeros.find_last(static_cast<std::uint8_t>(mask), static_cast<unsigned>(count));
+  zero_sink.put(code_of(last), length_of(last));
+
+  std::memset(packed_end, 0, words_per_vector);
+  return (static_cast<std::size_t>(packed_end - packed) + fast_block_size - 1) / fast_block_size;
+}
+
 template <bool is_signed>
 StreamBits encode_words(const std::uint8_t* words, std::size_t count, std::uint8_t* zero_stream,
                         std::uint8_t* plane_stream) {
@@ -526,10 +563,8 @@ StreamBits encode_words(const std::uint8_t* words, std::size_t count, std::uint8
   std::uint8_t* packed_end = packed;
   while (count >= 64) {
     const std::size_t mask_count = (count < chunk_words ? count : chunk_words) / 64;
-    for (std::size_t i = 0; i < mask_count; ++i, words += 64) {
-      masks[i] = nonzero_mask(words);
-      packed_end = pack(words, masks[i], packed_end);
-    }
+    packed_end = pack_masks(words, mask_count, masks, packed_end);
+    words += mask_count * 64;
     count -= mask_count * 64;
     zeros.find(masks, mask_count, entries);
     zero_writer = write_entries(entries, mask_count, zero_writer);
@@ -543,25 +578,72 @@ StreamBits encode_words(const std::uint8_t* words, std::size_t count, std::uint8
     std::memcpy(packed, packed + whole_vectors, words_per_vector);
   }
 
-  std::uint8_t last_words[64] = {};
-  if (count > 0) std::memcpy(last_words, words, count);
-  std::uint64_t mask = nonzero_mask(last_words);
-  packed_end = pack(last_words, mask, packed_end);
-  for (; count >= 8; mask >>= 8, count -= 8) {
-    const std::uint32_t entry = zeros.find(static_cast<std::uint8_t>(mask));
-    zero_writer.put(code_of(entry), length_of(entry));
-  }
-  const std::uint32_t last =
-      zeros.find_last(static_cast<std::uint8_t>(mask), static_cast<unsigned>(count));
-  zero_writer.put(code_of(last), length_of(last));
-
-  std::memset(packed_end, 0, words_per_vector);  // fills the last block up
   const std::size_t block_count =
-      (static_cast<std::size_t>(packed_end - packed) + fast_block_size - 1) / fast_block_size;
+      finish_words(words, count, packed, packed_end, zeros, zero_writer);
   code_blocks<is_signed>(packed, block_count, blocks);
   plane_codes.append(packed, block_count, blocks);
   plane_bits = plane_codes.finish(plane_stream, plane_bits);
   return {zero_writer.bits(), plane_bits};
+}
+
+/// The lengths of all entries of whole masks.
+std::uint64_t count_entries(const std::uint32_t* entries, std::size_t mask_count) {
+  const __m256i length_mask = _mm256_set1_epi32((1 << ZeroTable::length_bits) - 1);
+  __m256i sum = _mm256_setzero_si256();
+  for (std::size_t i = 0; i < mask_count; ++i) {
+    const __m256i eight = _mm256_load_si256(reinterpret_cast<const __m256i*>(entries + 8 * i));
+    const __m256i lengths = _mm256_and_si256(eight, length_mask);
+    sum = _mm256_add_epi64(sum, _mm256_sad_epu8(lengths, _mm256_setzero_si256()));
+  }
+  alignas(32) std::uint64_t parts[4];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(parts), sum);
+  return parts[0] + parts[1] + parts[2] + parts[3];
+}
+
+/// The lengths of the codes that PlaneCodes::append makes.
+std::uint64_t count_blocks(std::size_t block_count, const CodedBlocks& blocks) {
+  std::uint64_t bits = fast_word_bits * block_count;
+  for (std::size_t b = 0; b < block_count; ++b) {
+    const unsigned zero_planes = blocks.zero_planes[b];
+    const bool sign_zero = blocks.sign_x[b] == 0;
+    const ZeroPlanesTable& zeros = sign_zero ? zeros_below_zero_sign : zeros_below_nonzero_sign;
+    bits += static_cast<std::uint64_t>(_mm_popcnt_u64(~blocks.unused[b] & zeros.used[zero_planes]));
+    if (!sign_zero || (zero_planes & 1) == 0) bits += sign_code(b, blocks).count;
+  }
+  return bits;
+}
+
+template <bool is_signed>
+StreamBits count_words(const std::uint8_t* words, std::size_t count) {
+  alignas(32) std::uint8_t packed[words_per_vector + chunk_words + 64];
+  alignas(32) std::uint64_t masks[chunk_words / 64];
+  alignas(32) std::uint32_t entries[chunk_words / 8];
+  CodedBlocks blocks;
+  ZeroEntries zeros;
+  StreamBits bits;
+  std::uint8_t* packed_end = packed;
+  while (count >= 64) {
+    const std::size_t mask_count = (count < chunk_words ? count : chunk_words) / 64;
+    packed_end = pack_masks(words, mask_count, masks, packed_end);
+    words += mask_count * 64;
+    count -= mask_count * 64;
+    zeros.find(masks, mask_count, entries);
+    bits.zero += count_entries(entries, mask_count);
+
+    const auto whole_vectors =
+        static_cast<std::size_t>(packed_end - packed) / words_per_vector * words_per_vector;
+    code_blocks<is_signed>(packed, whole_vectors / fast_block_size, blocks);
+    bits.plane += count_blocks(whole_vectors / fast_block_size, blocks);
+    packed_end -= whole_vectors;
+    std::memcpy(packed, packed + whole_vectors, words_per_vector);
+  }
+  CodeCounter zero_counter;
+  const std::size_t block_count =
+      finish_words(words, count, packed, packed_end, zeros, zero_counter);
+  code_blocks<is_signed>(packed, block_count, blocks);
+  bits.zero += zero_counter.bits;
+  bits.plane += count_blocks(block_count, blocks);
+  return bits;
 }
 
 }  // namespace
@@ -573,8 +655,7 @@ StreamBits encode_w8_n8(bool is_signed, const std::uint8_t* words, std::size_t c
 }
 
 StreamBits count_w8_n8(bool is_signed, const std::uint8_t* words, std::size_t count) {
-  const Parameters p{fast_word_bits, is_signed, fast_block_size, fast_max_zero_run, Base::sent};
-  return portable_kernel.count(p, {words, count, 1});
+  return is_signed ? count_words<true>(words, count) : count_words<false>(words, count);
 }
 
 }  // namespace ebpc::avx2
