@@ -328,10 +328,9 @@ void read_blocks(PlaneLane<DecodeBlocks> (&lanes)[lane_count], CodedBlocks (&blo
 constexpr std::size_t max_ones = 16;  // non-zero words that one pair puts down
 constexpr std::size_t max_zeros = 16;
 constexpr std::size_t zero_symbol_bits = 5;
-constexpr std::size_t pairs_per_turn = 2;  // they fit the window
-constexpr std::size_t max_turn_words = pairs_per_turn * (max_ones + max_zeros);
-constexpr std::size_t max_turn_bits = pairs_per_turn * (max_ones + zero_symbol_bits);
-static_assert(max_turn_bits <= 57);
+constexpr std::size_t max_turn_words = 2 * (max_ones + max_zeros);
+constexpr std::size_t max_turn_bits = 2 * (max_ones + zero_symbol_bits);
+static_assert(max_turn_bits <= 57);  // one window is enough
 
 /// What the five bits behind a stretch of ones say.
 struct ZeroRunTable {
@@ -377,19 +376,11 @@ struct ZeroLane {
     return min((byte_count - at) * 8 / max_turn_bits, words_left() / max_turn_words);
   }
 
-  /// Reads and puts down some pairs, without a branch. Writes max_turn_words bytes.
+  /// Reads and puts down two pairs, without a branch. Writes max_turn_words bytes.
   void take_turn() {
-    std::uint64_t symbols = window(bytes, bit);
-    for (std::size_t i = 0; i < pairs_per_turn; ++i) {
-      const std::size_t ones = leading_ones(symbols);
-      const std::size_t run = symbols << ones >> (64 - zero_symbol_bits);
-      const std::size_t bits = ones + zero_run_table.bits[run];
-      put(words, ones);
-      words += ones + zero_run_table.zeros[run];
-      next_packed += ones;
-      bit += bits;
-      symbols <<= bits;
-    }
+    const std::uint64_t symbols = window(bytes, bit);
+    const std::size_t bits = put_pair(symbols);
+    put_pair(symbols << bits);
   }
 
   /// Reads what is left. Returns whether all is well-formed.
@@ -431,6 +422,18 @@ struct ZeroLane {
 
  private:
   std::size_t words_left() const { return static_cast<std::size_t>(words_end - words); }
+
+  /// Returns the bits of the pair.
+  std::size_t put_pair(std::uint64_t symbols) {
+    const std::size_t ones = leading_ones(symbols);
+    const std::size_t run = symbols << ones >> (64 - zero_symbol_bits);
+    const std::size_t bits = ones + zero_run_table.bits[run];
+    put(words, ones);
+    words += ones + zero_run_table.zeros[run];
+    next_packed += ones;
+    bit += bits;
+    return bits;
+  }
 
   /// At most max_ones.
   static std::size_t leading_ones(std::uint64_t symbols) {
