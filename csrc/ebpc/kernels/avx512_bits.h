@@ -43,41 +43,40 @@ struct VectorArray {
   const __m512i& operator[](int i) const { return vectors[i]; }
 };
 
-/// Bits in the order of the stream. Every put stores 8 bytes; those behind the last whole one are
+/// Bits in the order of the stream. Loops work on a local copy, since the stores of bytes might
+/// otherwise change the members. Every put stores 8 bytes; those behind the last whole one are
 /// stored again by the next put, which is cheaper than asking whether they are complete.
 class StreamWriter {
  public:
-  explicit StreamWriter(std::uint8_t* out) : begin_(out), out_(out) {}
+  explicit StreamWriter(std::uint8_t* out) : out_(out) {}
 
   /// Appends the low `count` bits (0 to 64) of `code`, which has no other bits set.
-  void put(std::uint64_t code, int count) {
+  [[gnu::always_inline]] void put(std::uint64_t code, int count) {
     const std::uint64_t left = code << (-count & 63);  // a shift of 64 only meets code 0
-    buffer_ |= left >> filled_;
+    const std::uint64_t filled = bits_ & 63;
+    buffer_ |= left >> filled;
     store(buffer_);
-    const int end = filled_ + count;
-    const std::uint64_t rest = left << 1 << (63 - filled_);
-    buffer_ = end >= 64 ? rest : buffer_;
-    out_ += end >> 6 << 3;
-    filled_ = end & 63;
+    const std::uint64_t end = bits_ + static_cast<std::uint64_t>(count);
+    const std::uint64_t rest = left << 1 << (filled ^ 63);
+    const std::uint64_t full = (bits_ >> 6) - (end >> 6);  // a mask: a branch would guess badly
+    buffer_ = (buffer_ & ~full) | (rest & full);
+    bits_ = end;
   }
 
-  std::uint64_t bits() const {
-    return static_cast<std::uint64_t>(out_ - begin_) * 8 + static_cast<std::uint64_t>(filled_);
-  }
+  std::uint64_t bits() const { return bits_; }
 
   /// Pads the last byte with zeros: put may have left bytes of an earlier put behind it.
   void finish() { store(buffer_); }
 
  private:
-  void store(std::uint64_t x) {
+  [[gnu::always_inline]] void store(std::uint64_t x) {
     x = __builtin_bswap64(x);
-    std::memcpy(out_, &x, sizeof x);
+    std::memcpy(out_ + (bits_ >> 6 << 3), &x, sizeof x);
   }
 
-  std::uint8_t* begin_;
   std::uint8_t* out_;
-  std::uint64_t buffer_ = 0;  // the bits of an unfinished 8-byte word, left-justified
-  int filled_ = 0;            // how many, 0 to 63
+  std::uint64_t bits_ = 0;    // written
+  std::uint64_t buffer_ = 0;  // those of the last 8 bytes, left-justified
 };
 
 /// Appends the non-zero ones of a vector of words to `out`, each with `flip` XORed in. Stores a

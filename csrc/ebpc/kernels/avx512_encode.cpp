@@ -8,6 +8,7 @@
 #include "ebpc/kernels/avx512_lanes.h"
 #include "ebpc/kernels/avx512_plane_encoder.h"
 #include "ebpc/kernels/avx512_plane_encoder_8x8.h"
+#include "ebpc/kernels/avx512_settings.h"
 #include "ebpc/kernels/avx512_zero_encoder.h"
 
 namespace ebpc {
@@ -53,29 +54,6 @@ std::uint64_t encode_tiles(const Parameters& p, WordSpan span, std::uint8_t* pla
   std::fill_n(packed + packed_count, behind, flip);
   return planes.finish(packed, packed_count);
 }
-
-/// Calls `visit` with a null pointer to the PlaneGroup for these settings.
-template <class Visitor>
-auto visit_group(const Parameters& p, int bytes_per_word, Visitor&& visit) {
-  const auto with_word = [&]<class Word>(Word*) {
-    const int widest_code = 1 + plane_bits(p);
-    if (widest_code <= 8) return visit(static_cast<PlaneGroup<Word, 8>*>(nullptr));
-    if (widest_code <= 16) return visit(static_cast<PlaneGroup<Word, 16>*>(nullptr));
-    if (widest_code <= 32) return visit(static_cast<PlaneGroup<Word, 32>*>(nullptr));
-    return visit(static_cast<PlaneGroup<Word, 64>*>(nullptr));
-  };
-  switch (bytes_per_word) {
-    case 1:
-      return with_word(static_cast<std::uint8_t*>(nullptr));
-    case 2:
-      return with_word(static_cast<std::uint16_t*>(nullptr));
-    default:
-      return with_word(static_cast<std::uint32_t*>(nullptr));
-  }
-}
-
-/// The one setting whose codes do not fit into 64 bits.
-bool codes_too_wide(const Parameters& p) { return 1 + plane_bits(p) > 64; }
 
 }  // namespace
 

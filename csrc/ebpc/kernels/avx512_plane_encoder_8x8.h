@@ -238,14 +238,14 @@ class PlaneEncoder8x8 {
         zero);
     const __m512i positions = _mm512_add_epi64(position_, bits_before);
     position_ = _mm512_permutexvar_epi64(_mm512_set1_epi64(7), _mm512_add_epi64(positions, bits));
-    store(word, high, low, positions);
+    store(out_, word, high, low, positions);
     return positions;
   }
 
   /// Stores 16 bytes for every block from the byte on in which its symbols begin; what is too much
   /// is overwritten by the next block. The bits before, in the same byte, are the end of the
   /// block's base, the lowest byte of its words.
-  void store(__m512i base, __m512i high, __m512i low, __m512i positions) {
+  static void store(std::uint8_t* out, __m512i base, __m512i high, __m512i low, __m512i positions) {
     const __m512i bit = _mm512_and_si512(positions, _mm512_set1_epi64(7));
     const __m512i first = swap_bytes(_mm512_shrdv_epi64(high, base, bit));
     const __m512i second = swap_bytes(_mm512_shrdv_epi64(low, high, bit));
@@ -253,18 +253,18 @@ class PlaneEncoder8x8 {
     store_vector(bytes.data(), _mm512_srli_epi64(positions, 3));
     const __m512i even = _mm512_unpacklo_epi64(first, second);
     const __m512i odd = _mm512_unpackhi_epi64(first, second);
-    store_16(bytes[0], _mm512_castsi512_si128(even));
-    store_16(bytes[1], _mm512_castsi512_si128(odd));
-    store_16(bytes[2], _mm512_extracti64x2_epi64(even, 1));
-    store_16(bytes[3], _mm512_extracti64x2_epi64(odd, 1));
-    store_16(bytes[4], _mm512_extracti64x2_epi64(even, 2));
-    store_16(bytes[5], _mm512_extracti64x2_epi64(odd, 2));
-    store_16(bytes[6], _mm512_extracti64x2_epi64(even, 3));
-    store_16(bytes[7], _mm512_extracti64x2_epi64(odd, 3));
+    store_16(out + bytes[0], _mm512_castsi512_si128(even));
+    store_16(out + bytes[1], _mm512_castsi512_si128(odd));
+    store_16(out + bytes[2], _mm512_extracti64x2_epi64(even, 1));
+    store_16(out + bytes[3], _mm512_extracti64x2_epi64(odd, 1));
+    store_16(out + bytes[4], _mm512_extracti64x2_epi64(even, 2));
+    store_16(out + bytes[5], _mm512_extracti64x2_epi64(odd, 2));
+    store_16(out + bytes[6], _mm512_extracti64x2_epi64(even, 3));
+    store_16(out + bytes[7], _mm512_extracti64x2_epi64(odd, 3));
   }
 
-  void store_16(std::uint64_t byte, __m128i x) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out_ + byte), x);
+  static void store_16(std::uint8_t* out, __m128i x) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), x);
   }
 
   static __m512i eight_bit_code(__m512i dbx) {

@@ -100,35 +100,48 @@ class ZeroRunWriter {
   }
 
   void put(const ZeroRuns& runs) {
+    StreamWriter writer = writer_;
     std::size_t token = 0;
-    if (runs.carried() > 0 && runs.tokens() > 0)
-      put_token(runs.zeros_of(0), runs.ones_of(0)), ++token;
+    if (runs.carried() > 0 && runs.tokens() > 0) {
+      put_token(writer, runs.zeros_of(0), runs.ones_of(0));
+      token = 1;
+    }
     for (; token + 16 <= runs.tokens(); token += 16) {
-      if (!put_16(runs.zeros(token), runs.ones(token))) [[unlikely]] {
-        for (std::size_t i = token; i < token + 16; ++i)
-          put_token(runs.zeros_of(i), runs.ones_of(i));
+      if (!put_16(writer, runs.zeros(token), runs.ones(token))) [[unlikely]] {
+        for (std::size_t i = token; i < token + 16; ++i) {
+          put_token(writer, runs.zeros_of(i), runs.ones_of(i));
+        }
       }
     }
-    for (; token < runs.tokens(); ++token) put_token(runs.zeros_of(token), runs.ones_of(token));
+    for (; token < runs.tokens(); ++token) {
+      put_token(writer, runs.zeros_of(token), runs.ones_of(token));
+    }
+    writer_ = writer;
   }
 
   std::uint64_t finish(std::uint64_t open_zeros) {
-    put_token(open_zeros, 0);
+    put_token(writer_, open_zeros, 0);
     writer_.finish();
     return writer_.bits();
   }
 
  private:
-  void put_token(std::uint64_t zeros, std::uint64_t ones) {
-    for (; zeros > max_run_; zeros -= max_run_) {
-      writer_.put(max_run_ - 1, 1 + length_bits_);
+  [[gnu::always_inline]] void put_token(StreamWriter& writer, std::uint64_t zeros,
+                                        std::uint64_t ones) const {
+    const int symbol_bits = 1 + length_bits_;
+    for (; zeros > max_run_; zeros -= max_run_) writer.put(max_run_ - 1, symbol_bits);
+    for (; ones > 32; ones -= 32) {
+      const bool has_zeros = zeros > 0;
+      writer.put((zeros - has_zeros) << 32 | low_bits(32), (has_zeros ? symbol_bits : 0) + 32);
+      zeros = 0;
     }
-    if (zeros > 0) writer_.put(zeros - 1, 1 + length_bits_);
-    for (; ones > 64; ones -= 64) writer_.put(~std::uint64_t{0}, 64);
-    writer_.put(low_bits(static_cast<int>(ones)), static_cast<int>(ones));
+    const bool has_zeros = zeros > 0;
+    const auto count = static_cast<int>(ones);
+    writer.put((zeros - has_zeros) << count | low_bits(count),
+               (has_zeros ? symbol_bits : 0) + count);
   }
 
-  bool put_16(__m512i zeros, __m512i ones) {
+  [[gnu::always_inline]] bool put_16(StreamWriter& writer, __m512i zeros, __m512i ones) const {
     // The symbols of a run are full ones, but for the last, which is short of it by -zeros mod R.
     const auto run_mask = static_cast<int>(max_run_ - 1);
     const __m512i symbols = _mm512_srl_epi32(_mm512_add_epi32(zeros, _mm512_set1_epi32(run_mask)),
@@ -152,7 +165,7 @@ class ZeroRunWriter {
     alignas(64) std::array<std::uint64_t, 8> lengths;
     store_vector(codes.data(), _mm512_rolv_epi64(justified, second_bits));
     store_vector(lengths.data(), _mm512_add_epi64(bits, second_bits));
-    for (std::size_t i = 0; i < 8; ++i) writer_.put(codes[i], static_cast<int>(lengths[i] & 127));
+    for (std::size_t i = 0; i < 8; ++i) writer.put(codes[i], static_cast<int>(lengths[i] & 127));
     return true;
   }
 

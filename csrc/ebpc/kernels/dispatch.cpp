@@ -16,8 +16,25 @@ struct Implementation {
   bool (*supported)();
 };
 
+#ifdef EBPC_HAVE_X86_KERNELS
+/// The features that the files of the AVX-512 kernel are compiled for.
+bool supports_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2") &&
+         __builtin_cpu_supports("avx512bitalg") && __builtin_cpu_supports("avx512vpopcntdq") &&
+         __builtin_cpu_supports("gfni") && __builtin_cpu_supports("vpclmulqdq") &&
+         __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("bmi") &&
+         __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("lzcnt") &&
+         __builtin_cpu_supports("popcnt");
+}
+#endif
+
 /// All kernels of this build, the fastest first.
 constexpr std::array implementations{
+#ifdef EBPC_HAVE_X86_KERNELS
+    Implementation{&avx512_kernel, supports_avx512},
+#endif
     Implementation{&portable_kernel, [] { return true; }},
 };
 
