@@ -64,6 +64,11 @@ def test_count_bits(x):
         check(OPS.count_bits.default, x, transmission_dims=dims)
 
 
+@sampled
+def test_statistics(x):
+    check(OPS.statistics.default, x, block_size=16, transmission_dims=min(1, x.dim()))
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_count_bits_by_every_method(method):
     check(OPS.count_bits.default, feature_map(torch.int16, (4, 5)), method, word_bits=16)
