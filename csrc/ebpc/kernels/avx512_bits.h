@@ -32,6 +32,10 @@ constexpr std::uint64_t low_bits(int count) {
   return count >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << count) - 1;
 }
 
+/// All ones where `condition` holds: choices that are as good as random are made with such masks,
+/// since compilers turn conditional expressions into branches, which then guess badly.
+inline std::uint64_t mask_if(bool condition) { return -static_cast<std::uint64_t>(condition); }
+
 inline __m512i load_vector(const void* from) { return _mm512_loadu_si512(from); }
 inline void store_vector(void* to, __m512i x) { _mm512_storeu_si512(to, x); }
 

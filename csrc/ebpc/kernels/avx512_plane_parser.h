@@ -20,7 +20,7 @@ struct PlaneSyntax {
   using Lane = typename Group::Lane;
 
   /// A code other than an uncompressed plane.
-  struct Symbol {
+  struct alignas(8) Symbol {
     Lane plane = 0;           // in big-endian order
     std::uint16_t bytes = 0;  // of lanes that it fills, all but the first with zeros
     std::uint8_t bits = 0;
@@ -128,11 +128,10 @@ class PlaneParser {
     Word* const base = base_;
     std::uint64_t bit = bit_;
 
-    const bool begins = out == block;
-    const auto first_word =
-        static_cast<Word>(stream_window(bytes, bit) >> 1 >> (63 - syntax.base_bits));
-    bit += static_cast<std::uint64_t>(begins ? syntax.base_bits : 0);
-    const Word base_before = *base;
+    // If no block begins, the next one's base takes this one's place.
+    const std::uint64_t begins = mask_if(out == block);
+    *base = static_cast<Word>(stream_window(bytes, bit) >> 1 >> (63 - syntax.base_bits));
+    bit += static_cast<std::uint64_t>(syntax.base_bits) & begins;
 
     std::uint64_t window = stream_window(bytes, bit);
     if constexpr (Group::lane_bits == 64) {
@@ -159,12 +158,10 @@ class PlaneParser {
     }
     bit += raw;
     const std::uint64_t rest = Group::lane_bits == 64 ? stream_window(bytes, bit) : window << raw;
-    const std::uint64_t last_symbol = syntax.symbols.size() - 1;
-    const std::uint64_t prefix =
-        raw_bytes == bytes_left ? last_symbol : rest >> (64 - syntax.symbol_bits);
-    const auto& symbol = syntax.symbols[prefix];
+    // The upper half of the table is for what is no symbol.
+    const std::uint64_t none = mask_if(raw_bytes == bytes_left) & syntax.symbols.size() / 2;
+    const auto& symbol = syntax.symbols[rest >> (64 - syntax.symbol_bits) | none];
 
-    *base = begins ? first_word : base_before;
     planes = __builtin_bswap64(planes);
     std::memcpy(out, &planes, sizeof planes);
     out += raw_bytes;
@@ -177,10 +174,10 @@ class PlaneParser {
       malformed_ = true;
       stop_bit_ = 0;
     }
-    const bool ends = out >= block_end;
-    block_ = ends ? block + Group::block_lane_bytes : block;
-    out_ = ends ? block + Group::block_lane_bytes : out;
-    base_ = base + ends;
+    const std::uint64_t ends = mask_if(out >= block_end);
+    block_ = block + (Group::block_lane_bytes & ends);
+    out_ = out + (static_cast<std::uint64_t>(block + Group::block_lane_bytes - out) & ends);
+    base_ = base - static_cast<std::int64_t>(begins);
     bit_ = bit;
     return true;
   }
@@ -206,12 +203,15 @@ class PlaneParser {
   /// A plane that is zero before the XOR is, behind it, the plane before: the XOR of all so far.
   static void repeat_plane(const std::uint8_t* block, std::uint8_t* out,
                            const PlaneSyntax<Group>& syntax) {
-    Lane sum = 0;
-    for (const std::uint8_t* at = block; at < out; at += sizeof(Lane)) {
-      Lane lane;
-      std::memcpy(&lane, at, sizeof lane);
-      sum = static_cast<Lane>(sum ^ lane);
+    // Behind `out`, all lanes are zero.
+    std::uint64_t sums = 0;
+    for (; block < out; block += 8) {
+      std::uint64_t lanes;
+      std::memcpy(&lanes, block, sizeof lanes);
+      sums ^= lanes;
     }
+    for (int bits = 32; bits >= Group::lane_bits; bits /= 2) sums ^= sums >> bits;
+    auto sum = static_cast<Lane>(sums);
     sum = static_cast<Lane>(sum & Group::swap_bytes(low_bits(syntax.raw_bits - 1)));
     std::memcpy(out, &sum, sizeof sum);
   }
