@@ -274,7 +274,7 @@ class PlaneLanes {
         !overrun && end_[at(lane)] - bit < 8 &&
         stream_window(reinterpret_cast<const std::uint8_t*>(bit >> 3), bit & 7) == 0;
     if (!overrun && !padding && out_[at(lane)] < limit_[at(lane)]) {
-      stop_[at(lane)] = end_[at(lane)];  // one more block, of less than a byte
+      stop_[at(lane)] = bit + 1;  // one more block, of less than a byte
       return;
     }
     --busy_;
