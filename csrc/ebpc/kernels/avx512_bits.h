@@ -54,6 +54,12 @@ class StreamWriter {
  public:
   explicit StreamWriter(std::uint8_t* out) : out_(out) {}
 
+  /// Continues a stream of `bits` bits. Some bytes behind it must be readable.
+  StreamWriter(std::uint8_t* out, std::uint64_t bits) : out_(out), bits_(bits) {
+    std::memcpy(&buffer_, out + (bits >> 6 << 3), sizeof buffer_);
+    buffer_ = __builtin_bswap64(buffer_) & ~(~std::uint64_t{0} >> (bits & 63));
+  }
+
   /// Appends the low `count` bits (0 to 64) of `code`, which has no other bits set.
   [[gnu::always_inline]] void put(std::uint64_t code, int count) {
     const std::uint64_t left = code << (-count & 63);  // a shift of 64 only meets code 0

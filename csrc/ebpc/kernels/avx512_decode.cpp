@@ -281,8 +281,8 @@ std::size_t decode_group(const Parameters& p, std::span<const DecodeJob> jobs) {
   const PlaneSyntax<Group> syntax(p);
   PlanePass<Group> planes(p);
   std::array<std::size_t, batch_jobs> blocks;
-  std::uint8_t* const slot_bytes = scratch.slots.get(std::max(
-      plane_slots * planes.scratch_size(), zero_slots * Zeros::scratch_size(p)));
+  std::uint8_t* const slot_bytes = scratch.slots.get(
+      std::max(plane_slots * planes.scratch_size(), zero_slots * Zeros::scratch_size(p)));
   std::uint8_t* const lanes = scratch.lanes.get(plane_slots * planes.lane_size());
   auto* const nonzero =
       reinterpret_cast<Word*>(scratch.nonzero.get(batch_jobs * stride * sizeof(Word)));

@@ -19,8 +19,7 @@ class PlaneLanes {
   using Word = typename Group::Word;
   static constexpr int lanes = 32;
 
-  PlaneLanes(const PlaneSyntax<Group>& syntax, Source& source)
-      : syntax_(syntax), source_(source) {
+  PlaneLanes(const PlaneSyntax<Group>& syntax, Source& source) : syntax_(syntax), source_(source) {
     for (int i = 0; i < 64; ++i) {
       const int plane = i % 8 / Group::lane_bytes;
       const int byte = Group::lane_bytes - 1 - i % Group::lane_bytes;
@@ -28,17 +27,17 @@ class PlaneLanes {
       raw_bytes_[at(i)] = static_cast<std::uint8_t>(bit & 63);
     }
     const std::uint64_t lane = Group::swap_bytes(low_bits(syntax.raw_bits));
-    for (std::uint64_t i = 0; i * static_cast<std::uint64_t>(syntax.raw_bits) < syntax.raw_step_bits;
-         ++i) {
+    for (std::uint64_t i = 0;
+         i * static_cast<std::uint64_t>(syntax.raw_bits) < syntax.raw_step_bits; ++i) {
       raw_mask_ |= lane << (i * Group::lane_bits);
     }
     for (unsigned prefix = 0; prefix < 32; ++prefix) {
       const int planes = prefix >= 16 ? 0 : prefix >> 2 == 1 ? 2 : 1;
-      const int bits = prefix >= 16       ? 0
-                       : prefix >= 8      ? 2
-                       : prefix >= 4      ? 3 + syntax.run_bits
-                       : prefix >= 2      ? 5 + syntax.index_bits
-                                          : 5;
+      const int bits = prefix >= 16  ? 0
+                       : prefix >= 8 ? 2
+                       : prefix >= 4 ? 3 + syntax.run_bits
+                       : prefix >= 2 ? 5 + syntax.index_bits
+                                     : 5;
       symbols_[prefix] = static_cast<std::uint16_t>(planes << 8 | bits);
     }
     patterns_ = {low_bits(syntax.raw_bits - 1), 0, 3, 1, 0, 0, 0, 0};
@@ -151,8 +150,8 @@ class PlaneLanes {
       scatter<Word>(blocks.base, _mm512_srlv_epi64(window, base_shift_));
       const __mmask8 begins = _mm512_cmpeq_epi64_mask(blocks.left, size);
       const __m512i base_bits = _mm512_maskz_set1_epi64(begins, syntax_.base_bits);
-      blocks.base = _mm512_mask_add_epi64(blocks.base, begins, blocks.base,
-                                          _mm512_set1_epi64(sizeof(Word)));
+      blocks.base =
+          _mm512_mask_add_epi64(blocks.base, begins, blocks.base, _mm512_set1_epi64(sizeof(Word)));
       blocks.bit = _mm512_add_epi64(blocks.bit, base_bits);
       if constexpr (sizeof(Word) == 1) {
         window = _mm512_sllv_epi64(window, base_bits);
@@ -163,26 +162,23 @@ class PlaneLanes {
     const __m512i prefixes = _mm512_set1_epi64(static_cast<long long>(syntax_.raw_prefixes));
     __m512i raw = _mm512_lzcnt_epi64(_mm512_andnot_si512(window, prefixes));
     raw = _mm512_min_epu64(raw, _mm512_set1_epi64(static_cast<long long>(syntax_.raw_step_bits)));
-    raw = _mm512_min_epu64(raw,
-                           _mm512_mul_epu32(blocks.left, _mm512_set1_epi64(syntax_.raw_bits)));
-    const __m512i raw_planes = _mm512_srli_epi64(
-        _mm512_mul_epu32(raw, plane_scale_), 16);
-    const __m512i kept =
-        _mm512_andnot_si512(_mm512_srlv_epi64(_mm512_set1_epi64(-1), raw), window);
+    raw = _mm512_min_epu64(raw, _mm512_mul_epu32(blocks.left, _mm512_set1_epi64(syntax_.raw_bits)));
+    const __m512i raw_planes = _mm512_srli_epi64(_mm512_mul_epu32(raw, plane_scale_), 16);
+    const __m512i kept = _mm512_andnot_si512(_mm512_srlv_epi64(_mm512_set1_epi64(-1), raw), window);
     // Every byte of lanes is 8 bits from some place on.
     const __m512i planes =
         _mm512_and_si512(_mm512_multishift_epi64_epi8(load_vector(raw_bytes_.data()), kept),
                          _mm512_set1_epi64(static_cast<long long>(raw_mask_)));
 
     // The symbol behind them. Where there is none, an uncompressed plane's prefix has no effect.
-    const __m512i rest = _mm512_mask_mov_epi64(
-        _mm512_sllv_epi64(window, raw), _mm512_cmpeq_epi64_mask(raw_planes, blocks.left),
-        _mm512_set1_epi64(-1));
+    const __m512i rest = _mm512_mask_mov_epi64(_mm512_sllv_epi64(window, raw),
+                                               _mm512_cmpeq_epi64_mask(raw_planes, blocks.left),
+                                               _mm512_set1_epi64(-1));
     const __m512i prefix = _mm512_srli_epi64(rest, 59);
-    const __m512i symbol =
-        _mm512_and_si512(_mm512_permutexvar_epi16(prefix, load_vector(symbols_.data())),
-                         _mm512_set1_epi64(0xFFFF));
-    const __mmask8 is_run = _mm512_cmpeq_epi64_mask(_mm512_srli_epi64(rest, 61), _mm512_set1_epi64(1));
+    const __m512i symbol = _mm512_and_si512(
+        _mm512_permutexvar_epi16(prefix, load_vector(symbols_.data())), _mm512_set1_epi64(0xFFFF));
+    const __mmask8 is_run =
+        _mm512_cmpeq_epi64_mask(_mm512_srli_epi64(rest, 61), _mm512_set1_epi64(1));
     const __m512i run = _mm512_srlv_epi64(_mm512_slli_epi64(rest, 3), run_shift_);
     __m512i symbol_planes = _mm512_srli_epi64(symbol, 8);
     symbol_planes = _mm512_mask_add_epi64(symbol_planes, is_run, symbol_planes, run);
@@ -192,21 +188,20 @@ class PlaneLanes {
     const __mmask8 is_pattern = _mm512_cmplt_epu64_mask(prefix, _mm512_set1_epi64(4));
     const __mmask8 is_indexed =
         _mm512_mask_cmpge_epu64_mask(is_pattern, prefix, _mm512_set1_epi64(2));
-    const __mmask8 repeats =
-        _mm512_mask_cmpeq_epi64_mask(is_pattern, prefix, _mm512_set1_epi64(1));
+    const __mmask8 repeats = _mm512_mask_cmpeq_epi64_mask(is_pattern, prefix, _mm512_set1_epi64(1));
     const __m512i index = _mm512_srlv_epi64(_mm512_slli_epi64(rest, 5), index_shift_);
     const __m512i behind = _mm512_maskz_sub_epi64(
         is_indexed, _mm512_add_epi64(prefix, _mm512_set1_epi64(syntax_.raw_bits - 5)), index);
     const __mmask8 outside = _mm512_movepi64_mask(behind);
     __m512i plane = swap_lane(_mm512_sllv_epi64(
-        _mm512_maskz_permutexvar_epi64(is_pattern, prefix, load_vector(patterns_.data())),
-        behind));
+        _mm512_maskz_permutexvar_epi64(is_pattern, prefix, load_vector(patterns_.data())), behind));
     blocks.planes = _mm512_xor_si512(blocks.planes, fold(planes));
     plane = _mm512_mask_and_epi64(plane, repeats, blocks.planes,
                                   _mm512_set1_epi64(static_cast<long long>(
                                       Group::swap_bytes(low_bits(syntax_.raw_bits - 1)))));
     blocks.planes = _mm512_xor_si512(blocks.planes, plane);
-    const __m512i place = _mm512_slli_epi64(raw_planes, std::countr_zero(unsigned{Group::lane_bits}));
+    const __m512i place =
+        _mm512_slli_epi64(raw_planes, std::countr_zero(unsigned{Group::lane_bits}));
     scatter<std::uint64_t>(blocks.out, _mm512_or_si512(planes, _mm512_sllv_epi64(plane, place)));
 
     const __m512i taken = _mm512_add_epi64(raw_planes, symbol_planes);
@@ -215,9 +210,11 @@ class PlaneLanes {
     blocks.left = _mm512_sub_epi64(blocks.left, taken);
     blocks.out = _mm512_add_epi64(
         blocks.out, _mm512_slli_epi64(taken, std::countr_zero(unsigned{Group::lane_bytes})));
-    if (malformed != 0) [[unlikely]] give_up(blocks, lane, malformed);
-    const __mmask8 ends =
-        _mm512_mask_testn_epi64_mask(_mm512_movepi64_mask(_mm512_xor_si512(size, _mm512_set1_epi64(-1))), blocks.left, blocks.left);
+    if (malformed != 0) [[unlikely]]
+      give_up(blocks, lane, malformed);
+    const __mmask8 ends = _mm512_mask_testn_epi64_mask(
+        _mm512_movepi64_mask(_mm512_xor_si512(size, _mm512_set1_epi64(-1))), blocks.left,
+        blocks.left);
     blocks.left = _mm512_mask_mov_epi64(blocks.left, ends, size);
     blocks.out =
         _mm512_mask_add_epi64(blocks.out, ends, blocks.out, _mm512_set1_epi64(next_block_));
@@ -278,7 +275,8 @@ class PlaneLanes {
       return;
     }
     --busy_;
-    source_.done(lane, padding, (out_[at(lane)] - first_block_[at(lane)]) / Group::block_lane_bytes);
+    source_.done(lane, padding,
+                 (out_[at(lane)] - first_block_[at(lane)]) / Group::block_lane_bytes);
     take(lane);
   }
 

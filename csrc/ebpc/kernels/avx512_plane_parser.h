@@ -22,7 +22,7 @@ struct PlaneSyntax {
   /// A code other than an uncompressed plane.
   struct alignas(8) Symbol {
     Lane plane = 0;           // in big-endian order
-    std::uint8_t planes = 0;      // that it is, all but the first of them zero
+    std::uint8_t planes = 0;  // that it is, all but the first of them zero
     std::uint8_t bits = 0;
     bool plane_is_zero = false;  // the plane before XOR, so that it repeats the last
   };
@@ -36,7 +36,9 @@ struct PlaneSyntax {
     run_bits = log2_ceil(static_cast<std::uint32_t>(p.word_bits));
     symbol_bits = 5 + std::max(index_bits, run_bits);
     // As many uncompressed planes at once as leave a whole symbol in 57 bits.
-    const int raw_step = std::clamp((57 - (Group::word_bytes == 1 ? base_bits : 0) - symbol_bits) / raw_bits, 1, std::max(1, 8 / Group::lane_bytes - 1));
+    const int raw_step =
+        std::clamp((57 - (Group::word_bytes == 1 ? base_bits : 0) - symbol_bits) / raw_bits, 1,
+                   std::max(1, 8 / Group::lane_bytes - 1));
     for (int i = 0; i < raw_step; ++i) {
       raw_prefixes |= std::uint64_t{1} << (63 - i * raw_bits);
     }
@@ -49,11 +51,11 @@ struct PlaneSyntax {
 
   int word_bits;
   int base_bits;
-  int raw_bits;  // of an uncompressed plane, its prefix included
+  int raw_bits;     // of an uncompressed plane, its prefix included
   int block_bytes;  // of all lanes of a block, the top plane's included
   int index_bits;
   int run_bits;
-  int symbol_bits;       // of the longest symbol
+  int symbol_bits;  // of the longest symbol
 
   std::uint64_t raw_step_bits;     // of the uncompressed planes that are taken at once
   std::uint64_t raw_prefixes = 0;  // their first bits, from the top
@@ -137,7 +139,8 @@ class PlaneParser {
     bit += static_cast<std::uint64_t>(syntax.base_bits) & begins;
 
     const std::uint64_t window = stream_window(bytes, bit);
-    const std::uint64_t behind = static_cast<std::uint64_t>(bytes[(bit >> 3) + 8]) >> (8 - (bit & 7));
+    const std::uint64_t behind =
+        static_cast<std::uint64_t>(bytes[(bit >> 3) + 8]) >> (8 - (bit & 7));
     std::uint8_t* const block_end = block + syntax.block_bytes;
     const auto bytes_left = static_cast<std::uint64_t>(block_end - out);
     const std::uint64_t has_raw = mask_if(bytes_left > 0) & mask_if(window >> 63 != 0);

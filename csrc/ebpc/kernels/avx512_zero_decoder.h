@@ -70,7 +70,7 @@ class ZeroExpander {
 
  private:
   /// Words of either kind that a step writes without asking for their number.
-  static constexpr std::size_t step_words = std::min<std::size_t>(32, 64 / sizeof(Word));
+  static constexpr std::size_t step_words = sizeof(Word) == 1 ? 32 : 16;
   static constexpr std::size_t margin = 2 * step_words;
 
   /// Returns null if the run is longer than the words that are left.
@@ -102,7 +102,7 @@ class ZeroExpander {
 
   /// Copies step_words words.
   [[gnu::always_inline]] static void copy_step(Word* to, const Word* from) {
-    if constexpr (sizeof(Word) == 1) {
+    if constexpr (sizeof(Word) <= 2) {
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
                           _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
     } else {
@@ -111,7 +111,7 @@ class ZeroExpander {
   }
 
   [[gnu::always_inline]] static void clear_step(Word* to) {
-    if constexpr (sizeof(Word) == 1) {
+    if constexpr (sizeof(Word) <= 2) {
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_setzero_si256());
     } else {
       store_vector(to, _mm512_setzero_si512());
