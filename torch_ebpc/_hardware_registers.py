@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
 
 import torch
 from tabulate import tabulate
@@ -104,12 +103,12 @@ class Growth:
 
 
 def inventory(
-    design: Literal["encoder", "decoder"] = "encoder",
+    design: str = "encoder",
     word_bits: int = 8,
     block_size: int = 8,
     max_zero_run: int = 16,
 ) -> Inventory:
-    """The registers of a design.
+    """The registers of a design, ``"encoder"`` or ``"decoder"``.
 
     Raises:
         ValueError: an argument is out of range.
