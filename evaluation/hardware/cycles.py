@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import torch_ebpc
+from evaluation.hardware.maps import zero_count
 from torch_ebpc.hardware import (
     DECODER_STALLS,
     ENCODER_STALLS,
@@ -182,7 +183,7 @@ def measure(layer: LayerCycles, words: Tensor, design: Design) -> EncoderRun:
     """
     layer.shape = tuple(words.shape)
     layer.images += 1
-    layer.zeros += words.numel() - int(words.count_nonzero())
+    layer.zeros += zero_count(words)
     encoded = design.encode(words)
     check_streams(encoded, words)
     layer.encoder.add_run(encoded)

@@ -139,6 +139,12 @@ class MapRecorder:
         return hook
 
 
+def zero_count(words: Tensor) -> int:
+    """How many words are zero, also of dtypes that PyTorch hardly calculates with."""
+    integer = {1: torch.int8, 2: torch.int16}[words.dtype.itemsize]
+    return words.numel() - int(words.view(integer).count_nonzero())
+
+
 def _three(x: Tensor) -> tuple[int, int, int]:
     _, channels, height, width = x.shape
     return channels, height, width

@@ -34,11 +34,11 @@ class Blocks:
 
 
 def blocks_of(words: Tensor, word_bits: int, block_size: int) -> Blocks:
-    flat = words.flatten()
+    flat = words.flatten().to(torch.int64)
     positions = flat.nonzero().flatten()
     missing = -len(positions) % block_size
     behind = torch.arange(flat.numel(), flat.numel() + missing)
-    values = torch.nn.functional.pad(flat[positions].to(torch.int64), (0, missing))
+    values = torch.nn.functional.pad(flat[positions], (0, missing))
     deltas = values.reshape(-1, block_size).diff(dim=1)
     planes = torch.arange(word_bits + 1)
     bits = (deltas.unsqueeze(1) >> planes.view(1, -1, 1)) & 1  # [blocks, planes, deltas]

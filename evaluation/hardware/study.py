@@ -12,7 +12,7 @@ from tqdm import tqdm
 import torch_ebpc
 from evaluation.hardware import cycles, schedule, traffic
 from evaluation.hardware.cycles import Design, LayerCycles, WidthRow
-from evaluation.hardware.maps import Convolution, ImageMaps, MapRecorder
+from evaluation.hardware.maps import Convolution, ImageMaps, MapRecorder, zero_count
 from evaluation.hardware.traffic import Interface, Traffic
 from evaluation.images import ImageSet, PreparedImages
 from evaluation.models import LoadedModel
@@ -144,7 +144,7 @@ class Study:
             words = maps.read[convolution.name]
             row = self.convolutions.setdefault(convolution.name, ConvolutionInput(convolution))
             row.words += words.numel()
-            row.zeros += words.numel() - int(words.count_nonzero())
+            row.zeros += zero_count(words)
             row.traffic.add(traffic.measure(words, self.options.interface, *code))
         self.images += 1
 
