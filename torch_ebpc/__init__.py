@@ -11,6 +11,7 @@ _library.load()
 from torch_ebpc import hardware  # noqa: E402
 from torch_ebpc.config import kernel, kernels, show_config, use_kernel  # noqa: E402
 from torch_ebpc.errors import EBPCChecksumError, EBPCError, EBPCFormatError  # noqa: E402
+from torch_ebpc.layer_row import LayerRow  # noqa: E402
 from torch_ebpc.meter import CompressionMeter  # noqa: E402
 from torch_ebpc.ops import (  # noqa: E402
     ContainerInfo,
@@ -24,7 +25,9 @@ from torch_ebpc.ops import (  # noqa: E402
     inspect,
 )
 from torch_ebpc.quantizer import FloatCast, Quantizer  # noqa: E402
-from torch_ebpc.report import LayerRow, Report  # noqa: E402
+from torch_ebpc.report import Report  # noqa: E402
+from torch_ebpc.statistics import SymbolStatistics, symbol_statistics  # noqa: E402
+from torch_ebpc.taps import Tap, Taps  # noqa: E402
 
 __all__ = [
     "CompressionMeter",
@@ -37,6 +40,9 @@ __all__ = [
     "LayerRow",
     "Quantizer",
     "Report",
+    "SymbolStatistics",
+    "Tap",
+    "Taps",
     "__version__",
     "compress",
     "count_bits",
@@ -49,5 +55,6 @@ __all__ = [
     "kernel",
     "kernels",
     "show_config",
+    "symbol_statistics",
     "use_kernel",
 ]
