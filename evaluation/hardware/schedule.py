@@ -21,13 +21,14 @@ class Blocks:
 
     Attributes:
         words: of the transmission.
-        last_word: for each block, the index of the word that fills it; beyond the last word where
-            zero words fill the block up.
+        first_word, last_word: for each block, the index of its first word and of the one that
+            fills it; beyond the last word where zero words fill the block up.
         symbols: for each block, bit-plane symbols.
         refills: for each block, runs of zero planes in front of a plane that is not zero.
     """
 
     words: int
+    first_word: Tensor
     last_word: Tensor
     symbols: Tensor
     refills: Tensor
@@ -48,8 +49,8 @@ def blocks_of(words: Tensor, word_bits: int, block_size: int) -> Blocks:
     run_ends = zero[:, :-1] & ~zero[:, 1:]
     refills = run_ends.sum(1)
     runs = refills + zero[:, -1]
-    last_word = torch.cat([positions, behind])[block_size - 1 :: block_size]
-    return Blocks(flat.numel(), last_word, (~zero).sum(1) + runs, refills)
+    members = torch.cat([positions, behind]).reshape(-1, block_size)
+    return Blocks(flat.numel(), members[:, 0], members[:, -1], (~zero).sum(1) + runs, refills)
 
 
 def cycles_per_symbol(blocks: Blocks) -> Tensor:
@@ -62,14 +63,15 @@ def cycles_per_plane(blocks: Blocks, word_bits: int) -> Tensor:
     return 1 + (word_bits + 1) + blocks.refills
 
 
-def cycles(blocks: Blocks, coder_cycles: Tensor, block_size: int) -> int:
-    """Cycles of a transmission: a word enters in every cycle, except that a block cannot fill
-    before the one ahead of it has been handed to the coder, which codes one block at a time."""
+def cycles(blocks: Blocks, coder_cycles: Tensor) -> int:
+    """Cycles of a transmission: a word enters in every cycle, except that a block's first word
+    waits until the block ahead of it has been handed to the coder, which codes one at a time."""
     filled = handed_over = coder_free = 0
     previous = -1
-    for last_word, coding in zip(blocks.last_word.tolist(), coder_cycles.tolist(), strict=True):
-        gap = last_word - previous
-        filled = max(filled + gap, handed_over + block_size)
+    for first_word, last_word, coding in zip(
+        blocks.first_word.tolist(), blocks.last_word.tolist(), coder_cycles.tolist(), strict=True
+    ):
+        filled = max(filled + last_word - previous, handed_over + last_word - first_word + 1)
         handed_over = max(filled, coder_free)
         coder_free = handed_over + coding
         previous = last_word

@@ -134,11 +134,9 @@ class Study:
                 on_run(name, words, run)
             layer.traffic.add(traffic.measure(words, self.options.interface, *code))
             blocks = schedule.blocks_of(words, word_bits, block_size)
-            layer.scheduled_cycles += schedule.cycles(
-                blocks, schedule.cycles_per_symbol(blocks), block_size
-            )
+            layer.scheduled_cycles += schedule.cycles(blocks, schedule.cycles_per_symbol(blocks))
             layer.published_cycles += schedule.cycles(
-                blocks, schedule.cycles_per_plane(blocks, word_bits), block_size
+                blocks, schedule.cycles_per_plane(blocks, word_bits)
             )
         for convolution in maps.convolutions:
             words = maps.read[convolution.name]
