@@ -67,7 +67,7 @@ def as_dict(study: Study, title: str, provenance: dict[str, Any]) -> dict[str, A
         "bursts": {
             name: {
                 design: dict(zip(("zero", "plane"), getattr(cycles, design).bursts, strict=True))
-                for design in designs
+                for design in (*designs, *(f"{design}_memory" for design in designs))
             }
             for name, cycles in (
                 (layer.name, layer.cycles) for layer in [*study.layers.values(), study.total()]

@@ -43,6 +43,7 @@ def all_tables(study: Study) -> list[Table]:
         growth(study),
         words_per_cycle(study),
         *stalls(study),
+        stalls_by_layer(study),
         widths(study),
         bursts(study),
         interface(study),
@@ -169,6 +170,29 @@ def stalls(study: Study) -> list[Table]:
     return tables
 
 
+_SHOWN_STALLS = {
+    "encoder_memory": ("zero_packer", "symbol_coder", "plane_packer"),
+    "decoder_memory": ("zero_unpacker", "symbol_decoder", "plane_unpacker"),
+}
+
+
+def stalls_by_layer(study: Study) -> Table:
+    def cells(layer: Layer) -> list[str]:
+        tallies = layer.cycles.tallies()
+        row = [layer.name]
+        for key, causes in _SHOWN_STALLS.items():
+            tally = tallies[key][0]
+            row += [f"{100 * tally.stalls[cause] / tally.cycles:.1f}" for cause in causes]
+        return row
+
+    causes = [cause.replace("_", " ") for shown in _SHOWN_STALLS.values() for cause in shown]
+    note = (
+        "Per cent of a layer's cycles behind the port; all causes, with and without the port, are"
+        " in layers.csv."
+    )
+    return Table("Stalls by layer", ["layer", *causes], _by_layer(study, cells), note)
+
+
 def widths(study: Study) -> Table:
     rows = []
     for row in study.widths:
@@ -190,7 +214,12 @@ _BINS = ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, 32), (33, 63), (64, 64))
 def bursts(study: Study) -> Table:
     cycles = study.total().cycles
     columns: list[tuple[str, Tally, int]] = []
-    for name, tally in (("encoder", cycles.encoder), ("decoder", cycles.decoder)):
+    for name, tally in (
+        ("encoder", cycles.encoder),
+        ("encoder, port", cycles.encoder_memory),
+        ("decoder", cycles.decoder),
+        ("decoder, port", cycles.decoder_memory),
+    ):
         columns += [(f"{name}, zero", tally, 0), (f"{name}, plane", tally, 1)]
     rows = []
     for low, high in _BINS:
@@ -200,7 +229,7 @@ def bursts(study: Study) -> Table:
         counts = [sum(tally.bursts[i][low : high + 1]) for _, tally, i in columns]
         rows.append([label, *(f"{count:,}" for count in counts)])
     headers = ["cycles", *(name for name, _, _ in columns)]
-    note = "Bursts of consecutive cycles in which a stream's word moved, without back-pressure."
+    note = "Bursts of consecutive cycles in which a stream's word moved between design and FIFO."
     return Table("Burst histogram", headers, rows, note)
 
 

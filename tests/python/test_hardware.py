@@ -2,6 +2,8 @@
 
 import dataclasses
 import itertools
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,8 @@ import torch_ebpc
 from torch_ebpc import hardware
 from torch_ebpc.hardware import MemoryPort, run_decoder, run_encoder
 from torch_ebpc.ops import DTYPES
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def random_words(dtype, count=600, density=0.6):
@@ -223,3 +227,22 @@ def test_the_growth_table_has_every_width_and_block_size():
     assert all((row.encoder_bits, row.decoder_bits) == hardware.register_bits(
         row.word_bits, row.block_size) for row in table)  # fmt: skip
     assert "encoder = 2 (N-1) (W+1)" in hardware.growth_law()
+
+
+# ---- Documentation -------------------------------------------------------------------------------
+
+
+def test_the_documentation_shows_these_registers():
+    text = (ROOT / "docs" / "hardware.md").read_text()
+    for design in ("encoder", "decoder"):
+        assert hardware.inventory(design).table("github") in text
+    assert hardware.growth_law() in text
+    for row in hardware.growth_table():
+        cells = r" *\| *".join(map(str, dataclasses.astuple(row)))
+        assert re.search(rf"^\| *{cells} *\|$", text, re.MULTILINE)
+
+
+def test_the_documentation_names_every_stall():
+    text = (ROOT / "docs" / "hardware.md").read_text()
+    for cause in (*hardware.ENCODER_STALLS, *hardware.DECODER_STALLS):
+        assert f"| `{cause}` |" in text
