@@ -226,7 +226,7 @@ def encode(
         TypeError, ValueError: as :func:`compress`.
 
     Example:
-        The words 1 to 8 of JETCAS 2019's code: a base, all ones, a zero bit plane, a zero run.
+        The words 1 to 8: a base, two planes of all ones, a run of seven zero planes.
 
         >>> streams = torch_ebpc.encode(torch.arange(1, 9, dtype=torch.int8))
         >>> streams.zero_bits, streams.plane_bits, bytes(streams.plane_stream.tolist()).hex()
@@ -318,7 +318,7 @@ def count_bits(
     Example:
         >>> x = torch.tensor([0, 0, 0, 9], dtype=torch.int8)
         >>> {method: torch_ebpc.count_bits(x, method) for method in ("ebpc", "zvc", "none")}
-        {'ebpc': 43, 'zvc': 12, 'none': 32}
+        {'ebpc': 47, 'zvc': 12, 'none': 32}
     """
     bits = count_transmission_bits(x, method, word_bits, block_size, max_zero_run, base)
     return int(bits.sum().item())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT))  # for `evaluation`, which is run from the checkout and not installed
 
 # The same examples in every run; nothing is written into the checkout.
 hypothesis.settings.register_profile(

@@ -178,7 +178,7 @@ def test_the_kernel_is_set_back_after_an_exception_and_unknown_ones_are_refused(
     with pytest.raises(KeyError), torch_ebpc.use_kernel("portable"):
         raise KeyError
     assert torch_ebpc.kernel() == before
-    with pytest.raises(ValueError, match="must be one of .*portable.*got 'mmx'"):
+    with pytest.raises(ValueError, match=r"must be one of .*portable.*got 'mmx'"):
         torch_ebpc.use_kernel("mmx").__enter__()
     assert torch_ebpc.kernel() == before
 

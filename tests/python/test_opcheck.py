@@ -64,6 +64,29 @@ def test_count_bits(x):
         check(OPS.count_bits.default, x, transmission_dims=dims)
 
 
+@sampled
+def test_statistics(x):
+    for dims in range(min(3, x.dim() + 1)):
+        check(OPS.statistics.default, x, max_zero_run=4, transmission_dims=dims)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_encode_and_decode_by_every_method(method):
+    x = feature_map(torch.int16, (4, 5))
+    check(OPS.encode.default, x, method=method)
+    streams = torch_ebpc.encode(x, method=method)
+    check(
+        OPS.decode.default,
+        streams.zero_stream,
+        streams.plane_stream,
+        streams.zero_bits,
+        streams.plane_bits,
+        x.shape,
+        x.dtype,
+        method=method,
+    )
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_count_bits_by_every_method(method):
     check(OPS.count_bits.default, feature_map(torch.int16, (4, 5)), method, word_bits=16)
