@@ -92,6 +92,19 @@ def test_count_bits_by_every_method(method):
     check(OPS.count_bits.default, feature_map(torch.int16, (4, 5)), method, word_bits=16)
 
 
+def test_hardware_encode():
+    x = feature_map(torch.int8, (10, 20))
+    check(OPS.hardware_encode.default, x)
+    check(OPS.hardware_encode.default, x, block_size=16, bits_per_cycle=4, fifo_words=128)
+
+
+def test_hardware_decode():
+    x = feature_map(torch.int16, (10, 20))
+    zero, plane, *_ = OPS.hardware_encode.default(x)
+    check(OPS.hardware_decode.default, zero, plane, x.shape, x.dtype)
+    check(OPS.hardware_decode.default, zero, plane, x.shape, x.dtype, bits_per_cycle=4)
+
+
 def test_every_operator_on_tensors_has_its_opcheck():
     checked = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
     schemas = [
