@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -47,6 +47,35 @@ def import_torchvision() -> ModuleType:
         )
         import torchvision
     return torchvision
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """How a PIL image becomes a network's input: resized (its shorter side, bilinear), cropped
+    around the centre, and ``(value - mean) / std`` by channel of values from 0 to 255."""
+
+    resize: int
+    crop: int
+    channels: Literal["rgb", "bgr"]
+    mean: tuple[float, float, float]  # in the order of `channels`
+    std: tuple[float, float, float]
+
+    def __call__(self, image: Any) -> torch.Tensor:
+        functional = import_torchvision().transforms.functional
+        image = functional.resize(image, [self.resize])
+        x = functional.pil_to_tensor(functional.center_crop(image, [self.crop])).float()
+        if self.channels == "bgr":
+            x = x.flip(0)
+        return (x - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
+
+
+# The stand-ins that do not descend from TorchVision's weights, by their name in the data folder.
+STAND_IN_PREPROCESSING = {
+    # The authors' Caffe weights.
+    "squeezenet1_1": Preprocessing(256, 227, "bgr", (104.0, 117.0, 123.0), (1.0, 1.0, 1.0)),
+    # Google's quantised model: x / 127.5 - 1.
+    "mobilenet_v2": Preprocessing(256, 224, "rgb", (127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +131,7 @@ def load_model(name: str, weights_file: Path | None = None) -> LoadedModel:
     if stand_in.exists():
         model.load_state_dict(_read_state(stand_in))
         origin = f"stand-in {stand_in.name} from the data folder (not TorchVision's weights)"
+        transform = STAND_IN_PREPROCESSING.get(name, transform)
         return _loaded(name, model, transform, origin, stand_in)
 
     torch.manual_seed(0)
