@@ -23,6 +23,7 @@ from torch_ebpc.ops import (  # noqa: E402
 )
 from torch_ebpc.quantizer import FloatCast, Quantizer  # noqa: E402
 from torch_ebpc.report import LayerRow, Report  # noqa: E402
+from torch_ebpc.taps import Tap, Taps  # noqa: E402
 
 __all__ = [
     "CompressionMeter",
@@ -35,6 +36,8 @@ __all__ = [
     "LayerRow",
     "Quantizer",
     "Report",
+    "Tap",
+    "Taps",
     "__version__",
     "compress",
     "count_bits",
