@@ -88,6 +88,7 @@ class LoadedModel:
     weights: str  # where they come from, in words
     weights_sha256: str  # of their file; empty where there is none
     trained: bool
+    batch_statistics: bool = False  # whether it normalizes by those of each batch
 
     @property
     def warning(self) -> str:
@@ -136,11 +137,26 @@ def load_model(name: str, weights_file: Path | None = None) -> LoadedModel:
 
     torch.manual_seed(0)
     model = models.get_model(name)
-    model.eval()
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.train()
-    return LoadedModel(name, model, transform, "none (seed 0, batch statistics)", "", trained=False)
+    untrained = LoadedModel(name, model.eval(), transform, "none (seed 0)", "", trained=False)
+    return with_batch_statistics(untrained)
+
+
+def with_batch_statistics(network: LoadedModel) -> LoadedModel:
+    """Makes the network normalize by the statistics of each batch, as in training, and otherwise
+    work as in evaluation. Returned unchanged where that cannot be: it normalizes nothing, or its
+    batch normalization was folded into the convolutions and its statistics are placeholders."""
+    layers = [m for m in network.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    folded = network.trained and all(
+        m.running_mean is not None
+        and m.running_var is not None
+        and bool((m.running_mean == 0).all() and (m.running_var == 1).all())
+        for m in layers
+    )
+    if not layers or folded:
+        return network
+    for module in layers:
+        module.train()
+    return dataclasses.replace(network, batch_statistics=True)
 
 
 def _read_state(path: Path) -> dict[str, torch.Tensor]:

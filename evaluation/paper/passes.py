@@ -1,7 +1,7 @@
 """Passes over the images in units of a few, whose results are stored so that a run can resume.
 
 A unit's result is a dictionary of arrays: ``image/...`` with one entry per image of the unit in the
-last axis, and ``sum/...`` that are added up. A pass over all units gives the same dictionary with
+last axis, ``sum/...`` that are added up, and ``same/...`` that every unit must agree on. A pass over all units gives the same dictionary with
 one entry per image of the whole set. Which rank did a unit, or in which run, makes no difference:
 units are always the same images.
 """
@@ -101,6 +101,10 @@ class Runner:
             if name.startswith("sum/"):
                 merged[name] = merged[name] + array if name in merged else array
                 continue
+            if name.startswith("same/"):
+                if not np.array_equal(merged.setdefault(name, array), array):
+                    raise RuntimeError(f"{name.removeprefix('same/')} differ between images")
+                continue
             if name not in merged:
                 merged[name] = np.zeros((*array.shape[:-1], self.image_count), array.dtype)
             merged[name][..., list(unit.images)] = array
@@ -108,16 +112,27 @@ class Runner:
     def _reduce(self, merged: Arrays) -> Arrays:
         # A rank without a unit has no arrays yet, but must take part.
         layouts: dict[str, tuple[tuple[int, ...], str]] = {}
-        for each in self.ranks.gather({k: (a.shape, a.dtype.str) for k, a in merged.items()}):
-            for name, layout in each.items():
-                if layouts.setdefault(name, layout) != layout:
-                    raise RuntimeError(f"{name} differs between ranks: {layouts[name]}, {layout}")
-        return {
-            name: self.ranks.add(
-                np.ascontiguousarray(merged.get(name, np.zeros(shape, np.dtype(dtype))))
+        same: Arrays = {}
+        for each in self.ranks.gather(
+            (
+                {name: a for name, a in merged.items() if name.startswith("same/")},
+                {
+                    name: (a.shape, a.dtype.str)
+                    for name, a in merged.items()
+                    if not name.startswith("same/")
+                },
             )
-            for name, (shape, dtype) in sorted(layouts.items())
-        }
+        ):
+            for name, array in each[0].items():
+                if not np.array_equal(same.setdefault(name, array), array):
+                    raise RuntimeError(f"{name.removeprefix('same/')} differ between ranks")
+            layouts |= each[1]
+        for name, (shape, dtype) in sorted(layouts.items()):
+            mine = merged.get(name)
+            same[name] = self.ranks.add(
+                np.zeros(shape, np.dtype(dtype)) if mine is None else np.ascontiguousarray(mine)
+            )
+        return same
 
 
 def as_json_array(value: object) -> np.ndarray:

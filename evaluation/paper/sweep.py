@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 import torch_ebpc
@@ -17,7 +18,7 @@ from evaluation.images import UNKNOWN, ImageSet, PreparedImages
 from evaluation.measurement import Accuracy
 from evaluation.models import LoadedModel
 from evaluation.paper.counts import Call, Counts
-from evaluation.paper.passes import Arrays, Runner, Unit, units_of
+from evaluation.paper.passes import Arrays, Runner, Unit, as_json_array, units_of
 from evaluation.paper.software import COMPRESSORS, count_software_bits
 from evaluation.paper.taps import TapSelection, tapped
 from evaluation.paper.variants import TYPES, Variant, Words
@@ -97,16 +98,9 @@ class Sweep:
             f"{self.name}-ranges", f"{self.name}: ranges", self.units, self._unit_ranges
         )
         calls = [
-            Call(name.removeprefix("image/low/").rpartition("|")[0], _shape(name.rpartition("|")[2]))
-            for name in merged
-            if name.startswith("image/low/")
+            Call(name, tuple(shape)) for name, shape in json.loads(bytes(merged["same/calls"]))
         ]
-        order = {name: i for i, name in enumerate(self._order(merged))}
-        calls.sort(key=lambda call: order[call.name])
-        low, high = (
-            np.stack([merged[f"image/{bound}/{_tagged(call)}"] for call in calls])
-            for bound in ("low", "high")
-        )
+        low, high = merged["image/low"], merged["image/high"]
         right, known = merged["sum/top1"].tolist()
         return Ranges(calls, low, high), Accuracy(right, known)
 
@@ -165,32 +159,22 @@ class Sweep:
         return output, targets
 
     def _unit_ranges(self, unit: Unit) -> Arrays:
-        arrays: Arrays = {}
-        names: list[str] = []
+        calls: list[tuple[str, list[int]]] = []
+        bounds: list[Tensor] = []
 
         def consume(name: str, x: Tensor) -> None:
-            flat = x.detach().flatten(1).to(torch.float64)
-            tag = _tagged(Call(name, tuple(x.shape[1:])))
-            names.append(name)
-            arrays[f"image/low/{tag}"] = flat.amin(1).numpy()
-            arrays[f"image/high/{tag}"] = flat.amax(1).numpy()
+            calls.append((name, list(x.shape[1:])))
+            bounds.append(torch.stack(torch.aminmax(x.detach().flatten(1), dim=1)))
 
         top1 = Accuracy()
         top1.add(*self._forward(unit, consume))
-        arrays["sum/top1"] = np.array([top1.right, top1.known], np.int64)
-        for position, name in enumerate(names):
-            arrays[f"image/order/{name}"] = np.full(len(unit.images), position, np.int64)
-        return arrays
-
-    @staticmethod
-    def _order(merged: Arrays) -> list[str]:
-        """Names of calls in the order of the pass."""
-        order = {
-            name.removeprefix("image/order/"): int(array.max())
-            for name, array in merged.items()
-            if name.startswith("image/order/")
+        low, high = torch.stack(bounds, dim=1).to(torch.float64).numpy()
+        return {
+            "same/calls": as_json_array(calls),
+            "image/low": low,
+            "image/high": high,
+            "sum/top1": np.array([top1.right, top1.known], np.int64),
         }
-        return sorted(order, key=order.__getitem__)
 
 
 class _Measure:
@@ -258,20 +242,3 @@ def count_bits(words: Tensor, variant: Variant, pool: ThreadPoolExecutor) -> np.
 
 def _rows(x: Tensor, chosen: np.ndarray) -> Tensor:
     return x if chosen.all() else x[torch.from_numpy(np.flatnonzero(chosen))]
-
-
-def _tagged(call: Call) -> str:
-    return f"{call.name}|{'x'.join(map(str, call.shape))}"
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    return tuple(int(size) for size in text.split("x") if size)
-
-
-def layers_of(model: nn.Module) -> tuple[str, ...]:
-    """The names of the model's activation modules."""
-    kinds = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.GELU, nn.LeakyReLU)
-    return tuple(name for name, module in model.named_modules() if isinstance(module, kinds))
-
-
-TapKind = Literal["outputs", "inputs", "gradients"]
