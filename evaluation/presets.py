@@ -75,7 +75,7 @@ PRESETS: dict[str, Preset] = {
             name="hardware",
             source="the released RTL",
             images="none",
-            notes="The encoder gets words; scale and rounding are left open (here: the notebook's).",
+            notes="The encoder gets words; scale and rounding are open (here: the notebook's).",
             signed=True,
         ),
     )

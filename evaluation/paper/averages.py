@@ -143,7 +143,9 @@ def extremes(readings: Readings, variant: Variant) -> Extremes:
     layers = layer_ratios(bits, words, variant.words.bits)
     images = image_ratios(bits, words, variant.words.bits)
     calls = [call.name for call in readings.counts.calls]
-    names = [name for name, used in zip(readings.counts.images, readings.images, strict=True) if used]
+    names = [
+        name for name, used in zip(readings.counts.images, readings.images, strict=True) if used
+    ]
     return Extremes(
         calls[int(layers.argmax())],
         calls[int(layers.argmin())],

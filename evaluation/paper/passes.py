@@ -1,9 +1,9 @@
 """Passes over the images in units of a few, whose results are stored so that a run can resume.
 
 A unit's result is a dictionary of arrays: ``image/...`` with one entry per image of the unit in the
-last axis, ``sum/...`` that are added up, and ``same/...`` that every unit must agree on. A pass over all units gives the same dictionary with
-one entry per image of the whole set. Which rank did a unit, or in which run, makes no difference:
-units are always the same images.
+last axis, ``sum/...`` that are added up, and ``same/...`` that every unit must agree on. A pass
+over all units gives the same dictionary with one entry per image of the whole set. Which rank did a
+unit, or in which run, makes no difference: units are always the same images.
 """
 
 from __future__ import annotations

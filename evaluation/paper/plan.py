@@ -98,7 +98,11 @@ def network_plan(rule: Preset, extent: Extent) -> Plan:
     plan = Plan(rule, extent.types)
     plan.add(
         "types",
-        {f"{type} {method}": plan.by_type(type, method) for type in extent.types for method in METHODS},
+        {
+            f"{type} {method}": plan.by_type(type, method)
+            for type in extent.types
+            for method in METHODS
+        },
         1,
     )
     plan.add("presets", _presets(), 1)
@@ -151,10 +155,11 @@ def _presets() -> Group:
                         preset, type, block_size=size, base=base
                     )
         for method in BASELINES:
-            size = max(preset.block_sizes) if method == "bpc" else preset.block_size
-            group[f"{preset.name} fixed8 {method}"] = variant(
-                preset, "fixed8", method, block_size=size
-            )
+            for size in preset.block_sizes if method == "bpc" else preset.block_sizes[:1]:
+                label = f"{method} N={size}" if method == "bpc" else method
+                group[f"{preset.name} fixed8 {label}"] = variant(
+                    preset, "fixed8", method, block_size=size
+                )
     return group
 
 

@@ -60,7 +60,9 @@ def measure_statistics(sweep: Sweep, variant: Variant, every: int) -> Statistics
         def consume(name: str, x: torch.Tensor) -> None:
             scales = torch.from_numpy(largest[index[name], list(unit.images)])
             for key, array in _of_words(variant.words.of(x.detach(), scales), variant).items():
-                total[f"sum/{key}"] = total[f"sum/{key}"] + array if f"sum/{key}" in total else array
+                total[f"sum/{key}"] = (
+                    total[f"sum/{key}"] + array if f"sum/{key}" in total else array
+                )
 
         run(consume)
         return total

@@ -22,14 +22,17 @@ from evaluation.paper.plan import Extent, Plan, network_plan, small_plan
 from evaluation.paper.ranks import Ranks
 from evaluation.paper.statistics import Statistics, measure_statistics
 from evaluation.paper.sweep import Sweep
-from evaluation.paper.taps import TapSelection
+from evaluation.paper.taps import TapSelection, only_relu
 from evaluation.presets import Preset
 from torch_ebpc._library import LIBRARY_PATH
 
 GRADIENT_TYPES = ("fixed8", "fixed16", "float16", "bfloat16", "float32")
 # What counts depend on besides the compiled library, so that a changed program never resumes.
-_SOURCES = ("images", "models", "presets", "paper/passes", "paper/plan", "paper/software",
-            "paper/statistics", "paper/study", "paper/sweep", "paper/taps", "paper/variants")  # fmt: skip
+_SOURCES = (
+    "images", "models", "presets", "paper/passes", "paper/plan", "paper/software",
+    "paper/statistics", "paper/study", "paper/sweep", "paper/symbols", "paper/taps",
+    "paper/variants",
+)  # fmt: skip
 
 
 @dataclasses.dataclass
@@ -62,7 +65,7 @@ class Study:
     images: ImageSet
     main: Measured
     statistics: Statistics
-    gradients: Measured | None  # None: no image has a label
+    gradients: list[Measured]  # of outputs and of inputs; empty where no image has a label
     others: list[Measured]  # other tensors of the main network, and other networks
     provenance: dict[str, Any]  # what determines the figures
 
@@ -107,7 +110,13 @@ def run_study(
         digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
         runner = Runner(Store(work / digest[:16]), ranks, len(images.files))
         return Sweep(
-            loaded, images, selection, runner, rule.batch_size or 1, every, f"{loaded.name} {selection.of}"
+            loaded,
+            images,
+            selection,
+            runner,
+            rule.batch_size or 1,
+            every,
+            f"{loaded.name} {selection.of}",
         )
 
     def measured(what: str, each: Sweep, plan: Plan) -> Measured:
@@ -122,14 +131,13 @@ def run_study(
     main = measured("ReLU maps" if taps == TapSelection() else "chosen tensors", main_sweep, plan)
     statistics = measure_statistics(main_sweep, plan.headline, extent.statistics_every)
 
-    gradients = None
-    gradient_types = tuple(t for t in GRADIENT_TYPES if t in extent.types)
-    plan = small_plan(rule, gradient_types)
-    each = sweep(
-        network, dataclasses.replace(taps, of="gradients"), plan, extent.gradients_every
-    )
-    if each.chosen:
-        gradients = measured("gradients of the same maps", each, plan)
+    gradients = []
+    plan = small_plan(rule, tuple(t for t in GRADIENT_TYPES if t in extent.types))
+    for what, of in (("of the outputs", "gradients"), ("of the inputs", "input gradients")):
+        selection = dataclasses.replace(taps, of=of)
+        each = sweep(network, selection, plan, extent.gradients_every)
+        if each.chosen and (of == "gradients" or only_relu(network.model, taps)):
+            gradients.append(measured(what, each, plan))
 
     others = []
     plan = small_plan(rule, ("fixed8", "bfloat16"))

@@ -81,7 +81,7 @@ class Sweep:
     def __post_init__(self) -> None:
         self._prepared = PreparedImages(self.images, self.network.transform)
         chosen = list(range(0, len(self.images.files), self.every))
-        if self.taps.of == "gradients":
+        if self.taps.backward:
             chosen = [i for i in chosen if self.images.files[i].label != UNKNOWN]
         self.chosen: Sequence[int] = chosen
         # Batch statistics make a map depend on the others of its batch; else the size of a unit
@@ -147,7 +147,7 @@ class Sweep:
         """Sends every tapped map to ``consumer``; returns the outputs and labels."""
         batch, labels = zip(*(self._prepared[i] for i in unit.images), strict=True)
         images, targets = torch.stack(batch), torch.tensor(labels)
-        gradients = self.taps.of == "gradients"
+        gradients = self.taps.backward
         with tapped(self.network.model, self.taps, consumer), torch.inference_mode(not gradients):
             output = self.network.model(images)
             if gradients:

@@ -86,7 +86,11 @@ class Words:
             words = x.to(kind.floating)
         else:
             quantizer = torch_ebpc.Quantizer(
-                kind.bits, kind.signed, self.rounding, "batch", self.headroom  # type: ignore[arg-type]
+                kind.bits,
+                kind.signed,
+                self.rounding,
+                "batch",
+                self.headroom,  # type: ignore[arg-type]
             )
             scales = [quantizer.scale_for(each) for each in largest.tolist()]
             if len(set(scales)) == 1:
