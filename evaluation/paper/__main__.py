@@ -10,6 +10,7 @@ import dataclasses
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -22,7 +23,7 @@ from evaluation.paper.plan import EXTENTS, Extent
 from evaluation.paper.ranks import Ranks, joined
 from evaluation.paper.report import run_record, write_report
 from evaluation.paper.sections import agreement_text, call_agreement, types_table, verdicts
-from evaluation.paper.study import Study, run_study
+from evaluation.paper.study import NothingToMeasureError, Study, run_study
 from evaluation.paper.taps import FUNCTIONS, TapSelection
 from evaluation.presets import PRESETS, Preset
 
@@ -92,11 +93,12 @@ def extent_from(options: argparse.Namespace) -> Extent:
     return dataclasses.replace(extent, networks=tuple(options.networks))
 
 
-def taps_from(options: argparse.Namespace) -> TapSelection:
-    of = "inputs" if options.inputs else "outputs"
+def taps_from(options: argparse.Namespace) -> TapSelection | None:
+    """None: the default of the network."""
+    of: Literal["inputs", "outputs"] = "inputs" if options.inputs else "outputs"
     functions = tuple(options.functions)
     if options.layers is None:
-        return TapSelection(functions=functions, of=of)
+        return TapSelection(functions=functions, of=of) if functions or options.inputs else None
     return TapSelection(tuple(options.layers), functions, of)
 
 
@@ -118,7 +120,11 @@ def main(arguments: list[str] | None = None) -> int:
             if network.warning:
                 print(f"\n*** {network.warning} ***\n", file=sys.stderr)
         work = options.output.with_name(f"{options.output.name}.work")
-        study = run_study(network, images, rule, extent_from(options), work, ranks, taps)
+        try:
+            study = run_study(network, images, rule, extent_from(options), work, ranks, taps)
+        except NothingToMeasureError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
         return finish(study, options, ranks, begin) if ranks.first else 0
 
 

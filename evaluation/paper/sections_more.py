@@ -8,7 +8,7 @@ import numpy as np
 from evaluation import published
 from evaluation.paper.averages import DEFINITIONS
 from evaluation.paper.statistics import BIN, BURST_WORDS, LONGEST_RUN
-from evaluation.paper.study import Measured, Study
+from evaluation.paper.study import MAPS, Measured, Study
 from evaluation.paper.symbols import symbol_bits
 from evaluation.paper.tables import Picture, Section, Table
 from evaluation.paper.variants import METHOD_TITLES
@@ -165,7 +165,7 @@ def others_section(study: Study) -> Section:
     rows = []
     for each in [study.main, *study.others]:
         readings, plan = each.readings("types"), each.plan
-        figures = published.NETWORKS.get(each.network.name) if "maps" in each.what.lower() else None
+        figures = published.NETWORKS.get(each.network.name) if each.what == MAPS else None
         row = [each.network.name, each.what, readings.image_count]
         for type, method in (
             ("fixed8", "ebpc"), ("fixed8", "bpc"), ("fixed8", "zvc"), ("fixed8", "zero_rle"),
@@ -186,7 +186,7 @@ def others_section(study: Study) -> Section:
     networks = dict.fromkeys(
         (each.network.name, each.network.weights, each.network.warning, str(each.top1))
         for each in [study.main, *study.others]
-        if "maps" in each.what.lower()
+        if each.what == MAPS
     )
     section.parts.append(
         Table("", ["network", "weights", "warning", "top-1 on these images"], list(networks))

@@ -22,10 +22,11 @@ from evaluation.paper.plan import Extent, Plan, network_plan, small_plan
 from evaluation.paper.ranks import Ranks
 from evaluation.paper.statistics import Statistics, measure_statistics
 from evaluation.paper.sweep import Sweep
-from evaluation.paper.taps import TapSelection, only_relu
+from evaluation.paper.taps import TapSelection, default_selection, only_relu
 from evaluation.presets import Preset
 from torch_ebpc._library import LIBRARY_PATH
 
+MAPS = "activation maps"
 GRADIENT_TYPES = ("fixed8", "fixed16", "float16", "bfloat16", "float32")
 # What counts depend on besides the compiled library, so that a changed program never resumes.
 _SOURCES = (
@@ -33,6 +34,10 @@ _SOURCES = (
     "paper/statistics", "paper/study", "paper/sweep", "paper/symbols", "paper/taps",
     "paper/variants",
 )  # fmt: skip
+
+
+class NothingToMeasureError(ValueError):
+    """What is to be measured does not occur in the network."""
 
 
 @dataclasses.dataclass
@@ -78,20 +83,19 @@ def run_study(
     work: Path,
     ranks: Ranks,
     taps: TapSelection | None = None,
-    batch_size: int | None = None,
-    main_network_only: bool = False,
 ) -> Study:
     """Measures everything, on every rank alike; results of units are kept in ``work``.
 
     Args:
-        batch_size: images that share a scale where it is "batch", by default as in the preset.
-        main_network_only: without the extent's other networks.
+        taps: what is measured of the network, by default the outputs of all activations.
+
+    Raises:
+        NothingToMeasureError: the network calls nothing of what ``taps`` select.
     """
     rule = rule.complete()
-    if batch_size is not None:
-        rule = dataclasses.replace(rule, batch_size=batch_size)
     images = dataclasses.replace(images, files=images.files[:: extent.images_every])
-    taps = taps or TapSelection()
+    chosen_tensors = taps is not None
+    taps = taps or default_selection(network.model)
     images_sha256 = images.sha256()
     wants_statistics = rule.network_mode == "batch statistics"
 
@@ -119,8 +123,13 @@ def run_study(
             f"{loaded.name} {selection.of}",
         )
 
-    def measured(what: str, each: Sweep, plan: Plan) -> Measured:
+    def measured(what: str, each: Sweep, plan: Plan) -> Measured | None:
+        """None where the network has no such tensors, or no image qualifies."""
+        if not each.chosen or not each.taps.applies(each.network.model):
+            return None
         ranges, top1 = each.ranges()
+        if not ranges.calls:
+            return None
         counts = each.counts(ranges, plan.every)
         return Measured(what, each.network, plan, counts, top1, ranges.negative)
 
@@ -128,7 +137,9 @@ def run_study(
         network = with_batch_statistics(network)
     plan = network_plan(rule, extent)
     main_sweep = sweep(network, taps, plan, 1)
-    main = measured("ReLU maps" if taps == TapSelection() else "chosen tensors", main_sweep, plan)
+    main = measured("chosen tensors" if chosen_tensors else MAPS, main_sweep, plan)
+    if main is None:
+        raise NothingToMeasureError(f"{network.name} calls nothing of {taps}")
     statistics = measure_statistics(main_sweep, plan.headline, extent.statistics_every)
 
     gradients = []
@@ -136,7 +147,7 @@ def run_study(
     for what, of in (("of the outputs", "gradients"), ("of the inputs", "input gradients")):
         selection = dataclasses.replace(taps, of=of)
         each = sweep(network, selection, plan, extent.gradients_every)
-        if each.chosen and (of == "gradients" or only_relu(network.model, taps)):
+        if of == "gradients" or only_relu(network.model, taps):
             gradients.append(measured(what, each, plan))
 
     others = []
@@ -147,15 +158,15 @@ def run_study(
     ):
         each = sweep(network, selection, plan, extent.networks_every)
         others.append(measured(what, each, plan))
-    for name in () if main_network_only else extent.networks:
+    for name in extent.networks:
         if name != network.name:
             loaded = load_model(name)
             if wants_statistics:
                 loaded = with_batch_statistics(loaded)
             types = ("fixed8", "ufixed8", "bfloat16")
             plan = small_plan(rule, types)
-            each = sweep(loaded, TapSelection(), plan, extent.networks_every)
-            others.append(measured("activation maps", each, plan))
+            each = sweep(loaded, default_selection(loaded.model), plan, extent.networks_every)
+            others.append(measured(MAPS, each, plan))
 
     provenance = {
         "network": network.name,
@@ -170,7 +181,16 @@ def run_study(
         "versions": _versions(),
         "program_sha256": _program_sha256(),
     }
-    return Study(extent, rule, images, main, statistics, gradients, others, provenance)
+    return Study(
+        extent,
+        rule,
+        images,
+        main,
+        statistics,
+        [each for each in gradients if each is not None],
+        [each for each in others if each is not None],
+        provenance,
+    )
 
 
 def _versions() -> dict[str, str]:

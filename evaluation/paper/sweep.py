@@ -168,7 +168,8 @@ class Sweep:
 
         top1 = Accuracy()
         top1.add(*self._forward(unit, consume))
-        low, high = torch.stack(bounds, dim=1).to(torch.float64).numpy()
+        stacked = torch.stack(bounds, dim=1) if bounds else torch.zeros(2, 0, len(unit.images))
+        low, high = stacked.to(torch.float64).numpy()
         return {
             "same/calls": as_json_array(calls),
             "image/low": low,

@@ -50,6 +50,10 @@ class TapSelection:
     def backward(self) -> bool:
         return self.of in ("gradients", "input gradients")
 
+    def applies(self, model: nn.Module) -> bool:
+        """Whether some module is meant, or a function that may or may not be called."""
+        return bool(self.functions) or any(self.modules(*each) for each in model.named_modules())
+
     def modules(self, name: str, module: nn.Module) -> bool:
         """Whether a module of that name in the model is meant."""
         return name in self.layers or type(module).__name__ in self.layers
@@ -86,6 +90,14 @@ def tapped(
             torch_ebpc.Taps(model, callback, selection.modules, functions=functions, of=of)
         )
         yield
+
+
+def default_selection(model: nn.Module) -> TapSelection:
+    """The outputs of all activation modules; of a model that has none, of the functions."""
+    selection = TapSelection()
+    if selection.applies(model):
+        return selection
+    return TapSelection((), tuple(name for name in FUNCTIONS if name != "add"))
 
 
 def only_relu(model: nn.Module, selection: TapSelection) -> bool:

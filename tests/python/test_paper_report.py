@@ -1,0 +1,156 @@
+"""The report of `evaluation.paper`: its figures, its files, and the check against stored ones."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import paper_example
+import pytest
+import torch
+
+import torch_ebpc
+from evaluation.images import PreparedImages, find_images
+from evaluation.paper import expected
+from evaluation.paper.figures import FIGURES
+from evaluation.paper.statistics import zero_run_lengths
+from evaluation.paper.study import Study
+from evaluation.paper.symbols import SYMBOLS, count_symbols, symbol_bits
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("report") / "report"
+
+
+@pytest.fixture(scope="module")
+def study(output: Path) -> Study:
+    paper_example.write_images(output.parent / "images")
+    study = paper_example.measure(output.parent / "images", output)
+    assert study is not None
+    return study
+
+
+def test_bits_equal_those_of_the_meter(study: Study) -> None:
+    network = paper_example.tiny_network()
+    images = PreparedImages(find_images(Path(study.images.files[0].path).parent), network.transform)
+    batch = torch.stack([images[i][0] for i in range(7)])  # one batch of the rule
+    quantizer = torch_ebpc.Quantizer(8, True, "truncate", "batch", 0.75)
+    with (
+        torch.inference_mode(),
+        torch_ebpc.CompressionMeter(
+            network.model, quantizer=quantizer, mode="observe", methods=("ebpc", "bpc", "zvc")
+        ) as meter,
+    ):
+        network.model(batch)
+    rows = meter.report().rows
+    assert [row.name for row in rows] == [call.name for call in study.main.counts.calls]
+    for method in ("ebpc", "bpc", "zvc"):
+        counted = study.main.counts.bits[study.main.plan.by_type("fixed8", method)]
+        assert [row.bits_after(method) for row in rows] == counted[:, :7].sum(1).tolist()
+
+
+def test_counts_file_is_the_table(study: Study, output: Path) -> None:
+    with (output / "counts.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    headline = study.main.plan.headline
+    chosen = [row for row in rows if (row["tensors"], row["variant"]) ==
+              (study.main.what, headline.key)]  # fmt: skip
+    assert len(chosen) == len(study.main.counts.calls)
+    total = sum(int(row[file.name]) for row in chosen for file in study.images.files)
+    assert total == int(study.main.counts.bits[headline].sum())
+    content = json.loads((output / "report.json").read_text())
+    group = content["main"]["groups"]["types"]
+    assert group["variants"]["fixed8 ebpc"]["bits"] == total
+    assert group["images"] == paper_example.IMAGES
+
+
+def test_every_section_has_its_figures(study: Study, output: Path) -> None:
+    text = (output / "report.md").read_text()
+    for title in ("Methods and types", "The abstracts' claims", "All averages", "Every call",
+                  "Ablations", "Gradients", "Provenance"):  # fmt: skip
+        assert f"## {title}" in text
+    for name in FIGURES:
+        assert (output / f"{name}.png").stat().st_size > 1000
+        assert (output / f"{name}.svg").stat().st_size > 1000
+        assert f"({name}.png)" in text
+    assert "inputs of convolutions" in text
+    assert "sums of residual additions" in text
+    assert study.main.network.warning in text, "an untrained network is said to be one"
+
+
+class References(HTMLParser):
+    """Everything that a page refers to, its ids, and its tables' rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.references: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attributes:
+            if name in ("src", "href", "xlink:href", "data", "srcset", "action"):
+                self.references.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+
+
+def test_html_is_self_contained(study: Study, output: Path) -> None:
+    text = (output / "report.html").read_text()
+    page = References()
+    page.feed(text)
+    assert page.references
+    assert all(each.startswith("#") for each in page.references)
+    assert {each[1:] for each in page.references} <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids)), "the pictures' ids clash"
+    assert page.tags.count("svg") == len(FIGURES)
+    assert not {"link", "img", "iframe"} & set(page.tags)
+    assert not re.search(r"@import|url\((?!#)", text)
+
+
+def test_gradients_of_inputs_are_zero_where_nothing_passes(study: Study) -> None:
+    outputs, inputs = study.gradients
+    assert all(each.negative for each in study.gradients)
+    zvc = outputs.plan.by_type("bfloat16", "zvc")
+    assert inputs.readings("types").ratio(zvc) > outputs.readings("types").ratio(zvc)
+    assert outputs.plan.by_type("ufixed8") not in outputs.counts.bits
+
+
+def test_a_silent_change_is_noticed(study: Study, tmp_path: Path) -> None:
+    path = tmp_path / "expected.json"
+    assert expected.check(study, path) is None
+    expected.store(study, path)
+    assert expected.check(study, path) == []
+    entries = json.loads(path.read_text())
+    name = next(iter(entries[0]["ratios"]))
+    entries[0]["ratios"][name] *= 1.01
+    entries[0]["ratios"]["no such figure"] = 1.0
+    path.write_text(json.dumps(entries))
+    deviations = expected.check(study, path)
+    assert deviations is not None
+    assert [each.split(": ")[0] for each in deviations] == [name.split(": ")[0], "no such figure"]
+    entries[0]["identity"]["weights_sha256"] = "other"
+    path.write_text(json.dumps(entries))
+    assert expected.check(study, path) is None
+
+
+@pytest.mark.parametrize("block_size", [4, 8, 16, 64])
+@pytest.mark.parametrize("high", [2, 9, 127])
+def test_symbols_make_the_plane_stream(block_size: int, high: int) -> None:
+    words = torch.randint(-high, high + 1, (5000,), dtype=torch.int8) * (torch.rand(5000) < 0.5)
+    counts = count_symbols(words.numpy().astype(np.int64), 8, block_size)
+    found = dict(zip(SYMBOLS, counts.tolist(), strict=True))
+    streams = torch_ebpc.encode(words.to(torch.int8), block_size=block_size)
+    assert symbol_bits(found, 8, block_size) == streams.plane_bits
+
+
+def test_zero_runs_by_length() -> None:
+    lengths = zero_run_lengths(np.array([0, 0, 1, 0, 2, 3, *[0] * 100]))
+    assert {int(i): int(lengths[i]) for i in lengths.nonzero()[0]} == {1: 1, 2: 1, 64: 1}
+    assert zero_run_lengths(np.array([], np.int64)).sum() == 0
