@@ -8,7 +8,9 @@ from torch_ebpc._library import __version__
 
 _library.load()
 
+from torch_ebpc.config import kernel, kernels, show_config, use_kernel  # noqa: E402
 from torch_ebpc.errors import EBPCChecksumError, EBPCError, EBPCFormatError  # noqa: E402
+from torch_ebpc.layer_row import LayerRow  # noqa: E402
 from torch_ebpc.meter import CompressionMeter  # noqa: E402
 from torch_ebpc.ops import (  # noqa: E402
     ContainerInfo,
@@ -22,7 +24,8 @@ from torch_ebpc.ops import (  # noqa: E402
     inspect,
 )
 from torch_ebpc.quantizer import FloatCast, Quantizer  # noqa: E402
-from torch_ebpc.report import LayerRow, Report  # noqa: E402
+from torch_ebpc.report import Report  # noqa: E402
+from torch_ebpc.statistics import SymbolStatistics, symbol_statistics  # noqa: E402
 from torch_ebpc.taps import Tap, Taps  # noqa: E402
 
 __all__ = [
@@ -36,6 +39,7 @@ __all__ = [
     "LayerRow",
     "Quantizer",
     "Report",
+    "SymbolStatistics",
     "Tap",
     "Taps",
     "__version__",
@@ -46,4 +50,9 @@ __all__ = [
     "decompress",
     "encode",
     "inspect",
+    "kernel",
+    "kernels",
+    "show_config",
+    "symbol_statistics",
+    "use_kernel",
 ]

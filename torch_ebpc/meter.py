@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Literal, TypedDict
 
@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from torch_ebpc import ops
 from torch_ebpc._selection import LayerSelection
+from torch_ebpc.errors import EBPCError
+from torch_ebpc.layer_row import LayerRow
 from torch_ebpc.quantizer import FloatCast, Quantizer
-from torch_ebpc.report import LayerRow, Report, software_versions
+from torch_ebpc.report import Report, software_versions
 from torch_ebpc.taps import Tap, TapKind, Taps
 
 
@@ -50,8 +52,10 @@ class CompressionMeter:
         block_size, max_zero_run, base: as for :func:`torch_ebpc.compress`.
         transmission: what is coded as one transmission: ``"image"``, each index of the first
             dimension (as in the papers), ``"channel"``, each index of the first two, or
-            ``"tensor"``.
-        verify: decode and compare every bit.
+            ``"tensor"``. Rows keep the bits of each (of channels, their sum over an image), in 8
+            bytes per method.
+        verify: encode and decode by every method, each transmission as it is counted, and compare
+            every bit.
         functions, of: functional calls, and inputs or gradients instead of outputs, as for
             :class:`torch_ebpc.Taps`. Gradients are only measured: ``mode="observe"``.
 
@@ -189,13 +193,16 @@ class CompressionMeter:
             return None
         try:
             return self._measure(tap, tensor)
-        except (TypeError, ValueError, AssertionError) as error:
+        except (TypeError, ValueError, AssertionError, EBPCError) as error:
             raise type(error)(f"{tap.name}: {error}") from error
 
     def _words(self, name: str, x: Tensor) -> tuple[Tensor, float]:
         """The words of a map, and their scale."""
         quantizer = self._quantizer
         if quantizer is None:
+            if x.dtype not in ops.DTYPES:
+                names = ", ".join(str(dtype).removeprefix("torch.") for dtype in ops.DTYPES)
+                raise TypeError(f"the output's dtype must be one of {names}, got {x.dtype}")
             return x, 1.0
         if not x.is_floating_point():
             raise TypeError(f"a quantizer needs a floating-point map, got {x.dtype}")
@@ -225,25 +232,31 @@ class CompressionMeter:
             return None
         decoded = self._round_trip(row, words)
         if self._verify:
+            _compare_bits("", words, decoded)
+            self._verify_streams(words, row.word_bits)
             row.verified_values += words.numel()
-            _compare_bits(words, decoded)
         if self._mode == "observe":
             return None
         if isinstance(quantizer, Quantizer):
             decoded = quantizer.dequantize(decoded, scale, x.dtype)
         decoded = decoded.to(x.dtype)
-        replaced: Tensor = _StraightThrough.apply(x, [decoded])  # type: ignore[no-untyped-call]
+        replaced: Tensor = _StraightThrough.apply(x, (decoded,))  # type: ignore[no-untyped-call]
         return replaced
 
     def _count(self, row: LayerRow, words: Tensor) -> None:
-        dims = min(_TRANSMISSION_DIMS[self._transmission], words.dim())
+        dims = self._transmission_dims_of(words)
         row.images += words.shape[0] if words.dim() > 0 else 1
         row.values += words.numel()
         row.zeros += words.numel() - int(words.view(_integer_dtype(words)).count_nonzero())
+        transmissions = words.shape[0] if dims > 0 else 1
+        words_each = words.numel() // max(1, transmissions)
+        row.transmission_words.extend([words_each] * transmissions)
         for method in self._methods:
             bits = ops.count_transmission_bits(
                 words, method, row.word_bits, **self._code, transmission_dims=dims
             )
+            each = bits.flatten(1).sum(1) if dims > 0 else bits.sum().reshape(1)
+            row.transmission_bits[method].extend(each.tolist())
             position_bits, value_bits = bits.reshape(-1, 2).sum(0).tolist()
             row.position_bits[method] += position_bits
             row.value_bits[method] += value_bits
@@ -259,14 +272,34 @@ class CompressionMeter:
         row.container_values += words.numel()
         return decoded
 
+    def _verify_streams(self, words: Tensor, word_bits: int) -> None:
+        """Every transmission by every method, as it was counted."""
+        for index, transmission in enumerate(self._transmissions(words)):
+            for method in self._methods:
+                streams = ops.encode(transmission, word_bits, **self._code, method=method)
+                what = f"transmission {index}, method {method}: "
+                counted = ops.count_bits(transmission, method, word_bits, **self._code)
+                if streams.bits != counted:
+                    raise AssertionError(f"{what}counted {counted} bits, wrote {streams.bits}")
+                _compare_bits(what, transmission, ops.decode(streams))
+
+    def _transmission_dims_of(self, words: Tensor) -> int:
+        return min(_TRANSMISSION_DIMS[self._transmission], words.dim())
+
+    def _transmissions(self, words: Tensor) -> Iterable[Tensor]:
+        dims = self._transmission_dims_of(words)
+        return words.reshape(1, *words.shape) if dims == 0 else words.flatten(0, dims - 1)
+
 
 class _StraightThrough(torch.autograd.Function):
-    """What the decoder returned in place of a tensor, with the gradient passed on as it is."""
+    """What the decoder returned in place of a tensor, with the gradient passed on as it is.
+
+    The decoder's output comes in a tuple, out of autograd's sight: an input that is returned as it
+    is would become a view, which the next layers could not change in place.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, decoded: list[Tensor]) -> Tensor:
-        # In a list, because a tensor that comes in as an argument and goes out as it is counts as a
-        # view, on which the model's next in-place operation would fail.
+    def forward(ctx: Any, x: Tensor, decoded: tuple[Tensor]) -> Tensor:
         return decoded[0]
 
     @staticmethod
@@ -286,12 +319,17 @@ def _integer_dtype(x: Tensor) -> torch.dtype:
     return {1: torch.int8, 2: torch.int16, 4: torch.int32}[x.dtype.itemsize]
 
 
-def _compare_bits(expected: Tensor, found: Tensor) -> None:
+def _compare_bits(what: str, expected: Tensor, found: Tensor) -> None:
+    if (expected.dtype, expected.shape) != (found.dtype, found.shape):
+        raise AssertionError(
+            f"{what}the decoded map differs: {expected.dtype} {tuple(expected.shape)} became"
+            f" {found.dtype} {tuple(found.shape)}"
+        )
     integer = _integer_dtype(expected)
     different = (expected.view(integer) != found.view(integer)).flatten()
     if different.any():
         index = int(different.to(torch.uint8).argmax())
         raise AssertionError(
-            f"the decoded map differs at index {index}:"
+            f"{what}the decoded map differs at index {index}:"
             f" {expected.flatten()[index].item()} became {found.flatten()[index].item()}"
         )

@@ -1,8 +1,7 @@
 """Compress and decompress tensors, bit for bit.
 
 These functions check their arguments and call the operators ``torch.ops.torch_ebpc.*``
-(``csrc/torch/operators.cpp``), whose fake kernels for ``torch.compile`` and ``torch.export`` are
-here as well.
+(``csrc/torch/operators.cpp``).
 
 All take CPU tensors of dtype int8, uint8, int16, uint16, int32, float16, bfloat16 or float32, of
 any shape (empty and 0-d too) and any strides. Words are the tensor's own bits, in its logical
@@ -29,12 +28,12 @@ on; pass ``x.detach()``. :func:`count_bits` only measures and takes any tensor.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from torch_ebpc._fake_kernels import INSPECT_FIELDS
 from torch_ebpc.errors import translated
 
 DTYPES: tuple[torch.dtype, ...] = (
@@ -50,11 +49,10 @@ DTYPES: tuple[torch.dtype, ...] = (
 """The dtypes that can be compressed, in the order of their numbers in the container."""
 
 METHODS: tuple[str, ...] = ("ebpc", "bpc", "zvc", "zero_rle", "csc", "none")
-"""The methods that :func:`count_bits` knows."""
+"""The methods that :func:`encode` and :func:`count_bits` know."""
 
 _MEMORY_FORMATS = ("contiguous", "channels_last", "channels_last_3d")
 _BASES = ("sent", "reused")
-_INSPECT_FIELDS = 16  # before the shape, in the tensor that the operator `inspect` returns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +95,11 @@ class ContainerInfo:
 
 @dataclasses.dataclass(frozen=True)
 class EncodedStreams:
-    """The two raw streams of one transmission, as returned by :func:`encode`."""
+    """The two raw streams of one transmission, as returned by :func:`encode`.
+
+    For methods other than EBPC too: ``zero_stream`` says where the words are (``"none"`` and
+    ``"bpc"`` need none), ``plane_stream`` holds them.
+    """
 
     zero_stream: Tensor  # uint8 [bytes], padded with zero bits to a byte
     plane_stream: Tensor  # uint8 [bytes], padded with zero bits to a byte
@@ -109,6 +111,7 @@ class EncodedStreams:
     block_size: int
     max_zero_run: int
     base: str
+    method: str = "ebpc"
 
     @property
     def bits(self) -> int:
@@ -194,12 +197,12 @@ def inspect(packed: Tensor) -> ContainerInfo:
         version,
         DTYPES[dtype],
         _MEMORY_FORMATS[memory_format],
-        tuple(fields[_INSPECT_FIELDS:]),
+        tuple(fields[INSPECT_FIELDS:]),
         word_bits,
         block_size,
         max_zero_run,
         _BASES[base],
-        *counts[: _INSPECT_FIELDS - 7],
+        *counts[: INSPECT_FIELDS - 7],
     )
 
 
@@ -209,11 +212,15 @@ def encode(
     block_size: int = 8,
     max_zero_run: int = 16,
     base: str = "sent",
+    method: str = "ebpc",
 ) -> EncodedStreams:
     """Codes a tensor as one transmission: the two raw streams of the papers, without a container.
 
     Args:
-        x: the tensor; see the module for dtypes, and for the other arguments.
+        x: the tensor; see the module for dtypes, and for the other arguments. What a method has no
+            use for is ignored.
+        method: one of :data:`METHODS`, as for :func:`count_bits`. ``csrc/ebpc/FORMAT.md`` describes
+            the two streams of each.
 
     Raises:
         TypeError, ValueError: as :func:`compress`.
@@ -227,9 +234,10 @@ def encode(
     """
     _check_input("x", x, cuts_graph=True)
     _check_parameters(word_bits, block_size, max_zero_run, base)
+    _check_method("method", method)
     with translated():
         zero_stream, plane_stream, bits = torch.ops.torch_ebpc.encode.default(
-            x, word_bits, block_size, max_zero_run, base
+            x, word_bits, block_size, max_zero_run, base, method
         )
     zero_bits, plane_bits = bits.tolist()
     width = 8 * x.dtype.itemsize if word_bits is None else word_bits
@@ -244,6 +252,7 @@ def encode(
         block_size,
         max_zero_run,
         base,
+        method,
     )
 
 
@@ -260,6 +269,7 @@ def decode(streams: EncodedStreams) -> Tensor:
     _check_bytes("streams.zero_stream", streams.zero_stream)
     _check_bytes("streams.plane_stream", streams.plane_stream)
     _check_parameters(streams.word_bits, streams.block_size, streams.max_zero_run, streams.base)
+    _check_method("streams.method", streams.method)
     with translated():
         x: Tensor = torch.ops.torch_ebpc.decode.default(
             streams.zero_stream,
@@ -272,6 +282,7 @@ def decode(streams: EncodedStreams) -> Tensor:
             streams.block_size,
             streams.max_zero_run,
             streams.base,
+            streams.method,
         )
     return x
 
@@ -326,8 +337,7 @@ def count_transmission_bits(
     """
     _check_input("x", x, cuts_graph=False)
     _check_parameters(word_bits, block_size, max_zero_run, base)
-    if not isinstance(method, str):
-        raise TypeError(f"method must be a str, got {type(method).__name__}")
+    _check_method("method", method)
     with translated():
         bits: Tensor = torch.ops.torch_ebpc.count_bits.default(
             x.detach(), method, word_bits, block_size, max_zero_run, base, transmission_dims
@@ -361,6 +371,11 @@ def _check_bytes(name: str, packed: Any) -> None:
         raise ValueError(f"{name} must be on the CPU, got {packed.device}: pass {name}.cpu()")
 
 
+def _check_method(name: str, method: Any) -> None:
+    if not isinstance(method, str):
+        raise TypeError(f"{name} must be a str, got {type(method).__name__}")
+
+
 def _check_parameters(word_bits: Any, block_size: Any, max_zero_run: Any, base: Any) -> None:
     """Types only; the codec itself knows the ranges."""
     for name, value in (
@@ -374,94 +389,3 @@ def _check_parameters(word_bits: Any, block_size: Any, max_zero_run: Any, base: 
             raise TypeError(f"{name} must be an int, got {type(value).__name__}")
     if not isinstance(base, str):
         raise TypeError(f"base must be a str, got {type(base).__name__}")
-
-
-# ---- Fake kernels: shapes and dtypes without data ------------------------------------------------
-
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-def _fake(name: str) -> Callable[[_F], _F]:
-    """torch.library.register_fake with types."""
-    register: Callable[[_F], _F] = torch.library.register_fake(f"torch_ebpc::{name}")
-    return register
-
-
-def _new_bytes(like: Tensor) -> Tensor:
-    size = torch.library.get_ctx().new_dynamic_size()
-    return like.new_empty(size, dtype=torch.uint8)
-
-
-@_fake("compress")
-def _fake_compress(
-    input: Tensor,
-    word_bits: int | None = None,
-    block_size: int = 8,
-    max_zero_run: int = 16,
-    base: str = "sent",
-) -> Tensor:
-    return _new_bytes(input)
-
-
-@_fake("decompress")
-def _fake_decompress(
-    packed: Tensor,
-    shape: list[int],
-    dtype: torch.dtype,
-    memory_format: str = "contiguous",
-) -> Tensor:
-    return torch.empty(
-        shape,
-        dtype=dtype,
-        device=packed.device,
-        memory_format=getattr(
-            torch, memory_format if memory_format != "contiguous" else "contiguous_format"
-        ),
-    )
-
-
-@_fake("inspect")
-def _fake_inspect(packed: Tensor) -> Tensor:
-    size = torch.library.get_ctx().new_dynamic_size(min=_INSPECT_FIELDS)
-    return packed.new_empty(size, dtype=torch.int64)
-
-
-@_fake("encode")
-def _fake_encode(
-    input: Tensor,
-    word_bits: int | None = None,
-    block_size: int = 8,
-    max_zero_run: int = 16,
-    base: str = "sent",
-) -> tuple[Tensor, Tensor, Tensor]:
-    return _new_bytes(input), _new_bytes(input), input.new_empty(2, dtype=torch.int64)
-
-
-@_fake("decode")
-def _fake_decode(
-    zero_stream: Tensor,
-    plane_stream: Tensor,
-    zero_bits: int,
-    plane_bits: int,
-    shape: list[int],
-    dtype: torch.dtype,
-    word_bits: int | None = None,
-    block_size: int = 8,
-    max_zero_run: int = 16,
-    base: str = "sent",
-) -> Tensor:
-    return zero_stream.new_empty(shape, dtype=dtype)
-
-
-@_fake("count_bits")
-def _fake_count_bits(
-    input: Tensor,
-    method: str = "ebpc",
-    word_bits: int | None = None,
-    block_size: int = 8,
-    max_zero_run: int = 16,
-    base: str = "sent",
-    transmission_dims: int = 0,
-) -> Tensor:
-    return input.new_empty((*input.shape[:transmission_dims], 2), dtype=torch.int64)

@@ -84,20 +84,22 @@ class Quantizer:
         Raises:
             ValueError: a value is not finite, or is negative where words are unsigned.
         """
-        words = x.detach().to(torch.float32) / scale
-        words = words.round() if self.rounding == "nearest" else words.trunc()
+        # As few passes over memory as there can be: the range decides which of them are needed.
+        words = torch.div(x.detach().to(torch.float32), scale)
+        if self.rounding == "nearest":
+            words.round_()
         if words.numel() > 0:
             low, high = (bound.item() for bound in torch.aminmax(words))
             if not (abs(low) < float("inf") and abs(high) < float("inf")):
                 raise ValueError("x must be finite to be quantized, got inf or NaN")
-            if not self.signed and low < 0:
+            if not self.signed and low <= -1:
                 raise ValueError(
                     f"x must not be negative for unsigned words, got {low * scale:g};"
                     " signed=True takes it"
                 )
-        # Not straight to uint16: few operators know that dtype.
-        words = words.clamp_(self.smallest_word, self.largest_word).to(torch.int32)
-        return words.to(self.dtype)
+            if low < self.smallest_word or high > self.largest_word:
+                words.clamp_(self.smallest_word, self.largest_word)
+        return words.to(self.dtype)  # which truncates
 
     def dequantize(self, words: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
         """The values that words stand for, in a floating dtype."""

@@ -9,7 +9,7 @@
 
 namespace ebpc {
 
-inline std::uint64_t byte_swap(std::uint64_t x) { return __builtin_bswap64(x); }
+constexpr std::uint64_t byte_swap(std::uint64_t x) { return __builtin_bswap64(x); }
 
 inline std::uint64_t load_big_endian(const std::uint8_t* bytes) {
   std::uint64_t x;

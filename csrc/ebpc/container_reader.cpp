@@ -78,6 +78,13 @@ void check_below(std::uint64_t byte, const char* field, int limit, std::uint8_t 
   }
 }
 
+void check_range(std::uint64_t byte, const char* field, int low, int high, std::uint8_t found) {
+  if (found < low || found > high) {
+    malformed(byte, field, "from " + std::to_string(low) + " to " + std::to_string(high),
+              std::to_string(found));
+  }
+}
+
 ContainerInfo read_fields(std::span<const std::uint8_t> container, std::uint64_t header_bytes) {
   ContainerInfo info;
   info.header_bytes = header_bytes;
@@ -85,7 +92,13 @@ ContainerInfo read_fields(std::span<const std::uint8_t> container, std::uint64_t
   check_below(at_dtype, "dtype", dtype_count, container[at_dtype]);
   check_below(at_memory_format, "memory format", memory_format_count, container[at_memory_format]);
   check_below(at_base, "base", 2, container[at_base]);
-  check_below(at_max_zero_run, "log2 of max_zero_run", 17, container[at_max_zero_run]);
+  const DTypeTraits& dtype = traits(static_cast<DType>(container[at_dtype]));
+  check_range(at_word_bits, "word bits", dtype.is_floating ? 8 * dtype.bytes : min_word_bits,
+              8 * dtype.bytes, container[at_word_bits]);
+  check_range(at_block_size, "block size", min_block_size, max_block_size,
+              container[at_block_size]);
+  check_range(at_max_zero_run, "log2 of max_zero_run", std::countr_zero(unsigned{min_max_zero_run}),
+              std::countr_zero(unsigned{max_max_zero_run}), container[at_max_zero_run]);
   check_below(at_dims, "dimensions", max_dims + 1, container[at_dims]);
   check_field(at_segment_words, "log2 of segment words",
               static_cast<std::uint64_t>(std::countr_zero(segment_words)),
@@ -114,14 +127,12 @@ ContainerInfo read_fields(std::span<const std::uint8_t> container, std::uint64_t
                                          ? 5
                                          : dims;
   check_field(at_dims, "dimensions of this memory format", dims_of_format, dims);
+  info.parameters = {container[at_word_bits], dtype.is_signed, container[at_block_size],
+                     1 << container[at_max_zero_run], static_cast<Base>(container[at_base])};
   try {
-    info.parameters =
-        parameters_for(info.tensor.dtype, container[at_word_bits], container[at_block_size],
-                       1 << container[at_max_zero_run], static_cast<Base>(container[at_base]));
-    if (container[at_word_bits] == 0) malformed(at_word_bits, "word bits", "at least 2", "0");
     info.words = word_count(info.tensor);
-  } catch (const Error& error) {
-    throw Error(ErrorCode::format, std::string("container header: ") + error.what());
+  } catch (const Error&) {  // all that is left to be wrong with the shape
+    malformed(at_shape, "shape", "less than 2^63 bytes", "more");
   }
   info.segments = segment_count(info.words);
   if (info.segments > (header_bytes - header_bytes_for(dims, 0)) / segment_entry_bytes) {

@@ -3,7 +3,22 @@
 #include <torch/csrc/stable/ops.h>
 
 #include <array>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
 #include <utility>
+
+// Part of the stable ABI from PyTorch 2.11 on, so not declared by its headers for our target, 2.10.
+// There the weak symbol is null.
+extern "C" AOTITorchError torch_from_blob(void* data, std::int64_t ndim, const std::int64_t* sizes,
+                                          const std::int64_t* strides, std::int64_t storage_offset,
+                                          std::int32_t dtype, std::int32_t device_type,
+                                          std::int32_t device_index, AtenTensorHandle* result,
+                                          std::int32_t layout, const std::uint8_t* opaque_metadata,
+                                          std::int64_t opaque_metadata_size,
+                                          void (*deleter)(void* data, void* context),
+                                          void* deleter_context) __attribute__((weak));
 
 namespace torch_ebpc {
 namespace {
@@ -38,6 +53,24 @@ ebpc::MemoryFormat memory_format_of(const Tensor& tensor) {
   if (tensor.dim() == 4 && has_channels_last(tensor)) return ebpc::MemoryFormat::channels_last;
   if (tensor.dim() == 5 && has_channels_last(tensor)) return ebpc::MemoryFormat::channels_last_3d;
   return ebpc::MemoryFormat::contiguous;
+}
+
+struct Free {
+  void operator()(void* memory) const { std::free(memory); }
+};
+using Buffer = std::unique_ptr<std::uint8_t, Free>;
+
+/// A tensor that owns the buffer. Needs PyTorch 2.11.
+Tensor adopt(Buffer buffer, std::int64_t bytes) {
+  const std::int64_t stride = 1;
+  AtenTensorHandle handle = nullptr;
+  const AOTITorchError error = torch_from_blob(
+      buffer.get(), 1, &bytes, &stride, 0, aoti_torch_dtype_uint8(), aoti_torch_device_type_cpu(),
+      -1, &handle, aoti_torch_layout_strided(), nullptr, 0,
+      [](void* data, void*) { std::free(data); }, nullptr);
+  if (error != AOTI_TORCH_SUCCESS) throw std::runtime_error("torch_from_blob failed");
+  static_cast<void>(buffer.release());
+  return Tensor(handle);
 }
 
 }  // namespace
@@ -120,6 +153,23 @@ Tensor laid_out(const Tensor& contiguous, ebpc::MemoryFormat format) {
     default:
       return contiguous;
   }
+}
+
+Tensor written_tensor(std::uint64_t capacity,
+                      const std::function<std::uint64_t(std::span<std::uint8_t>)>& write) {
+  // Memory behind what is written is never touched, so it costs nothing.
+  Buffer buffer(static_cast<std::uint8_t*>(std::malloc(capacity)));
+  if (buffer == nullptr) throw std::bad_alloc();
+  const std::uint64_t bytes = write({buffer.get(), capacity});
+  if (torch_from_blob != nullptr) {
+    auto* shrunk = static_cast<std::uint8_t*>(std::realloc(buffer.get(), bytes));
+    if (shrunk == nullptr) throw std::bad_alloc();
+    static_cast<void>(buffer.release());
+    return adopt(Buffer(shrunk), static_cast<std::int64_t>(bytes));
+  }
+  Tensor tensor = empty_tensor({static_cast<std::int64_t>(bytes)}, ScalarType::Byte);
+  std::memcpy(tensor.mutable_data_ptr(), buffer.get(), bytes);
+  return tensor;
 }
 
 ebpc::Executor torch_executor() {

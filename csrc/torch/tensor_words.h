@@ -6,7 +6,9 @@
 #include <torch/headeronly/core/ScalarType.h>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -64,6 +66,11 @@ Tensor bytes_of(const char* argument, const Tensor& tensor);
 /// An uninitialized contiguous tensor, and the same words laid out in a memory format.
 Tensor empty_tensor(const std::vector<std::int64_t>& shape, ScalarType type);
 Tensor laid_out(const Tensor& contiguous, ebpc::MemoryFormat format);
+
+/// A uint8 tensor of the bytes that `write` puts into a buffer of `capacity` bytes, of which it
+/// returns how many they are. The tensor's storage has exactly those bytes.
+Tensor written_tensor(std::uint64_t capacity,
+                      const std::function<std::uint64_t(std::span<std::uint8_t>)>& write);
 
 /// PyTorch's own threads: as many as torch.set_num_threads says.
 ebpc::Executor torch_executor();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -16,12 +17,26 @@ struct Implementation {
   bool (*supported)();
 };
 
+#ifdef EBPC_HAVE_X86_KERNELS
+bool cpu_has_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+         __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt") &&
+         __builtin_cpu_supports("lzcnt") && __builtin_cpu_supports("pclmul") &&
+         __builtin_cpu_supports("sse4.2");
+}
+#endif
+
 /// All kernels of this build, the fastest first.
 constexpr std::array implementations{
+#ifdef EBPC_HAVE_X86_KERNELS
+    Implementation{&avx2_kernel, cpu_has_avx2},
+#endif
     Implementation{&portable_kernel, [] { return true; }},
 };
 
-const Kernel& choose_kernel() {
+std::atomic<const Kernel*> chosen{nullptr};
+
+const Kernel& default_kernel() {
   const char* forced = std::getenv("TORCH_EBPC_KERNEL");
   return forced != nullptr ? kernel_named(forced) : *supported_kernels().front();
 }
@@ -48,15 +63,18 @@ const Kernel& kernel_named(std::string_view name) {
   const bool known =
       std::any_of(implementations.begin(), implementations.end(),
                   [&](const Implementation& each) { return each.kernel->name == name; });
-  throw Error(ErrorCode::argument, "TORCH_EBPC_KERNEL must be one of " + names +
+  throw Error(ErrorCode::argument, "kernel (TORCH_EBPC_KERNEL) must be one of " + names +
                                        " on this CPU, got '" + std::string(name) + "'" +
                                        (known ? ", which this CPU cannot run" : ""));
 }
 
 const Kernel& active_kernel() {
-  static const Kernel& kernel = choose_kernel();
+  if (const Kernel* kernel = chosen.load(std::memory_order_relaxed)) return *kernel;
+  static const Kernel& kernel = default_kernel();
   return kernel;
 }
+
+void use_kernel(std::string_view name) { chosen = &kernel_named(name); }
 
 JobStatus decode_jobs(const Kernel& kernel, const Parameters& p, std::span<const DecodeJob> jobs) {
   for (std::size_t done = 0; done < jobs.size();) {

@@ -16,9 +16,13 @@ std::span<const Kernel* const> supported_kernels();
 /// name or this CPU cannot run it.
 const Kernel& kernel_named(std::string_view name);
 
-/// The kernel in use: $TORCH_EBPC_KERNEL if it is set, else the fastest that this CPU can run. Read
-/// once; throws as kernel_named.
+/// The kernel in use: what use_kernel chose, else $TORCH_EBPC_KERNEL, else the fastest that this
+/// CPU can run. The environment is read once; throws as kernel_named.
 const Kernel& active_kernel();
+
+/// Makes calls that begin afterwards, in all threads, run that kernel; for tests and benchmarks.
+/// Throws as kernel_named.
+void use_kernel(std::string_view name);
 
 /// The first job that failed, or jobs.size() and a status that is ok.
 struct JobStatus {

@@ -1,0 +1,137 @@
+"""Ways to compress a tensor on a CPU, all with the same two calls: ours, and well-known software
+compressors to compare with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import blosc2
+import lz4.block
+import numpy
+import torch
+import zstandard
+from torch import Tensor
+
+import torch_ebpc
+
+
+@dataclasses.dataclass(frozen=True)
+class Compressor:
+    """Compresses tensors of any dtype that torch_ebpc takes, losslessly."""
+
+    name: str
+    compress: Callable[[Tensor], Any]
+    decompress: Callable[[Any, Tensor], Tensor]  # the second: a tensor of the same dtype and shape
+    size: Callable[[Any], int]  # bytes
+
+
+def ebpc(block_size: int = 8, base: str = "sent", max_zero_run: int = 16) -> Compressor:
+    """This library, whole container included, in as many threads as PyTorch is set to."""
+    return Compressor(
+        "ebpc",
+        lambda x: torch_ebpc.compress(x, None, block_size, max_zero_run, base),
+        lambda packed, like: torch_ebpc.decompress(packed),
+        lambda packed: int(packed.numel()),
+    )
+
+
+def memcpy() -> Compressor:
+    """A copy: what memory allows."""
+    return Compressor(
+        "memcpy",
+        lambda x: x.clone(),
+        lambda packed, like: packed.clone(),
+        lambda packed: packed.numel() * packed.element_size(),
+    )
+
+
+def numpy_mask() -> Compressor:
+    """Zero-value compression as one would write it in NumPy: packed mask and non-zero words."""
+
+    def compress(x: Tensor) -> tuple[Any, Any]:
+        words = _words(x)
+        nonzero = words != 0
+        return numpy.packbits(nonzero), words[nonzero]
+
+    def decompress(packed: tuple[Any, Any], like: Tensor) -> Tensor:
+        mask, values = packed
+        words = numpy.zeros(like.numel(), values.dtype)
+        words[numpy.unpackbits(mask, count=like.numel()).view(bool)] = values
+        return _tensor(words, like)
+
+    return Compressor(
+        "NumPy mask", compress, decompress, lambda packed: packed[0].nbytes + packed[1].nbytes
+    )
+
+
+def zstd(level: int) -> Compressor:
+    compressor, decompressor = zstandard.ZstdCompressor(level), zstandard.ZstdDecompressor()
+    return Compressor(
+        f"zstd -{level}",
+        lambda x: compressor.compress(_words(x).data),
+        lambda packed, like: _tensor(decompressor.decompress(packed), like),
+        len,
+    )
+
+
+def lz4_block() -> Compressor:
+    return Compressor(
+        "lz4",
+        lambda x: lz4.block.compress(_words(x).data, store_size=False),
+        lambda packed, like: _tensor(
+            lz4.block.decompress(packed, uncompressed_size=like.numel() * like.element_size()), like
+        ),
+        len,
+    )
+
+
+def blosc(codec: str, shuffle: str) -> Compressor:
+    """Blosc2 on one thread: a shuffle of bits or bytes, then a general compressor at level 1."""
+    filters = [getattr(blosc2.Filter, shuffle)]
+
+    def compress(x: Tensor) -> Any:
+        return blosc2.compress2(
+            _words(x).view(numpy.uint8),
+            codec=getattr(blosc2.Codec, codec),
+            clevel=1,
+            typesize=x.element_size(),
+            filters=filters,
+            nthreads=1,
+        )
+
+    return Compressor(
+        f"Blosc2 {shuffle.lower()} + {codec.lower()}",
+        compress,
+        lambda packed, like: _tensor(blosc2.decompress2(packed, nthreads=1), like),
+        len,
+    )
+
+
+def software() -> list[Compressor]:
+    """The general compressors and filters that users have today."""
+    return [
+        zstd(1),
+        zstd(3),
+        lz4_block(),
+        blosc("LZ4", "BITSHUFFLE"),
+        blosc("ZSTD", "BITSHUFFLE"),
+        blosc("ZSTD", "SHUFFLE"),
+        numpy_mask(),
+    ]
+
+
+_INTEGER = {1: torch.uint8, 2: torch.int16, 4: torch.int32}
+
+
+def _words(x: Tensor) -> Any:
+    """The tensor's words as a flat NumPy array that shares its memory."""
+    return x.contiguous().view(-1).view(_INTEGER[x.element_size()]).numpy()
+
+
+def _tensor(words: Any, like: Tensor) -> Tensor:
+    array = words if isinstance(words, numpy.ndarray) else numpy.frombuffer(words, numpy.uint8)
+    # torch.from_numpy warns of read-only memory; nothing here writes to it.
+    array = array if array.flags.writeable else numpy.require(array, requirements="W")
+    return torch.from_numpy(array.view(numpy.uint8)).view(like.dtype).view(like.shape)

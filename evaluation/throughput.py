@@ -1,0 +1,341 @@
+"""How fast tensors are compressed, decompressed and counted, beside what users have today.
+
+One run measures all rows in turn, again and again in alternating order, so that a machine whose
+speed drifts does not favour one of them; medians are given with their spread (the 10th and 90th
+percentile). Every round trip is verified in the run. Speeds are in bytes of the uncompressed
+tensor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from tabulate import tabulate
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+import torch_ebpc
+from evaluation import compressors
+from evaluation.compressors import Compressor
+from evaluation.images import PreparedImages, find_images
+from evaluation.models import load_model
+from torch_ebpc.report import software_versions
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Tensors that are compressed one after the other."""
+
+    name: str
+    tensors: Sequence[Tensor]
+
+    @property
+    def bytes(self) -> int:
+        return sum(x.numel() * x.element_size() for x in self.tensors)
+
+
+@dataclasses.dataclass
+class Row:
+    """One method on one kind of data."""
+
+    data: Data
+    compressor: Compressor
+    settings: str = ""
+    kernel: str = ""  # of torch_ebpc; empty for others
+    threads: int = 1
+    count: Callable[[Tensor], Any] | None = None  # counts bits only
+    seconds: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    packed_bytes: int = 0
+    peak_bytes: int = 0  # of memory during compress, above what was there before it
+
+    def speed(self, direction: str, percentile: float = 50) -> float:
+        """Bytes a second; NaN where the direction was not measured."""
+        if direction not in self.seconds:
+            return float("nan")
+        # A high percentile of the speed is a low one of the time.
+        return self.data.bytes / float(numpy.percentile(self.seconds[direction], 100 - percentile))
+
+    @property
+    def ratio(self) -> float:
+        return self.data.bytes / self.packed_bytes
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "method": self.compressor.name,
+            "kernel": self.kernel,
+            "dtype": str(self.data.tensors[0].dtype).removeprefix("torch."),
+            "settings": self.settings,
+            "data": self.data.name,
+            "threads": self.threads,
+            **{f"{direction}_bytes_per_s": self.speed(direction) for direction in self.seconds},
+            **{
+                f"{direction}_bytes_per_s_{name}": self.speed(direction, percentile)
+                for direction in self.seconds
+                for name, percentile in (("p10", 10), ("p90", 90))
+            },
+            "ratio": self.ratio,
+            "peak_bytes": self.peak_bytes,
+        }
+
+
+# ---- Data ----------------------------------------------------------------------------------------
+
+
+def feature_maps(images: int) -> dict[str, Data]:
+    """All ReLU maps of ResNet-34 for some images, by what their words are."""
+    network = load_model("resnet34")
+    files = find_images()
+    step = max(1, len(files.files) // images)
+    chosen = dataclasses.replace(files, files=files.files[::step][:images])
+    loader = DataLoader(PreparedImages(chosen, network.transform), len(chosen.files))
+    maps: list[Tensor] = []
+    handles = [
+        module.register_forward_hook(lambda module, inputs, output: maps.append(output.clone()))
+        for module in network.model.modules()
+        if isinstance(module, torch.nn.ReLU)
+    ]
+    with torch.inference_mode():
+        for batch, _ in loader:
+            network.model(batch)
+    for handle in handles:
+        handle.remove()
+
+    def fixed(bits: int, signed: bool) -> list[Tensor]:
+        quantizer = torch_ebpc.Quantizer(bits, signed, "truncate", "batch", 0.75)
+        return [quantizer.quantize(x, quantizer.scale_for(x.max().item())) for x in maps]
+
+    kinds = {
+        "int8": fixed(8, True),
+        "uint8": fixed(8, False),
+        "int16": fixed(16, True),
+        "bfloat16": [x.bfloat16() for x in maps],
+        "float16": [x.half() for x in maps],
+        "float32": maps,
+    }
+    return {name: Data(f"maps {name}", tensors) for name, tensors in kinds.items()}
+
+
+def synthetic(size: int) -> list[Data]:
+    """8-bit tensors at the ends of what there is."""
+    generator = torch.Generator().manual_seed(0)
+    random = torch.randint(-128, 128, (size,), dtype=torch.int8, generator=generator)
+    sparse = random * (torch.rand(size, generator=generator) < 0.02)
+    return [
+        Data("all zero", [torch.zeros(size, dtype=torch.int8)]),
+        Data("constant", [torch.full((size,), 42, dtype=torch.int8)]),
+        Data("2 % dense", [sparse.to(torch.int8)]),
+        Data("random", [random]),
+    ]
+
+
+# ---- Rows ----------------------------------------------------------------------------------------
+
+
+def ebpc_row(
+    data: Data,
+    kernel: str,
+    threads: int = 1,
+    block_size: int = 8,
+    base: str = "sent",
+) -> Row:
+    return Row(
+        data,
+        compressors.ebpc(block_size, base),
+        f"N={block_size}, {base}",
+        kernel,
+        threads,
+        lambda x: torch_ebpc.count_bits(x, "ebpc", None, block_size, 16, base),
+    )
+
+
+def all_rows(maps: dict[str, Data], quick: bool) -> list[Row]:
+    kernels = torch_ebpc.kernels()
+    best = kernels[0]
+    int8 = maps["int8"]
+    rows = [Row(int8, compressors.memcpy())]
+    rows += [Row(int8, each) for each in compressors.software()]
+    rows += [ebpc_row(int8, kernel) for kernel in kernels]
+    rows += [ebpc_row(int8, best, threads=2)]
+    if quick:
+        return rows
+    for settings in ((16, "sent"), (8, "reused"), (16, "reused"), (4, "sent"), (32, "sent")):
+        rows.append(ebpc_row(int8, best, 1, *settings))
+    for name in ("uint8", "int16", "bfloat16", "float16", "float32"):
+        rows += [Row(maps[name], compressors.zstd(1)), Row(maps[name], compressors.lz4_block())]
+        rows.append(Row(maps[name], compressors.blosc("ZSTD", "SHUFFLE")))
+        rows += [ebpc_row(maps[name], best, 1, n, "sent") for n in (8, 16)]
+        rows += [ebpc_row(maps[name], best, 1, 16, "reused")]
+    for data in synthetic(int8.bytes):
+        rows += [ebpc_row(data, best)]
+    return rows
+
+
+# ---- Timing --------------------------------------------------------------------------------------
+
+
+def measure(rows: Sequence[Row], rounds: int) -> None:
+    for row in tqdm(rows, desc="verifying", unit="row"):
+        verify(row)
+    for index in tqdm(range(rounds), desc="measuring", unit="round"):
+        for row in rows if index % 2 == 0 else reversed(rows):
+            time_row(row)
+
+
+@contextlib.contextmanager
+def running(row: Row) -> Iterator[None]:
+    """With the row's kernel and threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(row.threads)
+    try:
+        with torch_ebpc.use_kernel(row.kernel or torch_ebpc.kernel()):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def reset_peak_memory() -> int:
+    """Forgets the process's peak of resident memory; returns what is resident now, in bytes."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _memory("VmRSS")
+
+
+def peak_memory() -> int:
+    return _memory("VmHWM")
+
+
+def _memory(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return 1024 * int(line.split()[1])
+    raise RuntimeError(f"/proc/self/status has no {field}")
+
+
+def verify(row: Row) -> None:
+    """One round trip, bit by bit; and its size and memory."""
+    with running(row):
+        before = reset_peak_memory()
+        packed = [row.compressor.compress(x) for x in row.data.tensors]
+        row.peak_bytes = peak_memory() - before
+        row.packed_bytes = sum(row.compressor.size(each) for each in packed)
+        for x, each in zip(row.data.tensors, packed, strict=True):
+            y = row.compressor.decompress(each, x)
+            if not torch.equal(x.view(torch.uint8), y.view(torch.uint8)):
+                raise AssertionError(f"{row.compressor.name} does not give {row.data.name} back")
+
+
+def time_row(row: Row) -> None:
+    with running(row):
+        begin = time.perf_counter()
+        packed = [row.compressor.compress(x) for x in row.data.tensors]
+        compressed = time.perf_counter()
+        for x, each in zip(row.data.tensors, packed, strict=True):
+            row.compressor.decompress(each, x)
+        decompressed = time.perf_counter()
+        row.seconds.setdefault("compress", []).append(compressed - begin)
+        row.seconds.setdefault("decompress", []).append(decompressed - compressed)
+        if row.count is not None:
+            for x in row.data.tensors:
+                row.count(x)
+            row.seconds.setdefault("count", []).append(time.perf_counter() - decompressed)
+
+
+# ---- Output --------------------------------------------------------------------------------------
+
+
+def table(rows: Sequence[Row], tablefmt: str = "simple") -> str:
+    """All rows, with speeds also as multiples of zstd -1's on the same data in the same run."""
+    references = {row.data.name: row for row in rows if row.compressor.name == "zstd -1"}
+
+    def speed(row: Row, direction: str) -> list[str]:
+        if direction not in row.seconds:
+            return ["", ""]
+        low, median, high = (row.speed(direction, p) / 1e9 for p in (10, 50, 90))
+        reference = references.get(row.data.name)
+        times = row.speed(direction) / reference.speed(direction) if reference else None
+        return [f"{median:.2f} ({low:.2f}-{high:.2f})", f"{times:.2f}" if times else ""]
+
+    headers = ["data", "method", "threads", "ratio", "compress GB/s", "x zstd -1"]
+    headers += ["decompress GB/s", "x zstd -1", "count GB/s", "peak MB"]
+    lines = []
+    for row in rows:
+        method = " ".join(filter(None, (row.compressor.name, row.kernel, row.settings)))
+        count = f"{row.speed('count') / 1e9:.2f}" if row.count else ""
+        line = [row.data.name, method, str(row.threads), f"{row.ratio:.2f}"]
+        line += [*speed(row, "compress"), *speed(row, "decompress"), count]
+        lines.append([*line, f"{row.peak_bytes / 1e6:.0f}"])
+    alignment = ["left", "left"] + ["right"] * (len(headers) - 2)
+    return str(tabulate(lines, headers, tablefmt, colalign=alignment, disable_numparse=True))
+
+
+def plot(rows: Sequence[Row], path: Path) -> None:
+    """Speed against ratio of all methods on the 8-bit maps, one thread."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot()
+    for direction, marker, fill in (("compress", "o", "full"), ("decompress", "s", "none")):
+        chosen = [row for row in rows if row.data.name == "maps int8" and row.threads == 1]
+        x = [row.ratio for row in chosen]
+        y = [row.speed(direction) / 1e9 for row in chosen]
+        axes.plot(x, y, marker, fillstyle=fill, color="black", label=direction)
+        for row, at_x, at_y in zip(chosen, x, y, strict=True):
+            name = " ".join(filter(None, (row.compressor.name, row.kernel)))
+            settings = "" if row.settings in ("", "N=8, sent") else f", {row.settings}"
+            axes.annotate(name + settings, (at_x, at_y), xytext=(5, 3), fontsize=7,
+                          textcoords="offset points")  # fmt: skip
+    axes.set_yscale("log")
+    axes.set_xlabel("compression ratio (bytes of the tensor / bytes stored)")
+    axes.set_ylabel("GB/s of uncompressed bytes, one thread")
+    axes.set_title("8-bit ReLU maps of ResNet-34")
+    axes.legend()
+    figure.savefig(path)
+
+
+def machine() -> dict[str, Any]:
+    return {**software_versions(), "platform": platform.platform()}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m evaluation.throughput",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all rows as JSON")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="also plot speed against ratio")
+    parser.add_argument("--images", type=int, default=16, help="of which maps are taken (16)")
+    parser.add_argument("--rounds", type=int, default=9, help="how often each row is timed (9)")
+    parser.add_argument("--quick", action="store_true", help="8-bit maps and main settings only")
+    options = parser.parse_args(arguments)
+
+    torch.set_num_threads(1)
+    maps = feature_maps(options.images)
+    rows = all_rows(maps, options.quick)
+    measure(rows, options.rounds)
+    information = machine()
+    print(f"\n{options.images} images; {information['cpu']}; {information['date']}")
+    print(table(rows))
+    if options.json:
+        content = {"machine": information, "rows": [row.as_dict() for row in rows]}
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(content, indent=1) + "\n")
+    if options.plot:
+        options.plot.parent.mkdir(parents=True, exist_ok=True)
+        plot(rows, options.plot)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

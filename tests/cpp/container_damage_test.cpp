@@ -1,0 +1,326 @@
+// Containers that are damaged, or forged with checksums that are right: an error, never a wrong
+// tensor, and never a step outside of the memory.
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "container_data.h"
+#include "ebpc/container_layout.h"
+#include "ebpc/kernels/kernel.h"
+
+namespace ebpc::test {
+namespace {
+
+using namespace layout;
+
+/// The error of reading these bytes, which is one of format or of checksum; "" if there is none.
+/// Nothing outside of the bytes is read, and nothing outside of the words written.
+std::string reading_error(const Bytes& bytes) {
+  const GuardedBytes container(bytes, GuardedBytes::Guard::behind);
+  try {
+    const ContainerInfo info = inspect(container.span());
+    const GuardedBytes words(
+        Bytes(info.words * static_cast<std::uint64_t>(traits(info.tensor.dtype).bytes)),
+        GuardedBytes::Guard::behind);
+    decompress(container.span(), words.span().data(), words.span().size());
+  } catch (const Error& error) {
+    EXPECT_NE(static_cast<int>(error.code()), static_cast<int>(ErrorCode::argument))
+        << error.what();
+    return error.what();
+  }
+  return "";
+}
+
+Bytes small_container(DType dtype) {
+  Random random(30);
+  const TensorInfo tensor{dtype, MemoryFormat::contiguous, {4, 6}};
+  return compressed(tensor, default_parameters(dtype), random_memory(random, dtype, 24));
+}
+
+Bytes empty_container() {
+  return compressed({DType::int8, MemoryFormat::contiguous, {0}}, default_parameters(DType::int8),
+                    {});
+}
+
+template <class Test>
+void for_each_container(Test&& test) {
+  for (const DType dtype : all_dtypes) {
+    SCOPED_TRACE(traits(dtype).name);
+    test(small_container(dtype));
+    test(mixed_container(dtype));
+  }
+  SCOPED_TRACE("empty");
+  test(empty_container());
+}
+
+TEST(DamagedContainer, IsReadWithoutErrorBeforeItIsDamaged) {
+  for_each_container([](const Bytes& container) { EXPECT_EQ(reading_error(container), ""); });
+}
+
+TEST(DamagedContainer, EveryFlippedBitIsNoticed) {
+  for_each_container([](Bytes container) {
+    for (std::size_t bit = 0; bit < 8 * container.size(); ++bit) {
+      const auto flip = static_cast<std::uint8_t>(1 << (bit % 8));
+      container[bit / 8] ^= flip;
+      ASSERT_NE(reading_error(container), "") << "bit " << bit;
+      container[bit / 8] ^= flip;
+    }
+  });
+}
+
+TEST(DamagedContainer, EveryTruncationIsNoticed) {
+  for_each_container([](const Bytes& container) {
+    for (std::size_t size = 0; size < container.size(); ++size) {
+      ASSERT_NE(reading_error(Bytes(container.begin(),
+                                    container.begin() + static_cast<std::ptrdiff_t>(size))),
+                "")
+          << size;
+    }
+  });
+}
+
+TEST(DamagedContainer, EveryExtensionIsNoticed) {
+  for_each_container([](Bytes container) {
+    for (const std::uint8_t byte : {0x00, 0xFF, 0x89}) {
+      Bytes longer = container;
+      for (int i = 0; i < 20; ++i) {
+        longer.push_back(byte);
+        ASSERT_NE(reading_error(longer), "");
+      }
+    }
+  });
+}
+
+TEST(DamagedContainer, WhatIsNoContainerIsSaidToBeNone) {
+  EXPECT_EQ(reading_error({}),
+            "container at byte 0 (magic): expected the eight bytes that begin every container, "
+            "found the end after 0 bytes");
+  EXPECT_EQ(reading_error(Bytes(100, 0)),
+            "container at byte 0 (magic): expected the eight bytes that begin every container, "
+            "found other bytes");
+  const Bytes container = empty_container();
+  EXPECT_EQ(reading_error(Bytes(container.begin(), container.begin() + 20)),
+            "container at byte 20 (header): expected at least 52 bytes, found the end");
+}
+
+TEST(DamagedContainer, ANewerVersionIsRefusedByName) {
+  Bytes container = small_container(DType::int8);
+  container[at_version] = 2;
+  // Whatever its header looks like: before the checksum, which a newer version may have elsewhere.
+  EXPECT_EQ(reading_error(container),
+            "container at byte 8 (format version): expected 1, the only one that this library "
+            "reads, found 2");
+}
+
+TEST(DamagedContainer, AChangedPayloadNamesItsSegment) {
+  Bytes container = mixed_container(DType::int8);
+  const std::uint64_t header = inspect(container).header_bytes;
+  container.back() ^= 0x80;
+  EXPECT_EQ(
+      reading_error(container).find("container at byte " + std::to_string(container.size() - 9) +
+                                    " (segment 1): checksum expected "),
+      0U);
+  container.back() ^= 0x80;
+  container[header] ^= 1;
+  EXPECT_EQ(reading_error(container).find("container at byte " + std::to_string(header) +
+                                          " (segment 0): checksum expected "),
+            0U);
+}
+
+// ---- Forged: the checksums are right
+// ---------------------------------------------------------------
+
+void repair_header(Bytes& container, std::uint64_t header_bytes) {
+  const std::uint64_t at = header_bytes - checksum_bytes;
+  store<std::uint32_t>(&container[at], portable_kernel.crc32c(0, container.data(), at));
+}
+
+struct Forgery {
+  std::uint64_t at;
+  int bytes;  // of the field
+  std::uint64_t value;
+  std::string message;
+};
+
+void expect_forgeries_refused(const Bytes& container, const std::vector<Forgery>& forgeries) {
+  const std::uint64_t header_bytes = inspect(container).header_bytes;
+  for (const Forgery& forgery : forgeries) {
+    Bytes forged = container;
+    for (int i = 0; i < forgery.bytes; ++i) {
+      forged[forgery.at + static_cast<std::uint64_t>(i)] =
+          static_cast<std::uint8_t>(forgery.value >> (8 * i));
+    }
+    repair_header(forged, header_bytes);
+    EXPECT_EQ(reading_error(forged), "container at byte " + forgery.message);
+  }
+}
+
+TEST(ForgedContainer, EveryFieldIsCheckedWithByteExpectedAndFound) {
+  // 24 int8 words in one segment; the shape's two sizes at 48, the segment's entry at 64.
+  const Bytes container = small_container(DType::int8);
+  const std::string size = std::to_string(container.size());
+  ASSERT_EQ(inspect(container).raw_segments, 0U);
+  expect_forgeries_refused(
+      container,
+      {
+          {at_dtype, 1, 8, "10 (dtype): expected less than 8, found 8"},
+          {at_memory_format, 1, 3, "11 (memory format): expected less than 3, found 3"},
+          {at_memory_format, 1, 1, "16 (dimensions of this memory format): expected 4, found 2"},
+          {at_memory_format, 1, 2, "16 (dimensions of this memory format): expected 5, found 2"},
+          {at_word_bits, 1, 0, "12 (word bits): expected from 2 to 8, found 0"},
+          {at_word_bits, 1, 1, "12 (word bits): expected from 2 to 8, found 1"},
+          {at_word_bits, 1, 9, "12 (word bits): expected from 2 to 8, found 9"},
+          {at_block_size, 1, 1, "13 (block size): expected from 2 to 64, found 1"},
+          {at_block_size, 1, 65, "13 (block size): expected from 2 to 64, found 65"},
+          {at_max_zero_run, 1, 0, "14 (log2 of max_zero_run): expected from 1 to 16, found 0"},
+          {at_max_zero_run, 1, 17, "14 (log2 of max_zero_run): expected from 1 to 16, found 17"},
+          {at_base, 1, 2, "15 (base): expected less than 2, found 2"},
+          {at_dims, 1, 25, "16 (dimensions): expected less than 25, found 25"},
+          {at_segment_words, 1, 13, "17 (log2 of segment words): expected 12, found 13"},
+          {at_reserved, 2, 256, "18 (reserved): expected 0, found 256"},
+          {at_container_bytes, 8, container.size() + 1,
+           "24 (container bytes): expected " + size + ", the bytes given, found " +
+               std::to_string(container.size() + 1)},
+          {at_shape, 8, ~std::uint64_t{0},
+           "48 (shape): expected less than 2^63, found 18446744073709551615"},
+          {at_shape, 8, std::uint64_t{1} << 61,
+           "48 (shape): expected less than 2^63 bytes, found more"},
+          {at_shape, 8, 700, "20 (header bytes): expected room for 2 segments, found 76"},
+          {at_shape, 8, 0, "20 (header bytes): expected 68, found 76"},
+      });
+}
+
+TEST(ForgedContainer, SegmentsAreCheckedAgainstTheirWordsAndThePayload) {
+  const Bytes container = small_container(DType::int8);
+  const std::uint64_t at = at_shape + 16;
+  const auto entry = [](std::uint32_t coding, std::uint32_t zero_bytes, std::uint32_t plane_bytes) {
+    Bytes bytes(8);
+    SegmentEntry{coding, zero_bytes, plane_bytes, 0}.write(bytes.data());
+    return load<std::uint32_t>(bytes.data());
+  };
+  const std::string size = std::to_string(container.size());
+  const std::string payload = std::to_string(container.size() - 76);
+  expect_forgeries_refused(
+      container,
+      {
+          {at, 4, entry(2, 3, 4),
+           "64 (coding of segment 0): expected 0 (raw) or 1 (EBPC), found 2"},
+          {at, 4, entry(15, 3, 4),
+           "64 (coding of segment 0): expected 0 (raw) or 1 (EBPC), found 15"},
+          {at, 4, entry(0, 3, 4), "64 (stream bytes of a raw segment): expected 0, found 7"},
+          {at, 4, entry(0, 0, 0),
+           "64 (stream bytes of segment 0): expected at most " + payload + ", found 24"},
+          {at, 4, entry(1, 12, 12),
+           "64 (stream bytes of segment 0): expected less than 24, found 24"},
+          {at, 4, entry(1, 16383, 16383),
+           "64 (stream bytes of segment 0): expected less than 24, found 32766"},
+          {at, 4, entry(1, 11, 12),
+           "64 (stream bytes of segment 0): expected at most " + payload + ", found 23"},
+          {at, 4, entry(1, 1, 1), "24 (container bytes): expected 78, found " + size},
+      });
+}
+
+TEST(ForgedContainer, StreamBitsMustBeThoseOfTheStreamBytes) {
+  const Bytes container = small_container(DType::int8);
+  const ContainerInfo info = inspect(container);
+  const std::uint64_t bytes = info.container_bytes - info.header_bytes;
+  const std::uint64_t plane = info.plane_stream_bits;
+  const auto message = [&](std::uint64_t zero) {
+    return "32 (stream bits): expected the bits of " + std::to_string(bytes) +
+           " stream bytes, found " + std::to_string(zero + plane);
+  };
+  expect_forgeries_refused(
+      container, {{at_zero_stream_bits, 8, 8 * bytes + 1 - plane, message(8 * bytes + 1 - plane)},
+                  {at_zero_stream_bits, 8, 8 * bytes - 15 - plane, message(8 * bytes - 15 - plane)},
+                  {at_zero_stream_bits, 8, -plane, message(-plane)}});
+}
+
+TEST(ForgedContainer, TheHeadersOwnSizeIsChecked) {
+  const Bytes container = small_container(DType::int8);
+  const auto message = [&](std::uint32_t header_bytes) {
+    Bytes forged = container;
+    store<std::uint32_t>(&forged[at_header_bytes], header_bytes);
+    if (header_bytes >= 52 && header_bytes <= forged.size()) repair_header(forged, header_bytes);
+    return reading_error(forged);
+  };
+  const std::string range = "container at byte 20 (header bytes): expected from 52 to " +
+                            std::to_string(container.size());
+  EXPECT_EQ(message(0), range + ", found 0");
+  EXPECT_EQ(message(51), range + ", found 51");
+  EXPECT_EQ(message(0xFFFFFFFF), range + ", found 4294967295");
+  EXPECT_EQ(message(52), "container at byte 20 (header bytes): expected at least 68, found 52");
+  EXPECT_EQ(message(68),
+            "container at byte 20 (header bytes): expected room for 1 segments, found 68");
+  EXPECT_EQ(message(77), "container at byte 20 (header bytes): expected 76, found 77");
+}
+
+TEST(ForgedContainer, AMalformedStreamNamesItsByteOfTheContainer) {
+  Bytes container = compressed({DType::int8, MemoryFormat::contiguous, {16}},
+                               default_parameters(DType::int8), Bytes(16, 0));
+  const std::uint64_t header = inspect(container).header_bytes;
+  ASSERT_EQ(header, 68U);
+  ASSERT_EQ(Bytes(container.begin() + 68, container.end()), Bytes{0b01111000});  // a run of 16
+  const auto error_of_stream = [&](std::uint8_t byte) {
+    container[header] = byte;
+    store<std::uint32_t>(&container[header - 8], portable_kernel.crc32c(0, &byte, 1));
+    repair_header(container, header);
+    return reading_error(container);
+  };
+  EXPECT_EQ(error_of_stream(0b01111001),
+            "container at byte 68 (zero stream of segment 0): expected zero bits as padding, found "
+            "a one bit");
+  EXPECT_EQ(error_of_stream(0b11111111),
+            "container at byte 69 (plane stream of segment 0): expected more bits, found the end "
+            "of the stream");
+}
+
+TEST(ForgedContainer, ARawWordTooLargeForItsWordBitsIsRefused) {
+  Random random(31);
+  const TensorInfo tensor{DType::int16, MemoryFormat::contiguous, {9}};
+  Bytes container = compressed(tensor, default_parameters(DType::int16), noise(random, 18));
+  ASSERT_EQ(inspect(container).raw_segments, 1U);
+  container[at_word_bits] = 3;
+  const std::uint64_t header = inspect(small_container(DType::int8)).header_bytes - 8;
+  repair_header(container, header);
+  EXPECT_EQ(reading_error(container), "container at byte " + std::to_string(header) +
+                                          " (segment 0): expected words of 3 bits, found a larger "
+                                          "one");
+}
+
+TEST(ForgedContainer, AnyHeaderWithARightChecksumIsSafeToRead) {
+  Random random(32);
+  for (const DType dtype : all_dtypes) {
+    const Bytes container = mixed_container(dtype);
+    const std::uint64_t header = inspect(container).header_bytes;
+    for (int round = 0; round < 2000; ++round) {
+      Bytes forged = container;
+      for (std::uint64_t i = 0; i <= random() % 4; ++i) {
+        forged[8 + random() % (header - 12)] = static_cast<std::uint8_t>(random());
+      }
+      repair_header(forged, header);
+      reading_error(forged);
+    }
+  }
+}
+
+TEST(ForgedContainer, AnyPayloadWithRightChecksumsIsSafeToRead) {
+  Random random(33);
+  for (const DType dtype : all_dtypes) {
+    const Bytes container = small_container(dtype);
+    const std::uint64_t header = inspect(container).header_bytes;
+    for (int round = 0; round < 1000; ++round) {
+      Bytes forged = container;
+      for (std::uint64_t i = 0; i <= random() % 4; ++i) {
+        forged[header + random() % (forged.size() - header)] = static_cast<std::uint8_t>(random());
+      }
+      store<std::uint32_t>(&forged[header - 8],
+                           portable_kernel.crc32c(0, &forged[header], forged.size() - header));
+      repair_header(forged, header);
+      reading_error(forged);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ebpc::test

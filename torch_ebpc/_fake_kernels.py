@@ -1,0 +1,113 @@
+"""The operators' shapes and dtypes without data, for torch.compile and torch.export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+INSPECT_FIELDS = 16  # before the shape, in the tensor that the operator `inspect` returns
+STATISTICS_FIELDS = 114  # before the zero runs, in the tensor that `statistics` returns
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _fake(name: str) -> Callable[[_F], _F]:
+    """torch.library.register_fake with types."""
+    register: Callable[[_F], _F] = torch.library.register_fake(f"torch_ebpc::{name}")
+    return register
+
+
+def _new_bytes(like: Tensor) -> Tensor:
+    size = torch.library.get_ctx().new_dynamic_size()
+    return like.new_empty(size, dtype=torch.uint8)
+
+
+@_fake("compress")
+def _fake_compress(
+    input: Tensor,
+    word_bits: int | None = None,
+    block_size: int = 8,
+    max_zero_run: int = 16,
+    base: str = "sent",
+) -> Tensor:
+    return _new_bytes(input)
+
+
+@_fake("decompress")
+def _fake_decompress(
+    packed: Tensor,
+    shape: list[int],
+    dtype: torch.dtype,
+    memory_format: str = "contiguous",
+) -> Tensor:
+    return torch.empty(
+        shape,
+        dtype=dtype,
+        device=packed.device,
+        memory_format=getattr(
+            torch, memory_format if memory_format != "contiguous" else "contiguous_format"
+        ),
+    )
+
+
+@_fake("inspect")
+def _fake_inspect(packed: Tensor) -> Tensor:
+    size = torch.library.get_ctx().new_dynamic_size(min=INSPECT_FIELDS)
+    return packed.new_empty(size, dtype=torch.int64)
+
+
+@_fake("encode")
+def _fake_encode(
+    input: Tensor,
+    word_bits: int | None = None,
+    block_size: int = 8,
+    max_zero_run: int = 16,
+    base: str = "sent",
+    method: str = "ebpc",
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _new_bytes(input), _new_bytes(input), input.new_empty(2, dtype=torch.int64)
+
+
+@_fake("decode")
+def _fake_decode(
+    zero_stream: Tensor,
+    plane_stream: Tensor,
+    zero_bits: int,
+    plane_bits: int,
+    shape: list[int],
+    dtype: torch.dtype,
+    word_bits: int | None = None,
+    block_size: int = 8,
+    max_zero_run: int = 16,
+    base: str = "sent",
+    method: str = "ebpc",
+) -> Tensor:
+    return zero_stream.new_empty(shape, dtype=dtype)
+
+
+@_fake("count_bits")
+def _fake_count_bits(
+    input: Tensor,
+    method: str = "ebpc",
+    word_bits: int | None = None,
+    block_size: int = 8,
+    max_zero_run: int = 16,
+    base: str = "sent",
+    transmission_dims: int = 0,
+) -> Tensor:
+    return input.new_empty((*input.shape[:transmission_dims], 2), dtype=torch.int64)
+
+
+@_fake("statistics")
+def _fake_statistics(
+    input: Tensor,
+    word_bits: int | None = None,
+    block_size: int = 8,
+    max_zero_run: int = 16,
+    base: str = "sent",
+    transmission_dims: int = 0,
+) -> Tensor:
+    return input.new_empty(STATISTICS_FIELDS + max_zero_run, dtype=torch.int64)
