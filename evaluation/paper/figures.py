@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from evaluation import published
 from evaluation.paper.averages import PERCENTILES, map_ratios
-from evaluation.paper.statistics import BIN, LONGEST_RUN
+from evaluation.paper.statistics import BIN, TILE_WORDS
 from evaluation.paper.study import Study
 from evaluation.paper.variants import METHOD_TITLES
 
@@ -53,6 +53,7 @@ def layers(study: Study) -> Figure:
         axes.plot(x, published.CALL_MEDIANS, "kD", markersize=4.5, markerfacecolor="white",
                   label="published (plot)")  # fmt: skip
     axes.axhline(1, color="black", linewidth=0.6)
+    axes.set_xlim(-0.8, len(table) - 0.2)
     axes.set_xticks(x, table["call"], rotation=90, fontsize="small")
     axes.set_xlabel("call of a layer")
     axes.set_ylabel(f"EBPC ratio, against {headline.words.bits}-bit words")
@@ -138,26 +139,38 @@ def block_sizes(study: Study) -> Figure:
     return figure
 
 
+def plane_shares(study: Study) -> dict[str, tuple[float, float | None]]:
+    """Bit planes by symbol, in per cent of all: ours, and JETCAS 2019's (figure 3b)."""
+    planes = study.statistics.coded.planes
+    total = max(sum(planes.values()), 1)
+    theirs = published.SYMBOL_PLANES
+    all_theirs = published.SYMBOL_BLOCKS * (8 + 1)
+    return {
+        title: (
+            100 * sum(planes[symbol] for symbol in symbols) / total,
+            100 * theirs[known] / all_theirs if known else None,
+        )
+        for title, symbols, known in (
+            ("uncompressed", ("uncompressed",), "uncompressed"),
+            ("zero", ("single_zero", "zero_run"), "zero planes (in 1.2 million runs)"),
+            ("single one", ("single_one",), "single one"),
+            ("two adjacent ones", ("two_ones",), "two adjacent ones"),
+            ("all ones", ("all_ones",), None),
+            ("zero before XOR", ("plane_zero",), None),
+        )
+    }
+
+
 def symbols(study: Study) -> Figure:
     """Bit planes by the symbol that codes them, ours beside JETCAS 2019's figure 3b."""
-    found = study.statistics.symbols
-    planes = {
-        "uncompressed": found["uncompressed"],
-        "zero": found["zero planes in runs"] + found["single zero planes"],
-        "single one": found["single one"],
-        "two adjacent\nones": found["two adjacent ones"],
-        "all ones": found["all ones"],
-        "zero before\nXOR": found["plane zero before XOR"],
-    }
-    total = sum(planes.values())
-    theirs = [*published.SYMBOL_PLANES.values(), 0.0, 0.0]
+    shares = plane_shares(study)
     figure, axes = _axes(6.8, 4.0)
     _grouped_bars(
         axes,
-        list(planes),
+        [title.replace(" ", "\n", 1) for title in shares],
         {
-            "ours": [100 * count / max(total, 1) for count in planes.values()],
-            "JETCAS 2019, figure 3b": [100 * count / sum(theirs) for count in theirs],
+            "ours": [ours for ours, _ in shares.values()],
+            published.JETCAS_FIGURE_3B: [theirs or 0.0 for _, theirs in shares.values()],
         },
     )
     axes.set_xlabel("symbol of the bit plane")
@@ -167,38 +180,47 @@ def symbols(study: Study) -> Figure:
 
 
 def runs_and_deltas(study: Study) -> Figure:
-    """Zero runs by length, and differences inside of blocks."""
+    """Zero runs and bursts of non-zero words by length, and differences inside of blocks."""
     stats = study.statistics
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(9.5, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    share = 100 * stats.zero_runs / max(stats.zero_runs.sum(), 1)
-    left.bar(range(1, LONGEST_RUN + 1), share[1:], color="0.6", edgecolor="black", linewidth=0.3)
+    longest = len(stats.coded.bursts)
+    for counts, name, style in (
+        (stats.zero_runs[:longest], "zero words", "-"),
+        (np.array(stats.coded.bursts), "non-zero words", "--"),
+    ):
+        share = 100 * counts / max(counts.sum(), 1)
+        left.plot(range(1, longest + 1), share, color="black", linestyle=style, label=name)
     left.set_yscale("log")
-    left.set_xlabel(f"length of a zero run, words ({LONGEST_RUN}: or longer)")
-    left.set_ylabel("share of zero runs, %")
-    middle = len(stats.deltas) // 2
-    share = 100 * stats.deltas / max(stats.deltas.sum(), 1)
-    right.step(np.arange(-middle, middle + 1), share, where="mid", color="black", linewidth=0.9)
-    right.set_yscale("log")
-    right.set_xlabel("difference of neighbours in a block")
+    left.set_xlabel(f"length of a run, words ({longest}: non-zero words, or longer)")
+    left.set_ylabel("share of runs, %")
+    left.legend()
+    deltas = np.array(stats.coded.delta_bits)
+    right.bar(
+        range(len(deltas)), 100 * deltas / max(deltas.sum(), 1), color="0.6", edgecolor="black",
+        linewidth=0.5,
+    )  # fmt: skip
+    labels = ["0", "1", *(f"{1 << (i - 1)}–{(1 << i) - 1}" for i in range(2, len(deltas)))]
+    right.set_xticks(range(len(deltas)), labels, rotation=45, ha="right")
+    right.set_xlabel("magnitude of the difference of neighbours in a block")
     right.set_ylabel("share of differences, %")
     return figure
 
 
 def bits_per_word(study: Study) -> Figure:
-    """Rows and bursts, each coded alone: how many need at most so many bits per word."""
+    """Rows and tiles, each coded alone: how many need at most so many bits per word."""
     stats = study.statistics
     figure, axes = _axes(6.5, 3.8)
     for histogram, name, style in (
         (stats.row_bits, "row of a map", "-"),
-        (stats.burst_bits, "burst of 64 words", "--"),
+        (stats.tile_bits, f"tile of {TILE_WORDS} words", "--"),
     ):
         shown = histogram[: int(1.75 * stats.variant.words.bits / BIN)]
         axes.plot(
             BIN * np.arange(1, len(shown) + 1), 100 * shown.cumsum() / max(histogram.sum(), 1),
             color="black", linestyle=style, label=name,
         )  # fmt: skip
-    axes.axvline(stats.variant.words.bits, color="0.5", linewidth=0.8)
+    axes.axvline(stats.variant.words.bits, color="0.5", linewidth=0.8, label="uncompressed")
     axes.set_xlabel("bits per word")
     axes.set_ylabel("share that needs no more, %")
     axes.legend()

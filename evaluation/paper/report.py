@@ -146,11 +146,10 @@ def figures_of(study: Study) -> dict[str, Any]:
         },
         "statistics": {
             "images": stats.image_count,
-            "symbols": stats.symbols,
+            "coded": vars(stats.coded),
             "zero_runs": stats.zero_runs.tolist(),
-            "deltas": stats.deltas.tolist(),
             "row_bits": stats.row_bits.tolist(),
-            "burst_bits": stats.burst_bits.tolist(),
+            "tile_bits": stats.tile_bits.tolist(),
         },
     }  # fmt: skip
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from evaluation import published
 from evaluation.paper.averages import DEFINITIONS
-from evaluation.paper.statistics import BIN, BURST_WORDS, LONGEST_RUN
+from evaluation.paper.figures import plane_shares
+from evaluation.paper.statistics import BIN, LONGEST_RUN, TILE_WORDS
 from evaluation.paper.study import MAPS, Measured, Study
-from evaluation.paper.symbols import symbol_bits
 from evaluation.paper.tables import Picture, Section, Table
 from evaluation.paper.variants import METHOD_TITLES
 
@@ -196,82 +196,79 @@ def others_section(study: Study) -> Section:
 
 def statistics_section(study: Study) -> Section:
     stats = study.statistics
-    found, bits, size = stats.symbols, stats.variant.words.bits, stats.variant.code.block_size
-    planes = found["blocks"] * (bits + 1)
-    zero_planes = found["zero planes in runs"] + found["single zero planes"]
-    runs = found["zero runs"] + found["single zero planes"]
+    coded, bits = stats.coded, stats.variant.words.bits
     section = Section("Statistics of the words")
+    planes = sum(coded.planes.values())
     section.parts.append(
-        f"Of {stats.variant.words.type} words by the rule above, {stats.image_count} images,"
-        f" {found['blocks']:,} blocks of {size} with {planes:,} bit planes; these symbols make"
-        f" {symbol_bits(found, bits, size):,} bits of plane stream."
+        f"Of {stats.variant.words.type} words by the rule above, {stats.image_count} images:"
+        f" {coded.words:,} words, {100 * coded.zero_words / max(coded.words, 1):.1f} % of them"
+        " zero;"
+        f" {coded.blocks:,} blocks of {coded.block_size} with {planes:,} bit planes. Zero stream"
+        f" {coded.zero_bits:,} bits, plane stream {coded.plane_bits:,} bits."
     )
-    theirs = {
-        "uncompressed": published.SYMBOL_PLANES["uncompressed"],
-        "zero": published.SYMBOL_PLANES["zero planes (in 1.2 million runs)"],
-        "single one": published.SYMBOL_PLANES["single one"],
-        "two adjacent ones": published.SYMBOL_PLANES["two adjacent ones"],
-    }
-    their_planes = published.SYMBOL_BLOCKS * (8 + 1)
-    rows = []
-    for name, count in (
-        ("uncompressed", found["uncompressed"]),
-        ("zero", zero_planes),
-        ("single one", found["single one"]),
-        ("two adjacent ones", found["two adjacent ones"]),
-        ("all ones", found["all ones"]),
-        ("zero before XOR", found["plane zero before XOR"]),
-    ):
-        share = 100 * theirs[name] / their_planes if name in theirs else None
-        rows.append([name, count, 100 * count / max(planes, 1), share])
+    runs = coded.symbols["zero_run"] + coded.symbols["single_zero"]
+    counts = {name: (coded.symbols[name], coded.symbol_bits[name]) for name in coded.symbols}
     section.parts += [
         Table(
-            f"Bit planes by symbol. Zero planes are in {runs:,} symbols here"
-            f" ({runs / max(found['blocks'], 1):.2f} a block); in {published.JETCAS_FIGURE_3B}, in"
-            f" 1.2 million ({1.2 / published.SYMBOL_BLOCKS:.2f} a block).",
-            ["symbol", "planes", "% of planes", "published %"],
-            rows,
+            f"Bit planes by symbol. Zero planes are in {runs / max(coded.blocks, 1):.2f} symbols a"
+            f" block here; in {published.JETCAS_FIGURE_3B}, in"
+            f" {1.2 / published.SYMBOL_BLOCKS:.2f}.",
+            ["symbol", "% of planes", "published %"],
+            [[title, *shares] for title, shares in plane_shares(study).items()],
+        ),
+        Table(
+            "Codes in the plane stream and the bits that they take.",
+            ["code", "number", "bits", "% of the plane stream"],
+            [
+                [name.replace("_", " "), number, size, 100 * size / max(coded.plane_bits, 1)]
+                for name, (number, size) in (
+                    counts | {"base": (coded.blocks, coded.symbol_bits["base"])}
+                ).items()
+            ],
         ),
         Picture("symbols", "Bit planes by symbol."),
-        Picture("runs-and-deltas", "Zero runs by length; differences inside of blocks."),
+        Picture("runs-and-deltas", "Zero runs and bursts by length; differences inside of blocks."),
     ]
-    lengths = stats.zero_runs
-    total = max(int(lengths.sum()), 1)
+    zero_runs, bursts = stats.zero_runs, np.array(coded.bursts)
     rows = []
     for low, high in ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, 32), (33, LONGEST_RUN)):
-        count = int(lengths[low : high + 1].sum())
-        label = f"{low}" if low == high else f"{low} to {high}"
-        rows.append(
-            [label if high < LONGEST_RUN else f"{low} or longer", count, 100 * count / total]
-        )
-    section.parts.append(Table("Zero runs.", ["length, words", "runs", "% of runs"], rows))
-    middle = len(stats.deltas) // 2
-    magnitude = stats.deltas[middle:].copy()
-    magnitude[1:] += stats.deltas[:middle][::-1]
-    rows, low = [["0", int(magnitude[0]), 100 * magnitude[0] / max(magnitude.sum(), 1)]], 1
-    while low < len(magnitude):
-        count = int(magnitude[low : 2 * low].sum())
-        share = 100 * count / max(int(magnitude.sum()), 1)
-        rows.append([f"{low}" if low == 1 else f"{low} to {2 * low - 1}", count, share])
-        low *= 2
-    section.parts.append(
+        label = str(low) if low == high else f"{low} to {high}"
+        row = [label if high < LONGEST_RUN else f"{low} or longer"]
+        for histogram in (zero_runs, bursts):
+            count = int(histogram[low - 1 : high].sum())
+            row += [count, 100 * count / max(int(histogram.sum()), 1)]
+        rows.append(row)
+    deltas, total = coded.delta_bits, max(sum(coded.delta_bits), 1)
+    section.parts += [
         Table(
-            "Differences of neighbouring non-zero words in full blocks, by magnitude.",
-            ["magnitude", "differences", "%"],
+            "Runs of zero words, and bursts of non-zero words side by side, by length. Zero runs"
+            f" are cut at {LONGEST_RUN}.",
+            ["words", "zero runs", "% of zero runs", "bursts", "% of bursts"],
             rows,
-        )
-    )
+        ),
+        Table(
+            "Differences of neighbouring non-zero words in a block, by magnitude.",
+            ["magnitude", "differences", "%"],
+            [
+                [
+                    str(i) if i < 2 else f"{1 << (i - 1)} to {(1 << i) - 1}",
+                    count,
+                    100 * count / total,
+                ]
+                for i, count in enumerate(deltas)
+            ],
+        ),
+    ]
     rows = []
     for name, histogram in (
         ("row of a map", stats.row_bits),
-        (f"burst of {BURST_WORDS} words", stats.burst_bits),
+        (f"tile of {TILE_WORDS} words", stats.tile_bits),
     ):
         share = histogram.cumsum() / max(histogram.sum(), 1)
-        rows.append([name, int(histogram.sum())])
-        rows[-1] += [
-            BIN * float(np.searchsorted(share, q / 100) + 1) for q in (5, 25, 50, 75, 95, 99)
-        ]
-        rows[-1].append(100 * float(histogram[int(bits / BIN) :].sum()) / max(histogram.sum(), 1))
+        row = [name, int(histogram.sum())]
+        row += [BIN * float(np.searchsorted(share, q / 100) + 1) for q in (5, 25, 50, 75, 95, 99)]
+        row.append(100 * float(histogram[int(bits / BIN) :].sum()) / max(histogram.sum(), 1))
+        rows.append(row)
     section.parts += [
         Table(
             f"Bits per word of transmissions coded alone, percentiles in steps of {BIN} bit.",
@@ -279,6 +276,6 @@ def statistics_section(study: Study) -> Section:
              f"% with {bits} bits or more"],
             rows,
         ),
-        Picture("bits-per-word", "Bits per word of rows and bursts coded alone."),
+        Picture("bits-per-word", "Bits per word of rows and tiles coded alone."),
     ]  # fmt: skip
     return section

@@ -1,4 +1,4 @@
-"""What the designer of a circuit asks about the words: runs, differences, symbols, bursts."""
+"""What the designer of a circuit asks about the words: symbols, runs, differences, bursts, rows."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 import torch_ebpc
 from evaluation.paper.passes import Arrays, Unit
 from evaluation.paper.sweep import Sweep
-from evaluation.paper.symbols import SYMBOLS, count_symbols
 from evaluation.paper.variants import Variant
+from torch_ebpc.statistics import SYMBOLS, SymbolStatistics
 
-LONGEST_RUN = 64  # longer zero runs are counted together
-BURST_WORDS = 64
-BIN = 0.125  # bits per word, of the histograms of rows and bursts
+LONGEST_RUN = 256  # longer zero runs are cut, as a code of that longest run does
+TILE_WORDS = 64
+BIN = 0.125  # bits per word, of the histograms of rows and tiles
 BINS = 512  # a row of one word may need more than two words
 
 
@@ -27,28 +27,25 @@ class Statistics:
 
     Attributes:
         image_count: images of the pass.
-        zero_runs: int64 [LONGEST_RUN + 1]: maximal runs of zero words by length.
-        deltas: int64 [2^(W+1) - 1]: differences of neighbours in a block of non-zero words; the
-            middle one is 0.
-        symbols: of the plane stream, by the names of :data:`SYMBOLS`.
-        row_bits, burst_bits: int64 [BINS]: rows of a map (bursts of 64 words), each coded alone, by
-            bits per word in steps of BIN; the last entry has all that took more.
+        coded: what the encoder puts out.
+        zero_runs: int64 [LONGEST_RUN]: runs of 1, 2, ... zero words.
+        row_bits, tile_bits: int64 [BINS]: rows of a map (tiles of TILE_WORDS words), each coded
+            alone, by bits per word in steps of BIN; the last entry has all that took more.
     """
 
     variant: Variant
     image_count: int
+    coded: SymbolStatistics
     zero_runs: np.ndarray
-    deltas: np.ndarray
-    symbols: dict[str, int]
     row_bits: np.ndarray
-    burst_bits: np.ndarray
+    tile_bits: np.ndarray
 
 
 def measure_statistics(sweep: Sweep, variant: Variant, every: int) -> Statistics:
     """Over the maps of every so manieth image of a sweep.
 
     Args:
-        variant: of EBPC and integer words; gives words, block size and longest run.
+        variant: of EBPC and integer words.
     """
     ranges, _ = sweep.ranges()  # stored already
     largest = ranges.largest(variant.words.scale, sweep.batch_size)
@@ -60,63 +57,39 @@ def measure_statistics(sweep: Sweep, variant: Variant, every: int) -> Statistics
         def consume(name: str, x: torch.Tensor) -> None:
             scales = torch.from_numpy(largest[index[name], list(unit.images)])
             for key, array in _of_words(variant.words.of(x.detach(), scales), variant).items():
-                total[f"sum/{key}"] = (
-                    total[f"sum/{key}"] + array if f"sum/{key}" in total else array
-                )
+                total[f"sum/{key}"] = total.get(f"sum/{key}", 0) + array
 
         run(consume)
         return total
 
     merged = sweep.each_map("statistics", "statistics", every, compute)
-    images = len([i for i in sweep.chosen if i % every == 0])
     arrays = {name.removeprefix("sum/"): array for name, array in merged.items()}
+    images = len([i for i in sweep.chosen if i % every == 0])
     return Statistics(
         variant,
         images,
+        _from_arrays(arrays, variant),
         arrays["zero_runs"],
-        arrays["deltas"],
-        dict(zip(SYMBOLS, arrays["symbols"].tolist(), strict=True)),
         arrays["row_bits"],
-        arrays["burst_bits"],
+        arrays["tile_bits"],
     )
 
 
 def _of_words(words: torch.Tensor, variant: Variant) -> Arrays:
     """All histograms of one call's words [images, ...]."""
-    size, bits = variant.code.block_size, variant.words.bits
+    bits, size, base = variant.words.bits, variant.code.block_size, variant.code.base
+    coded = torch_ebpc.symbol_statistics(
+        words, bits, size, variant.code.max_zero_run, base, transmission_dims=1
+    )
+    runs = torch_ebpc.symbol_statistics(words, bits, size, LONGEST_RUN, base, transmission_dims=1)
     flat = words.reshape(len(words), -1)
-    bursts = flat[:, : flat.shape[1] // BURST_WORDS * BURST_WORDS]
-    result = {
-        "zero_runs": np.zeros(LONGEST_RUN + 1, np.int64),
-        "deltas": np.zeros(2 ** (bits + 1) - 1, np.int64),
-        "symbols": np.zeros(len(SYMBOLS), np.int64),
+    tiles = flat[:, : flat.shape[1] // TILE_WORDS * TILE_WORDS].reshape(-1, TILE_WORDS)
+    return {
+        **_to_arrays(coded),
+        "zero_runs": np.array(runs.zero_runs, np.int64),
         "row_bits": _bits_per_word(words, words.dim() - 1, variant),
-        "burst_bits": _bits_per_word(bursts.reshape(-1, BURST_WORDS), 1, variant),
+        "tile_bits": _bits_per_word(tiles, 1, variant),
     }
-    for image in flat.to(torch.int64).numpy():
-        result["zero_runs"] += zero_run_lengths(image)
-        deltas = block_deltas(image, size)
-        result["deltas"] += np.bincount(
-            deltas.reshape(-1) + 2**bits - 1, minlength=len(result["deltas"])
-        )
-        result["symbols"] += count_symbols(image, bits, size)
-    return result
-
-
-def zero_run_lengths(words: np.ndarray) -> np.ndarray:
-    """int64 [LONGEST_RUN + 1]: maximal runs of zeros by length; the last entry has the longer
-    ones too."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], words == 0, [0]))))
-    lengths = np.minimum(edges[1::2] - edges[::2], LONGEST_RUN)
-    return np.bincount(lengths, minlength=LONGEST_RUN + 1)
-
-
-def block_deltas(words: np.ndarray, block_size: int) -> np.ndarray:
-    """int64 [blocks, block_size - 1]: differences of neighbours in each full block of non-zero
-    words. The last block, filled up with zeros, is left out unless it is full."""
-    nonzero = words[words != 0]
-    full = nonzero[: len(nonzero) // block_size * block_size]
-    return np.diff(full.reshape(-1, block_size), axis=1)
 
 
 def _bits_per_word(words: torch.Tensor, transmission_dims: int, variant: Variant) -> np.ndarray:
@@ -134,3 +107,34 @@ def _bits_per_word(words: torch.Tensor, transmission_dims: int, variant: Variant
     each = words.numel() // max(bits.numel(), 1)
     bins = (bits.reshape(-1).numpy() / (each * BIN)).astype(np.int64)
     return np.bincount(np.minimum(bins, BINS - 1), minlength=BINS)
+
+
+def _to_arrays(coded: SymbolStatistics) -> Arrays:
+    """Its counts, for a pass to add up."""
+    return {
+        "coded_words": np.array([coded.words, coded.nonzero_words, coded.blocks], np.int64),
+        "coded_symbols": np.array([coded.symbols[name] for name in SYMBOLS], np.int64),
+        "coded_planes": np.array([coded.planes[name] for name in SYMBOLS], np.int64),
+        "coded_bursts": np.array(coded.bursts, np.int64),
+        "coded_deltas": np.array(coded.delta_bits, np.int64),
+        "coded_zero_runs": np.array(coded.zero_runs, np.int64),
+    }
+
+
+def _from_arrays(arrays: Arrays, variant: Variant) -> SymbolStatistics:
+    code = variant.code
+    words, nonzero_words, blocks = arrays["coded_words"].tolist()
+    return SymbolStatistics(
+        variant.words.bits,
+        code.block_size,
+        code.max_zero_run,
+        code.base,
+        words,
+        nonzero_words,
+        blocks,
+        dict(zip(SYMBOLS, arrays["coded_symbols"].tolist(), strict=True)),
+        dict(zip(SYMBOLS, arrays["coded_planes"].tolist(), strict=True)),
+        tuple(arrays["coded_bursts"].tolist()),
+        tuple(arrays["coded_deltas"].tolist()),
+        tuple(arrays["coded_zero_runs"].tolist()),
+    )

@@ -17,9 +17,7 @@ import torch_ebpc
 from evaluation.images import PreparedImages, find_images
 from evaluation.paper import expected
 from evaluation.paper.figures import FIGURES
-from evaluation.paper.statistics import zero_run_lengths
 from evaluation.paper.study import Study
-from evaluation.paper.symbols import SYMBOLS, count_symbols, symbol_bits
 
 
 @pytest.fixture(scope="module")
@@ -140,17 +138,16 @@ def test_a_silent_change_is_noticed(study: Study, tmp_path: Path) -> None:
     assert expected.check(study, path) is None
 
 
-@pytest.mark.parametrize("block_size", [4, 8, 16, 64])
-@pytest.mark.parametrize("high", [2, 9, 127])
-def test_symbols_make_the_plane_stream(block_size: int, high: int) -> None:
-    words = torch.randint(-high, high + 1, (5000,), dtype=torch.int8) * (torch.rand(5000) < 0.5)
-    counts = count_symbols(words.numpy().astype(np.int64), 8, block_size)
-    found = dict(zip(SYMBOLS, counts.tolist(), strict=True))
-    streams = torch_ebpc.encode(words.to(torch.int8), block_size=block_size)
-    assert symbol_bits(found, 8, block_size) == streams.plane_bits
-
-
-def test_zero_runs_by_length() -> None:
-    lengths = zero_run_lengths(np.array([0, 0, 1, 0, 2, 3, *[0] * 100]))
-    assert {int(i): int(lengths[i]) for i in lengths.nonzero()[0]} == {1: 1, 2: 1, 64: 1}
-    assert zero_run_lengths(np.array([], np.int64)).sum() == 0
+def test_statistics_are_of_the_coded_words(study: Study) -> None:
+    stats = study.statistics
+    headline = study.main.plan.headline
+    images = [i for i in range(len(study.images.files)) if i % study.extent.statistics_every == 0]
+    assert stats.image_count == len(images)
+    bits = int(study.main.counts.bits[headline][:, images].sum())
+    assert stats.coded.zero_bits + stats.coded.plane_bits == bits
+    words = int(study.main.counts.words.sum()) * len(images)
+    assert stats.coded.words == words
+    zeros = int((stats.zero_runs * np.arange(1, len(stats.zero_runs) + 1)).sum())
+    assert zeros == stats.coded.zero_words
+    rows = sum(call.words // call.shape[-1] for call in study.main.counts.calls) * len(images)
+    assert int(stats.row_bits.sum()) == rows
