@@ -55,9 +55,10 @@ def measure_statistics(sweep: Sweep, variant: Variant, every: int) -> Statistics
         total: Arrays = {}
 
         def consume(name: str, x: torch.Tensor) -> None:
-            scales = torch.from_numpy(largest[index[name], list(unit.images)])
-            for key, array in _of_words(variant.words.of(x.detach(), scales), variant).items():
-                total[f"sum/{key}"] = total.get(f"sum/{key}", 0) + array
+            for i, image in enumerate(unit.images):
+                words = variant.words.of(x[i : i + 1], float(largest[index[name], image]))
+                for key, array in _of_words(words, variant).items():
+                    total[f"sum/{key}"] = total.get(f"sum/{key}", 0) + array
 
         run(consume)
         return total

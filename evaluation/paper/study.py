@@ -30,7 +30,7 @@ MAPS = "activation maps"
 GRADIENT_TYPES = ("fixed8", "fixed16", "float16", "bfloat16", "float32")
 # What counts depend on besides the compiled library, so that a changed program never resumes.
 _SOURCES = (
-    "images", "models", "presets", "paper/passes", "paper/plan", "paper/software",
+    "compressors", "images", "models", "presets", "paper/passes", "paper/plan", "paper/software",
     "paper/statistics", "paper/study", "paper/sweep", "paper/taps",
     "paper/variants",
 )  # fmt: skip

@@ -115,7 +115,7 @@ class Sweep:
         largest = {
             scale: ranges.largest(scale, self.batch_size) for scale in ("calibrated", "batch")
         }
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        with ThreadPoolExecutor(torch.get_num_threads(), initializer=_one_thread_each) as pool:
             measure = _Measure(ranges.calls, applicable, largest, pool)
             merged = self.runner.run(
                 f"{self.name}-bits",
@@ -179,7 +179,7 @@ class Sweep:
 
 
 class _Measure:
-    """Counts all variants of the maps of one unit."""
+    """Counts all variants of the maps of one unit, the images of a map side by side."""
 
     def __init__(
         self,
@@ -198,36 +198,38 @@ class _Measure:
 
     def __call__(self, unit: Unit, run: Callable[[Consumer], Any]) -> Arrays:
         bits = np.zeros((self._variant_count, len(self._index), len(unit.images)), np.int64)
-        images = np.array(unit.images)
 
         def consume(name: str, x: Tensor) -> None:
             call = self._index[name]
-            for words_rule, group in self._by_words.items():
-                # One conversion for all variants of these words, of the images that any needs.
-                needed = np.zeros(len(images), bool)
-                for _, _, every in group:
-                    needed |= images % every == 0
-                if not needed.any():
-                    continue
-                largest = self._largest[words_rule.scale][call, images[needed]]
-                words = words_rule.of(_rows(x.detach(), needed), torch.from_numpy(largest))
-                for number, variant, every in group:
-                    chosen = images % every == 0
-                    if chosen.any():
-                        part = _rows(words, chosen[needed])
-                        bits[number, call, chosen] = count_bits(part, variant, self._pool)
+            columns = self._pool.map(
+                lambda place: self._of_image(call, unit.images[place], x[place : place + 1]),
+                range(len(unit.images)),
+            )
+            for place, column in enumerate(columns):
+                bits[:, call, place] = column
 
         run(consume)
         return {"image/bits": bits}
 
+    def _of_image(self, call: int, image: int, x: Tensor) -> np.ndarray:
+        """int64 [variants]: the bits of one map of one image [1, ...]; 0 where not measured."""
+        bits = np.zeros(self._variant_count, np.int64)
+        with torch.inference_mode():
+            for words_rule, group in self._by_words.items():
+                due = [(number, each) for number, each, every in group if image % every == 0]
+                if due:
+                    largest = float(self._largest[words_rule.scale][call, image])
+                    words = words_rule.of(x, largest)  # once for all variants of these words
+                    for number, each in due:
+                        bits[number] = count_bits(words, each)
+        return bits
 
-def count_bits(words: Tensor, variant: Variant, pool: ThreadPoolExecutor) -> np.ndarray:
-    """int64 [images]: the bits of each image's words [images, ...]."""
+
+def count_bits(words: Tensor, variant: Variant) -> int:
+    """The bits of one image's words [1, ...]."""
     code = variant.code
     if code.method in COMPRESSORS or code.method == "entropy":
-        each = pool.map(lambda image: count_software_bits(image[None], code.method)[0], words)
-        return np.array(list(each), np.int64)
-    dims = min(2 if code.transmission == "channel" else 1, words.dim())
+        return count_software_bits(words, code.method)
     bits = torch_ebpc.count_transmission_bits(
         words,
         code.method,
@@ -235,11 +237,11 @@ def count_bits(words: Tensor, variant: Variant, pool: ThreadPoolExecutor) -> np.
         code.block_size,
         code.max_zero_run,
         code.base,
-        transmission_dims=dims,
+        transmission_dims=min(2 if code.transmission == "channel" else 1, words.dim()),
     )
-    total: np.ndarray = bits.reshape(len(words), -1).sum(1).numpy()
-    return total
+    return int(bits.sum().item())
 
 
-def _rows(x: Tensor, chosen: np.ndarray) -> Tensor:
-    return x if chosen.all() else x[torch.from_numpy(np.flatnonzero(chosen))]
+def _one_thread_each() -> None:
+    """For the threads of a pool: PyTorch's number of threads is each thread's own."""
+    torch.set_num_threads(1)

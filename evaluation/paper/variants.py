@@ -75,11 +75,11 @@ class Words:
     def bits(self) -> int:
         return TYPES[self.type].bits
 
-    def of(self, x: torch.Tensor, largest: torch.Tensor) -> torch.Tensor:
+    def of(self, x: torch.Tensor, largest: float) -> torch.Tensor:
         """The words of float maps [images, ...], in the order in which they are sent.
 
         Args:
-            largest: float64 [images], the magnitude that each image's scale follows.
+            largest: the magnitude that the scale follows.
         """
         kind = TYPES[self.type]
         if kind.floating is not None:
@@ -92,13 +92,7 @@ class Words:
                 "batch",
                 self.headroom,  # type: ignore[arg-type]
             )
-            scales = [quantizer.scale_for(each) for each in largest.tolist()]
-            if len(set(scales)) == 1:
-                words = quantizer.quantize(x, scales[0])
-            else:
-                words = torch.stack(
-                    [quantizer.quantize(*each) for each in zip(x, scales, strict=True)]
-                )
+            words = quantizer.quantize(x, quantizer.scale_for(largest))
         if self.order == "nhwc" and words.dim() == 4:
             words = words.permute(0, 2, 3, 1)
         return words
