@@ -21,6 +21,7 @@ AVERAGES = (
     "best layer",
 )
 REFERENCE_WIDTHS = (16, 32)
+SMALLEST_WORD_BITS = 8  # of a reading that counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +80,13 @@ class Verdict:
 
     @property
     def means(self) -> list[Reading]:
-        """The readings that are averages: all but the best layer."""
-        return [each for each in self.readings if each.average != "best layer"]
+        """The readings that count: averages (not the best layer) of the types that the papers
+        measure. Words of 4 bits, most of which quantization makes zero, are shown only."""
+        return [
+            each
+            for each in self.readings
+            if each.average != "best layer" and each.word_bits >= SMALLEST_WORD_BITS
+        ]
 
     def applies(self, reading: Reading, width: int) -> bool:
         """Whether that is another reference than the type's own width, or just that one."""
@@ -131,7 +137,8 @@ def explain(verdict: Verdict) -> list[str]:
         applicable = sum(verdict.applies(each, width) for each in verdict.means)
         lines.append(
             f"{claim.ratio:g} against {against}: {'MET' if reaching else 'NOT MET'} by"
-            f" {len(reaching)} of {applicable} averages. The nearest is"
+            f" {len(reaching)} of {applicable} averages (of words of {SMALLEST_WORD_BITS} bits and"
+            " more). The nearest is"
             f" {verdict.ratio(nearest, width):.2f} ({nearest.rule}; {nearest.average})."
         )
         sums = max(
@@ -154,6 +161,15 @@ def explain(verdict: Verdict) -> list[str]:
         f" {'MET' if verdict.gain_met(gain) else 'NOT MET'}. The largest gain is"
         f" {gain.gain_percent:+.0f} % ({gain.rule}; {gain.average}; over"
         f" {METHOD_TITLES[gain.best[0]]} at {gain.best[1]:.2f})."
+    )
+    sums = max(
+        (each for each in verdict.means if each.average == "ratio of sums"),
+        key=lambda each: each.gain_percent,
+    )
+    lines.append(
+        f"By the ratio of sums the largest gain is {sums.gain_percent:+.0f} % ({sums.rule}; over"
+        f" {METHOD_TITLES[sums.best[0]]} at {sums.best[1]:.2f}):"
+        f" {'MET' if verdict.gain_met(sums) else 'NOT MET'}."
     )
     over_zvc = max(verdict.means, key=lambda each: each.ratio / each.zvc)
     lines.append(
