@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from torch import nn
@@ -39,7 +39,9 @@ def matched_layers(
             raise ValueError("layers: the predicate matches no module of the model")
         return matched
 
-    wanted = [layers] if isinstance(layers, (str, type)) else list(layers)
+    wanted: list[Any] = [layers]
+    if isinstance(layers, Iterable) and not isinstance(layers, (str, type)):
+        wanted = list(layers)
     types: list[type[nn.Module]] = []
     names: list[str] = []
     for each in wanted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
@@ -98,11 +99,17 @@ class CompressionMeter:
             raise ValueError(
                 f"transmission must be 'image', 'channel' or 'tensor', got {transmission!r}"
             )
-        if isinstance(methods, str) or not methods:
+        if isinstance(methods, str) or not isinstance(methods, Sequence) or not methods:
             raise ValueError(f"methods must be a non-empty sequence of names, got {methods!r}")
         for method in methods:
             if method not in ops.METHODS:
                 raise ValueError(f"methods must be of {', '.join(ops.METHODS)}, got {method!r}")
+        if len(set(methods)) < len(methods):
+            raise ValueError(f"methods must be different ones, got {methods!r}")
+        if quantizer is not None and not isinstance(quantizer, (Quantizer, FloatCast)):
+            raise TypeError(
+                f"quantizer must be a Quantizer or FloatCast, got {type(quantizer).__name__}"
+            )
         # What the codec thinks of its parameters is better known now than in the middle of a pass.
         nothing = torch.empty(0, dtype=torch.int8)
         ops.count_bits(nothing, "none", None, block_size, max_zero_run, base)
@@ -187,14 +194,19 @@ class CompressionMeter:
     # ---- One tensor ------------------------------------------------------------------------------
 
     def _on_tap(self, tap: Tap, tensor: Tensor) -> Tensor | None:
-        if self._calibrating:
-            largest = max(self._largest.get(tap.name, 0.0), _largest_magnitude(tensor))
-            self._largest[tap.name] = largest
-            return None
         try:
+            if self._calibrating:
+                self._note_magnitude(tap.name, tensor)
+                return None
             return self._measure(tap, tensor)
         except (TypeError, ValueError, AssertionError, EBPCError) as error:
             raise type(error)(f"{tap.name}: {error}") from error
+
+    def _note_magnitude(self, name: str, tensor: Tensor) -> None:
+        largest = _largest_magnitude(tensor)
+        if not math.isfinite(largest):
+            raise ValueError(f"the output must be finite to calibrate with, got {largest}")
+        self._largest[name] = max(self._largest.get(name, 0.0), largest)
 
     def _words(self, name: str, x: Tensor) -> tuple[Tensor, float]:
         """The words of a map, and their scale."""

@@ -268,6 +268,14 @@ def decode(streams: EncodedStreams) -> Tensor:
     """
     _check_bytes("streams.zero_stream", streams.zero_stream)
     _check_bytes("streams.plane_stream", streams.plane_stream)
+    _check_int("streams.zero_bits", streams.zero_bits)
+    _check_int("streams.plane_bits", streams.plane_bits)
+    if not isinstance(streams.shape, (tuple, list)):
+        raise TypeError(f"streams.shape must be a tuple, got {type(streams.shape).__name__}")
+    for size in streams.shape:
+        _check_int("streams.shape's sizes", size)
+    if not isinstance(streams.dtype, torch.dtype):
+        raise TypeError(f"streams.dtype must be a torch.dtype, got {type(streams.dtype).__name__}")
     _check_parameters(streams.word_bits, streams.block_size, streams.max_zero_run, streams.base)
     _check_method("streams.method", streams.method)
     with translated():
@@ -310,7 +318,7 @@ def count_bits(
     Example:
         >>> x = torch.tensor([0, 0, 0, 9], dtype=torch.int8)
         >>> {method: torch_ebpc.count_bits(x, method) for method in ("ebpc", "zvc", "none")}
-        {'ebpc': 43, 'zvc': 12, 'none': 32}
+        {'ebpc': 47, 'zvc': 12, 'none': 32}
     """
     bits = count_transmission_bits(x, method, word_bits, block_size, max_zero_run, base)
     return int(bits.sum().item())
@@ -338,6 +346,7 @@ def count_transmission_bits(
     _check_input("x", x, cuts_graph=False)
     _check_parameters(word_bits, block_size, max_zero_run, base)
     _check_method("method", method)
+    _check_int("transmission_dims", transmission_dims)
     with translated():
         bits: Tensor = torch.ops.torch_ebpc.count_bits.default(
             x.detach(), method, word_bits, block_size, max_zero_run, base, transmission_dims
@@ -371,21 +380,23 @@ def _check_bytes(name: str, packed: Any) -> None:
         raise ValueError(f"{name} must be on the CPU, got {packed.device}: pass {name}.cpu()")
 
 
-def _check_method(name: str, method: Any) -> None:
-    if not isinstance(method, str):
-        raise TypeError(f"{name} must be a str, got {type(method).__name__}")
+def _check_int(name: str, value: Any) -> None:
+    if not isinstance(value, (int, torch.SymInt)):
+        raise TypeError(f"{name} must be an int, got {type(value).__name__}")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError(f"{name} is out of range: {value}")
+
+
+def _check_method(name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, got {type(value).__name__}")
 
 
 def _check_parameters(word_bits: Any, block_size: Any, max_zero_run: Any, base: Any) -> None:
     """Types only; the codec itself knows the ranges."""
-    for name, value in (
-        ("word_bits", word_bits),
-        ("block_size", block_size),
-        ("max_zero_run", max_zero_run),
-    ):
-        if not isinstance(value, (int, torch.SymInt)) and not (
-            name == "word_bits" and value is None
-        ):
-            raise TypeError(f"{name} must be an int, got {type(value).__name__}")
+    if word_bits is not None:
+        _check_int("word_bits", word_bits)
+    _check_int("block_size", block_size)
+    _check_int("max_zero_run", max_zero_run)
     if not isinstance(base, str):
         raise TypeError(f"base must be a str, got {type(base).__name__}")

@@ -28,6 +28,11 @@ inline void store_big_endian(std::uint8_t* bytes, std::uint64_t x) {
   std::memcpy(bytes, &x, sizeof x);
 }
 
+inline void store_little_endian(std::uint8_t* bytes, std::uint64_t x) {
+  if constexpr (std::endian::native != std::endian::little) x = byte_swap(x);
+  std::memcpy(bytes, &x, sizeof x);
+}
+
 /// The bytes that `bits` bits take, the last one padded.
 constexpr std::uint64_t bytes_for_bits(std::uint64_t bits) { return bits / 8 + (bits % 8 != 0); }
 

@@ -72,6 +72,7 @@ DecodeStatus decode_portable(const Parameters& p, const DecodeJob& job);
 extern const Kernel portable_kernel;
 #ifdef EBPC_HAVE_X86_KERNELS
 extern const Kernel avx2_kernel;
+extern const Kernel avx512_kernel;
 #endif
 
 }  // namespace ebpc
