@@ -35,7 +35,6 @@ def _grouped_bars(axes: Axes, groups: list[str], series: dict[str, list[float]])
             hatch=HATCHES[i % len(HATCHES)], edgecolor="black", linewidth=0.5,
         )  # fmt: skip
     axes.set_xticks(range(len(groups)), groups)
-    axes.axhline(1, color="black", linewidth=0.6)
 
 
 def layers(study: Study) -> Figure:
@@ -95,6 +94,7 @@ def methods_by_type(study: Study) -> Figure:
         types,
         {METHOD_TITLES[m]: [readings.ratio(plan.by_type(t, m)) for t in types] for m in methods},
     )
+    axes.axhline(1, color="black", linewidth=0.6)
     label: str | None = "published (plot)"
     for i, method in enumerate(methods) if study.main.network.name == "resnet34" else ():
         for type, ratio in published.BY_TYPE.get(method, {}).items():
