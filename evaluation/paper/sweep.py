@@ -18,10 +18,15 @@ from evaluation.images import UNKNOWN, ImageSet, PreparedImages
 from evaluation.measurement import Accuracy
 from evaluation.models import LoadedModel
 from evaluation.paper.counts import Call, Counts
-from evaluation.paper.passes import Arrays, Runner, Unit, as_json_array, units_of
+from evaluation.paper.passes import UNIT_IMAGES, Arrays, Runner, Unit, as_json_array, units_of
 from evaluation.paper.software import COMPRESSORS, count_software_bits
 from evaluation.paper.taps import TapSelection, tapped
 from evaluation.paper.variants import TYPES, Variant, Words
+
+# Images that go through a network together where it normalizes by batch statistics: as many as the
+# authors' notebook has, and with gradients as many as fit into 8 GiB with all that ResNet-34 saves.
+LARGEST_BATCH = 250
+LARGEST_GRADIENT_BATCH = 25
 
 Consumer = Callable[[str, Tensor], None]  # takes a call's name and its map
 
@@ -85,10 +90,12 @@ class Sweep:
             chosen = [i for i in chosen if self.images.files[i].label != UNKNOWN]
         self.chosen: Sequence[int] = chosen
         # Batch statistics make a map depend on the others of its batch; else the size of a unit
-        # changes nothing.
-        self.units = (
-            units_of(chosen, self.batch_size) if self.network.batch_statistics else units_of(chosen)
-        )
+        # changes nothing, and memory does not depend on the batch size.
+        unit = UNIT_IMAGES
+        if self.network.batch_statistics:
+            largest = LARGEST_GRADIENT_BATCH if self.taps.backward else LARGEST_BATCH
+            unit = min(self.batch_size, largest)
+        self.units = units_of(chosen, unit)
 
     # ---- Passes ----------------------------------------------------------------------------------
 
