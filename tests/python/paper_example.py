@@ -72,12 +72,13 @@ def write_images(folder: Path, count: int = IMAGES) -> None:
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")
 
 
-def measure(images: Path, output: Path) -> Study | None:
-    """The study, and its report in ``output``; None on ranks that do not write one."""
+def measure(images: Path, output: Path, network: LoadedModel | None = None) -> Study | None:
+    """The study of a network (by default the tiny one), and its report in ``output``; None on ranks
+    that do not write one."""
     torch.set_num_threads(1)
     with joined() as ranks:
         work = output.with_name(f"{output.name}.work")
-        study = run_study(tiny_network(), find_images(images), RULE, EXTENT, work, ranks)
+        study = run_study(network or tiny_network(), find_images(images), RULE, EXTENT, work, ranks)
         if not ranks.first:
             return None
         write_report(study, output, run_record(0.0, 0.0, ranks.count))

@@ -12,12 +12,15 @@ import numpy as np
 import paper_example
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 import torch_ebpc
 from evaluation.images import PreparedImages, find_images
+from evaluation.models import LoadedModel, with_batch_statistics
 from evaluation.paper import expected
 from evaluation.paper.figures import FIGURES
-from evaluation.paper.study import Study
+from evaluation.paper.study import NothingToMeasureError, Study
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +154,75 @@ def test_statistics_are_of_the_coded_words(study: Study) -> None:
     assert zeros == stats.coded.zero_words
     rows = sum(call.words // call.shape[-1] for call in study.main.counts.calls) * len(images)
     assert int(stats.row_bits.sum()) == rows
+
+
+class Functional(nn.Module):
+    """Activations without modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.linear = nn.Conv2d(3, 6, 3, stride=2), nn.Linear(6, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.conv(x))
+        return self.linear(functional.silu(x).mean((2, 3)))
+
+
+def other_networks() -> dict[str, nn.Module]:
+    return {
+        "functional": Functional(),
+        "SiLU": nn.Sequential(
+            nn.Conv2d(3, 6, 3, stride=2), nn.SiLU(inplace=True), nn.Conv2d(6, 6, 3), nn.Hardswish(),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 10),
+        ),
+        "batch statistics": nn.Sequential(
+            nn.Conv2d(3, 6, 3, stride=2), nn.BatchNorm2d(6), nn.ReLU6(inplace=True),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 10),
+        ),
+    }  # fmt: skip
+
+
+CALLS = {
+    "functional": ["relu#1", "silu#1"],
+    "SiLU": ["1#1", "3#1"],
+    "batch statistics": ["2#1"],
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_other_activations_are_found_and_reported(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = LoadedModel(
+        name, other_networks()[name].eval(), paper_example.to_tensor, "seed 0", "", trained=False
+    )
+    if name == "batch statistics":
+        network = with_batch_statistics(network)
+        assert network.batch_statistics
+    paper_example.write_images(tmp_path / "images", 6)
+    study = paper_example.measure(tmp_path / "images", tmp_path / "report", network)
+    assert study is not None
+    assert [call.name for call in study.main.counts.calls] == CALLS[name]
+    assert study.main.negative == (name == "SiLU")
+    unsigned = study.main.plan.by_type("ufixed8") in study.main.counts.bits
+    assert unsigned == (not study.main.negative), "unsigned words cannot hold negative values"
+    gradients = {"functional": 1, "SiLU": 1, "batch statistics": 2}
+    assert len(study.gradients) == gradients[name], "gradients of inputs are known for ReLU only"
+    assert (tmp_path / "report" / "report.html").exists()
+
+
+def test_folded_batch_normalization_has_no_batch_statistics() -> None:
+    folded = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6)).eval()
+    network = LoadedModel("folded", folded, paper_example.to_tensor, "file", "", trained=True)
+    assert not with_batch_statistics(network).batch_statistics
+    folded[1].running_mean.fill_(0.5)
+    assert with_batch_statistics(network).batch_statistics
+    assert folded[1].training
+
+
+def test_nothing_to_measure_is_an_error(tmp_path: Path) -> None:
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(3 * 21 * 21, 10)).eval()
+    network = LoadedModel("linear", linear, paper_example.to_tensor, "seed", "", trained=False)
+    paper_example.write_images(tmp_path / "images", 2)
+    with pytest.raises(NothingToMeasureError, match="linear"):
+        paper_example.measure(tmp_path / "images", tmp_path / "report", network)
+    assert not (tmp_path / "report").exists()
