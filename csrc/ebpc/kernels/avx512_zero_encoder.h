@@ -7,6 +7,7 @@
 #include <array>
 
 #include "ebpc/kernels/avx512_bits.h"
+#include "ebpc/kernels/avx512_code_appender.h"
 #include "ebpc/parameters.h"
 
 namespace ebpc {
@@ -94,38 +95,47 @@ class ZeroRuns {
 class ZeroRunWriter {
  public:
   ZeroRunWriter(const Parameters& p, std::uint8_t* out)
-      : writer_(out), length_bits_(zero_run_bits(p)), max_run_(std::uint64_t{1} << length_bits_) {
+      : out_(out), length_bits_(zero_run_bits(p)), max_run_(std::uint64_t{1} << length_bits_) {
     const std::uint64_t full = max_run_ - 1;
     for (int shift = 0; shift < 64; shift += 1 + length_bits_) full_runs_ |= full << shift;
   }
 
   void put(const ZeroRuns& runs) {
-    StreamWriter writer = writer_;
     std::size_t token = 0;
-    if (runs.carried() > 0 && runs.tokens() > 0) {
-      put_token(writer, runs.zeros_of(0), runs.ones_of(0));
-      token = 1;
-    }
-    for (; token + 16 <= runs.tokens(); token += 16) {
-      if (!put_16(writer, runs.zeros(token), runs.ones(token))) [[unlikely]] {
-        for (std::size_t i = token; i < token + 16; ++i) {
-          put_token(writer, runs.zeros_of(i), runs.ones_of(i));
-        }
+    if (runs.carried() > 0 && runs.tokens() > 0) put_tokens(runs, token++, 1);
+    while (token + 16 <= runs.tokens()) {
+      CodeAppender appender(out_, bits_);
+      __m512i last = _mm512_set1_epi64(bits_ % 8 == 0 ? 0 : out_[bits_ / 8] >> (8 - bits_ % 8));
+      while (token + 16 <= runs.tokens() &&
+             put_16(appender, last, runs.zeros(token), runs.ones(token))) {
+        token += 16;
+      }
+      bits_ = appender.bits();
+      if (token + 16 <= runs.tokens()) {
+        put_tokens(runs, token, 16);
+        token += 16;
       }
     }
-    for (; token < runs.tokens(); ++token) {
-      put_token(writer, runs.zeros_of(token), runs.ones_of(token));
-    }
-    writer_ = writer;
+    put_tokens(runs, token, runs.tokens() - token);
   }
 
   std::uint64_t finish(std::uint64_t open_zeros) {
-    put_token(writer_, open_zeros, 0);
-    writer_.finish();
-    return writer_.bits();
+    StreamWriter writer(out_, bits_);
+    put_token(writer, open_zeros, 0);
+    writer.finish();
+    return writer.bits();
   }
 
  private:
+  void put_tokens(const ZeroRuns& runs, std::size_t first, std::size_t count) {
+    StreamWriter writer(out_, bits_);
+    for (std::size_t i = first; i < first + count; ++i) {
+      put_token(writer, runs.zeros_of(i), runs.ones_of(i));
+    }
+    writer.finish();
+    bits_ = writer.bits();
+  }
+
   [[gnu::always_inline]] void put_token(StreamWriter& writer, std::uint64_t zeros,
                                         std::uint64_t ones) const {
     const int symbol_bits = 1 + length_bits_;
@@ -141,7 +151,10 @@ class ZeroRunWriter {
                (has_zeros ? symbol_bits : 0) + count);
   }
 
-  [[gnu::always_inline]] bool put_16(StreamWriter& writer, __m512i zeros, __m512i ones) const {
+  /// Appends 16 tokens, if none is longer than 32 bits. `last` ends, in its last lane, with the
+  /// bits before them.
+  [[gnu::always_inline]] bool put_16(CodeAppender& appender, __m512i& last, __m512i zeros,
+                                     __m512i ones) const {
     // The symbols of a run are full ones, but for the last, which is short of it by -zeros mod R.
     const auto run_mask = static_cast<int>(max_run_ - 1);
     const __m512i symbols = _mm512_srl_epi32(_mm512_add_epi32(zeros, _mm512_set1_epi32(run_mask)),
@@ -161,15 +174,22 @@ class ZeroRunWriter {
     const __m512i justified =
         _mm512_mask_sllv_epi32(code, 0xAAAA, code, _mm512_sub_epi32(_mm512_set1_epi32(32), bits));
     const __m512i second_bits = _mm512_srli_epi64(bits, 32);
-    alignas(64) std::array<std::uint64_t, 8> codes;
-    alignas(64) std::array<std::uint64_t, 8> lengths;
-    store_vector(codes.data(), _mm512_rolv_epi64(justified, second_bits));
-    store_vector(lengths.data(), _mm512_add_epi64(bits, second_bits));
-    for (std::size_t i = 0; i < 8; ++i) writer.put(codes[i], static_cast<int>(lengths[i] & 127));
+    const __m512i pair = _mm512_rolv_epi64(justified, second_bits);
+    const __m512i pair_bits =
+        _mm512_and_si512(_mm512_add_epi64(bits, second_bits), _mm512_set1_epi64(0xFF));
+    const __m512i left =
+        _mm512_sllv_epi64(pair, _mm512_sub_epi64(_mm512_set1_epi64(64), pair_bits));
+    // A pair may have less than 7 bits, two of them have not.
+    const __m512i two_pairs =
+        _mm512_or_si512(pair, _mm512_sllv_epi64(_mm512_alignr_epi64(pair, last, 7), pair_bits));
+    appender.append(_mm512_alignr_epi64(two_pairs, last, 7), left, _mm512_setzero_si512(),
+                    pair_bits);
+    last = two_pairs;
     return true;
   }
 
-  StreamWriter writer_;
+  std::uint8_t* out_;
+  std::uint64_t bits_ = 0;  // written
   int length_bits_;
   std::uint64_t max_run_;
   std::uint64_t full_runs_ = 0;  // symbols of the longest run, as many as fit, right-justified
