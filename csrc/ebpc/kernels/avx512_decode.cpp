@@ -11,6 +11,7 @@
 
 #include "ebpc/kernels/avx512.h"
 #include "ebpc/kernels/avx512_plane_lanes.h"
+#include "ebpc/kernels/avx512_plane_lanes_8x8.h"
 #include "ebpc/kernels/avx512_plane_parser.h"
 #include "ebpc/kernels/avx512_plane_words.h"
 #include "ebpc/kernels/avx512_settings.h"
@@ -132,6 +133,16 @@ class PlanePass {
     return false;
   }
 
+  /// The same where words are decoded at once, without planes in memory.
+  bool take(int slot, PlaneStream<Word>& stream, Word*& words) {
+    if (!take(slot, stream)) return false;
+    words = batch_->nonzero_of(job_[static_cast<std::size_t>(slot)]);
+    return true;
+  }
+  void done_words(int slot, bool ok, std::size_t blocks) {
+    if (ok) batch_->blocks[job_[static_cast<std::size_t>(slot)]] = blocks;
+  }
+
   /// Turns the planes of `blocks` blocks in the slot into words.
   void done(int slot, bool ok, std::size_t blocks) {
     const std::size_t job = job_[static_cast<std::size_t>(slot)];
@@ -193,7 +204,13 @@ class WidePlaneSlot {
 };
 
 template <class Group>
-void run_plane_pass(PlanePass<Group>& pass, const PlaneSyntax<Group>& syntax) {
+void run_plane_pass(PlanePass<Group>& pass, const PlaneSyntax<Group>& syntax, const Parameters& p) {
+  if constexpr (std::is_same_v<Group, PlaneGroup<std::uint8_t, 8>>) {
+    if (p.word_bits == 8 && p.block_size == 8 && p.base == Base::sent) {
+      PlaneLanes8x8<PlanePass<Group>>(pass).run();
+      return;
+    }
+  }
   if constexpr (Group::lane_bits == 64) {
     std::array slots{WidePlaneSlot(pass, syntax, 0), WidePlaneSlot(pass, syntax, 1),
                      WidePlaneSlot(pass, syntax, 2), WidePlaneSlot(pass, syntax, 3)};
@@ -300,7 +317,7 @@ std::size_t decode_group(const Parameters& p, std::span<const DecodeJob> jobs) {
     }
     Batch<Word> batch{p, jobs.subspan(first, count), blocks, nonzero, stride};
     planes.start(batch, slot_bytes, lanes);
-    run_plane_pass(planes, syntax);
+    run_plane_pass(planes, syntax, p);
     batch.started = 0;
     std::array<Zeros, zero_slots> zero;
     for (std::size_t i = 0; i < zero_slots; ++i) {
