@@ -120,8 +120,7 @@ class PlanePass {
       batch_->blocks[index] = Jobs::unknown;
       if (job.plane_bytes > stream_size_ - zeros_behind) continue;
       std::uint8_t* const bytes = scratch_ + static_cast<std::size_t>(slot) * scratch_size();
-      if (job.plane_bytes > 0) std::memcpy(bytes, job.plane_stream, job.plane_bytes);
-      std::memset(bytes + job.plane_bytes, 0, zeros_behind);
+      copy_with_zeros_behind(bytes, job.plane_stream, job.plane_bytes);
       stream.bytes = bytes;
       stream.byte_count = job.plane_bytes;
       stream.lanes = lanes_of(slot);
@@ -158,6 +157,7 @@ class PlanePass {
 
  private:
   static constexpr std::size_t zeros_behind = PlaneParser<Group>::bytes_read_behind;
+  static_assert(zeros_behind == 64);
 
   Word* bases_of(int slot) const {
     return reinterpret_cast<Word*>(scratch_ + static_cast<std::size_t>(slot) * scratch_size() +
@@ -250,7 +250,7 @@ class ZeroSlot {
         batch_->blocks[job_] = Jobs::unknown;
         continue;
       }
-      if (job.zero_bytes > 0) std::memcpy(stream_, job.zero_stream, job.zero_bytes);
+      copy_with_zeros_behind(stream_, job.zero_stream, job.zero_bytes);
       expander_ = ZeroExpander<Word>(batch_->p, stream_, job.zero_bytes, batch_->nonzero_of(job_),
                                      static_cast<Word*>(job.words.data), job.words.count);
       busy_ = true;
@@ -289,7 +289,8 @@ std::size_t decode_group(const Parameters& p, std::span<const DecodeJob> jobs) {
   using Word = typename Group::Word;
   using Zeros = ZeroSlot<Word>;
   constexpr std::size_t zero_slots = 4;
-  constexpr std::size_t batch_bytes = 256 << 10;  // of non-zero words, which stay in the L2 cache
+  constexpr std::size_t batch_bytes = 1024
+                                      << 10;  // of non-zero words, half of it used on most maps
   constexpr std::size_t stride =
       longest_job + max_block_size + PlaneWords<Group>::words_written_behind;
   constexpr std::size_t batch_jobs = batch_bytes / (stride * sizeof(Word));

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <utility>
 
 #include "ebpc/kernels/avx512_plane_parser.h"
 
@@ -30,7 +31,7 @@ class PlaneLanes8x8 {
     while (busy_ > 0) {
       for (int i = 0; i < vectors; ++i) streams[at(i)] = load_streams(8 * i);
       while (!any_at_end(streams)) {
-        for (int i = 0; i < vectors; ++i) block(streams[at(i)], 8 * i);
+        next_blocks(streams);
       }
       for (int i = 0; i < vectors; ++i) {
         store_vector(bit_.data() + 8 * i, streams[at(i)].bit);
@@ -120,68 +121,111 @@ class PlaneLanes8x8 {
     b.used = _mm512_add_epi64(b.used, bits);
   }
 
-  /// Decodes one block in each lane.
-  void block(Streams& s, int first) {
-    const __m512i byte = _mm512_srli_epi64(s.bit, 3);
-    const __m512i shift = _mm512_and_si512(s.bit, _mm512_set1_epi64(7));
-    const __m512i high = swap_bytes(_mm512_i64gather_epi64(byte, nullptr, 1));
-    const __m512i low = swap_bytes(
-        _mm512_i64gather_epi64(_mm512_add_epi64(byte, _mm512_set1_epi64(8)), nullptr, 1));
-    Block b{_mm512_shldv_epi64(high, low, shift), _mm512_sllv_epi64(low, shift),
-            _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
-    const __m512i base = _mm512_srli_epi64(b.high, 64 - base_bits);
-    skip(b, _mm512_set1_epi64(base_bits));
-    step(b);
-    step(b);
-    const __m512i all = _mm512_set1_epi64(planes_bits);
-    while (_mm512_cmplt_epu64_mask(b.place, all) != 0) [[unlikely]]
-      step(b);
+  /// Calls f for each vector, unrolled. What depends on one another within a vector is long; short
+  /// pieces of it for all vectors in turn keep the CPU busy.
+  template <class F>
+  static void each(F&& f) {
+    [&]<int... i>(std::integer_sequence<int, i...>) {
+      (f(i), ...);
+    }(std::make_integer_sequence<int, vectors>());
+  }
 
-    const __mmask8 too_long = _mm512_cmpgt_epu64_mask(b.place, all);
-    const __m512i busy = load_vector(advance_.data() + first);
-    s.bit = _mm512_add_epi64(s.bit, _mm512_and_si512(b.used, busy));
-    store_words(s.out, words_of(b.codes, base));
-    s.out = _mm512_add_epi64(s.out, _mm512_and_si512(_mm512_set1_epi64(block_bytes), busy));
-    if (too_long != 0 || b.malformed != 0) [[unlikely]]
-      give_up(too_long, b.malformed, first);
+  /// Decodes one block in each lane.
+  void next_blocks(std::array<Streams, vectors>& streams) {
+    std::array<Block, vectors> blocks;
+    VectorArray<vectors> base;
+    each([&](int i) {
+      const __m512i byte = _mm512_srli_epi64(streams[at(i)].bit, 3);
+      blocks[at(i)].high = _mm512_i64gather_epi64(byte, nullptr, 1);
+      blocks[at(i)].low =
+          _mm512_i64gather_epi64(_mm512_add_epi64(byte, _mm512_set1_epi64(8)), nullptr, 1);
+    });
+    each([&](int i) {
+      Block& b = blocks[at(i)];
+      const __m512i shift = _mm512_and_si512(streams[at(i)].bit, _mm512_set1_epi64(7));
+      const __m512i low = swap_bytes(b.low);
+      b.high = _mm512_shldv_epi64(swap_bytes(b.high), low, shift);
+      b.low = _mm512_sllv_epi64(low, shift);
+      b.codes = b.place = b.used = _mm512_setzero_si512();
+      base[i] = _mm512_srli_epi64(b.high, 64 - base_bits);
+      skip(b, _mm512_set1_epi64(base_bits));
+    });
+    step(blocks);
+    step(blocks);
+    const __m512i all = _mm512_set1_epi64(planes_bits);
+    for (bool done = false; !done;) {
+      unsigned open = 0;
+      each([&](int i) { open |= _mm512_cmplt_epu64_mask(blocks[at(i)].place, all); });
+      done = open == 0;
+      if (!done) step(blocks);
+    }
+    unsigned any_malformed = 0;
+    each([&](int i) {
+      Block& b = blocks[at(i)];
+      Streams& s = streams[at(i)];
+      const __m512i busy = load_vector(advance_.data() + 8 * i);
+      s.bit = _mm512_add_epi64(s.bit, _mm512_and_si512(b.used, busy));
+      store_words(s.out, words_of(b.codes, base[i]));
+      s.out = _mm512_add_epi64(s.out, _mm512_and_si512(_mm512_set1_epi64(block_bytes), busy));
+      b.malformed |= _mm512_movepi8_mask(_mm512_movm_epi64(_mm512_cmpgt_epu64_mask(b.place, all)));
+      any_malformed |= b.malformed != 0;
+    });
+    if (any_malformed != 0) [[unlikely]] {
+      for (int i = 0; i < vectors; ++i) give_up(blocks[at(i)].malformed, 8 * i);
+    }
   }
 
   /// Copies codes of 8 bits up to the first other code, then takes that one.
-  static void step(Block& b) {
-    // Codes of 8 bits start with 1 or 0001: with bit 4 flipped, they are less than 16 as signed.
-    const __mmask64 is_eight = _mm512_cmplt_epi8_mask(
-        _mm512_xor_si512(b.high, _mm512_set1_epi8(0x10)), _mm512_set1_epi8(0x10));
-    const __m512i eights = _mm512_lzcnt_epi64(_mm512_movm_epi8(~is_eight));
+  static void step(std::array<Block, vectors>& blocks) {
     const __m512i all = _mm512_set1_epi64(planes_bits);
-    const __m512i taken = _mm512_min_epu64(_mm512_min_epu64(eights, _mm512_set1_epi64(56)),
-                                           _mm512_sub_epi64(all, b.place));
-    const __m512i kept =
-        _mm512_andnot_si512(_mm512_srlv_epi64(_mm512_set1_epi64(-1), taken), b.high);
-    // Indices past the end of a plane: a single one at 7, two at 6 or 7.
-    b.malformed |= _mm512_cmpeq_epi8_mask(kept, _mm512_set1_epi8(0x1F));
-    b.malformed |= _mm512_cmpeq_epi8_mask(_mm512_and_si512(kept, _mm512_set1_epi8(-2)),
-                                          _mm512_set1_epi8(0x16));
-    b.codes = _mm512_or_si512(b.codes, _mm512_srlv_epi64(kept, b.place));
-    b.place = _mm512_add_epi64(b.place, taken);
-    skip(b, taken);
-
-    // What stands for nothing, where no plane is left, is a prefix of ones.
-    const __m512i rest =
-        _mm512_mask_mov_epi64(b.high, _mm512_cmpge_epu64_mask(b.place, all), _mm512_set1_epi64(-1));
-    const __m512i prefix = _mm512_srli_epi64(rest, 59);
-    const __m512i symbol = _mm512_and_si512(
-        _mm512_permutexvar_epi16(prefix, load_vector(symbols.data())), _mm512_set1_epi64(0xFFFF));
-    const __mmask8 is_run =
-        _mm512_cmpeq_epi64_mask(_mm512_srli_epi64(rest, 61), _mm512_set1_epi64(1));
-    const __m512i run = _mm512_and_si512(_mm512_srli_epi64(rest, 55), _mm512_set1_epi64(7 << 3));
-    const __mmask8 is_marked = _mm512_cmplt_epu64_mask(prefix, _mm512_set1_epi64(2));
-    const __m512i mark = _mm512_maskz_slli_epi64(
-        is_marked, _mm512_add_epi64(prefix, _mm512_set1_epi64(all_ones)), 56);
-    b.codes = _mm512_or_si512(b.codes, _mm512_srlv_epi64(mark, b.place));
-    __m512i planes = _mm512_srli_epi64(symbol, 8);
-    planes = _mm512_mask_add_epi64(planes, is_run, planes, run);
-    b.place = _mm512_add_epi64(b.place, planes);
-    skip(b, _mm512_and_si512(symbol, _mm512_set1_epi64(0xFF)));
+    VectorArray<vectors> taken;
+    VectorArray<vectors> kept;
+    VectorArray<vectors> prefix;
+    VectorArray<vectors> symbol;
+    each([&](int i) {
+      // Codes of 8 bits start with 1 or 0001: with bit 4 flipped, they are less than 16 as signed.
+      const Block& b = blocks[at(i)];
+      const __mmask64 is_eight = _mm512_cmplt_epi8_mask(
+          _mm512_xor_si512(b.high, _mm512_set1_epi8(0x10)), _mm512_set1_epi8(0x10));
+      const __m512i eights = _mm512_lzcnt_epi64(_mm512_movm_epi8(~is_eight));
+      taken[i] = _mm512_min_epu64(_mm512_min_epu64(eights, _mm512_set1_epi64(56)),
+                                  _mm512_sub_epi64(all, b.place));
+    });
+    each([&](int i) {
+      Block& b = blocks[at(i)];
+      kept[i] = _mm512_andnot_si512(_mm512_srlv_epi64(_mm512_set1_epi64(-1), taken[i]), b.high);
+      b.codes = _mm512_or_si512(b.codes, _mm512_srlv_epi64(kept[i], b.place));
+      b.place = _mm512_add_epi64(b.place, taken[i]);
+      skip(b, taken[i]);
+    });
+    each([&](int i) {
+      // What stands for nothing, where no plane is left, is a prefix of ones.
+      const Block& b = blocks[at(i)];
+      const __m512i rest = _mm512_mask_mov_epi64(b.high, _mm512_cmpge_epu64_mask(b.place, all),
+                                                 _mm512_set1_epi64(-1));
+      prefix[i] = _mm512_srli_epi64(rest, 59);
+      symbol[i] = _mm512_and_si512(_mm512_permutexvar_epi16(prefix[i], load_vector(symbols.data())),
+                                   _mm512_set1_epi64(0xFFFF));
+      // A run of zero planes has 3 more bits for its length.
+      const __mmask8 is_run =
+          _mm512_cmpeq_epi64_mask(_mm512_srli_epi64(rest, 61), _mm512_set1_epi64(1));
+      const __m512i length =
+          _mm512_and_si512(_mm512_srli_epi64(rest, 55 - 8), _mm512_set1_epi64(7 << 11));
+      symbol[i] = _mm512_mask_add_epi64(symbol[i], is_run, symbol[i], length);
+    });
+    each([&](int i) {
+      Block& b = blocks[at(i)];
+      const __mmask8 is_marked = _mm512_cmplt_epu64_mask(prefix[i], _mm512_set1_epi64(2));
+      const __m512i mark = _mm512_maskz_slli_epi64(
+          is_marked, _mm512_add_epi64(prefix[i], _mm512_set1_epi64(all_ones)), 56);
+      b.codes = _mm512_or_si512(b.codes, _mm512_srlv_epi64(mark, b.place));
+      b.place = _mm512_add_epi64(b.place, _mm512_srli_epi64(symbol[i], 8));
+      skip(b, _mm512_and_si512(symbol[i], _mm512_set1_epi64(0xFF)));
+      // Indices past the end of a plane: a single one at 7, two at 6 or 7.
+      b.malformed |= _mm512_cmpeq_epi8_mask(kept[i], _mm512_set1_epi8(0x1F));
+      b.malformed |= _mm512_cmpeq_epi8_mask(_mm512_and_si512(kept[i], _mm512_set1_epi8(-2)),
+                                            _mm512_set1_epi8(0x16));
+    });
   }
 
   /// The 8 words of each block: base and 7 sums of deltas.
@@ -227,12 +271,11 @@ class PlaneLanes8x8 {
         x, _mm512_broadcast_i32x4(_mm_set_epi64x(0x08090A0B0C0D0E0F, 0x0001020304050607)));
   }
 
-  void give_up(unsigned too_long, std::uint64_t malformed, int first) {
-    for (int lane = 0; lane < 8; ++lane) {
-      if ((too_long >> lane & 1) == 0 && (malformed >> (8 * lane) & 0xFF) == 0) continue;
-      if (advance_[at(first + lane)] == 0) continue;
-      malformed_[at(first + lane)] = true;
-      stop_[at(first + lane)] = 0;
+  void give_up(std::uint64_t malformed, int first) {
+    for (int lane = first; malformed != 0; ++lane, malformed >>= 8) {
+      if ((malformed & 0xFF) == 0 || advance_[at(lane)] == 0) continue;
+      malformed_[at(lane)] = true;
+      stop_[at(lane)] = 0;
     }
   }
 
