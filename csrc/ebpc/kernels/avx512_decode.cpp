@@ -16,6 +16,7 @@
 #include "ebpc/kernels/avx512_plane_words.h"
 #include "ebpc/kernels/avx512_settings.h"
 #include "ebpc/kernels/avx512_zero_decoder.h"
+#include "ebpc/kernels/avx512_zero_lanes.h"
 
 namespace ebpc {
 namespace {
@@ -278,6 +279,79 @@ class ZeroSlot {
   bool busy_ = false;
 };
 
+/// The second pass where zero runs are short enough for lanes.
+template <class Word>
+class ZeroPass {
+ public:
+  using Jobs = Batch<Word>;
+  using Lanes = ZeroLanes<ZeroPass>;
+
+  static bool can_decode(const Parameters& p) { return p.max_zero_run <= Lanes::longest_run; }
+  static std::size_t scratch_size(const Parameters& p) {
+    return Lanes::lanes * (stream_size(p) + mask_size);
+  }
+
+  ZeroPass(Jobs& batch, std::uint8_t* scratch)
+      : batch_(batch),
+        max_stream_(max_zero_stream_bits(batch.p, longest_job) / 8 + 1),
+        stream_size_(stream_size(batch.p)),
+        scratch_(scratch) {}
+
+  void run() { Lanes(batch_.p, *this).run(); }
+
+  /// Gives the lane the next stream. False if there is none.
+  bool take(int lane, ZeroStream& stream) {
+    while (batch_.started < batch_.jobs.size()) {
+      const std::size_t index = batch_.started++;
+      const DecodeJob& job = batch_.jobs[index];
+      std::size_t& blocks = batch_.blocks[index];
+      if (job.zero_bytes > max_stream_) blocks = Jobs::unknown;
+      if (blocks == Jobs::unknown) continue;
+      std::uint8_t* const bytes =
+          scratch_ + static_cast<std::size_t>(lane) * (stream_size_ + mask_size);
+      copy_with_zeros_behind(bytes, job.zero_stream, job.zero_bytes);
+      std::uint8_t* const mask = bytes + stream_size_;
+      stream = {bytes, job.zero_bytes, mask, job.words.count};
+      active_[static_cast<std::size_t>(lane)] = {index, mask};
+      return true;
+    }
+    return false;
+  }
+
+  /// Puts the non-zero words in their places.
+  void done(int lane, bool ok) {
+    const auto [index, mask] = active_[static_cast<std::size_t>(lane)];
+    std::size_t& blocks = batch_.blocks[index];
+    if (ok) {
+      const MutableWordSpan& words = batch_.jobs[index].words;
+      const std::size_t used =
+          expand_words(mask, batch_.nonzero_of(index), static_cast<Word*>(words.data), words.count);
+      const auto block_size = static_cast<std::size_t>(batch_.p.block_size);
+      ok = (used + block_size - 1) / block_size == blocks;
+    }
+    if (!ok) blocks = Jobs::unknown;
+  }
+
+ private:
+  static constexpr std::size_t mask_size = round_up(longest_job / 8 + 64);
+
+  /// A malformed stream goes on for as long as words are missing, each taking a symbol.
+  static std::size_t stream_size(const Parameters& p) {
+    return round_up(longest_job * static_cast<std::size_t>(1 + zero_run_bits(p)) / 8 + 1 + 64);
+  }
+
+  struct Active {
+    std::size_t job;
+    const std::uint8_t* mask;
+  };
+
+  Jobs& batch_;
+  std::size_t max_stream_;
+  std::size_t stream_size_;
+  std::uint8_t* scratch_;
+  std::array<Active, Lanes::lanes> active_;
+};
+
 struct ThreadScratch {
   Scratch slots;
   Scratch lanes;  // all zero between calls
@@ -300,7 +374,8 @@ std::size_t decode_group(const Parameters& p, std::span<const DecodeJob> jobs) {
   PlanePass<Group> planes(p);
   std::array<std::size_t, batch_jobs> blocks;
   std::uint8_t* const slot_bytes = scratch.slots.get(
-      std::max(plane_slots * planes.scratch_size(), zero_slots * Zeros::scratch_size(p)));
+      std::max({plane_slots * planes.scratch_size(), zero_slots * Zeros::scratch_size(p),
+                ZeroPass<Word>::scratch_size(p)}));
   std::uint8_t* const lanes = scratch.lanes.get(plane_slots * planes.lane_size());
   auto* const nonzero =
       reinterpret_cast<Word*>(scratch.nonzero.get(batch_jobs * stride * sizeof(Word)));
@@ -320,11 +395,15 @@ std::size_t decode_group(const Parameters& p, std::span<const DecodeJob> jobs) {
     planes.start(batch, slot_bytes, lanes);
     run_plane_pass(planes, syntax, p);
     batch.started = 0;
-    std::array<Zeros, zero_slots> zero;
-    for (std::size_t i = 0; i < zero_slots; ++i) {
-      zero[i].start(batch, slot_bytes + i * Zeros::scratch_size(p));
+    if (ZeroPass<Word>::can_decode(p)) {
+      ZeroPass<Word>(batch, slot_bytes).run();
+    } else {
+      std::array<Zeros, zero_slots> zero;
+      for (std::size_t i = 0; i < zero_slots; ++i) {
+        zero[i].start(batch, slot_bytes + i * Zeros::scratch_size(p));
+      }
+      interleave(zero);
     }
-    interleave(zero);
     for (std::size_t i = 0; i < count; ++i) {
       if (blocks[i] == Batch<Word>::unknown) return first + i;
     }
