@@ -325,7 +325,8 @@ class ZeroPass {
     if (ok) {
       const MutableWordSpan& words = batch_.jobs[index].words;
       const std::size_t used =
-          expand_words(mask, batch_.nonzero_of(index), static_cast<Word*>(words.data), words.count);
+          expand_words(mask, batch_.nonzero_of(index), static_cast<Word*>(words.data), words.count,
+                       next_words(words.count));
       const auto block_size = static_cast<std::size_t>(batch_.p.block_size);
       ok = (used + block_size - 1) / block_size == blocks;
     }
@@ -338,6 +339,14 @@ class ZeroPass {
   /// A malformed stream goes on for as long as words are missing, each taking a symbol.
   static std::size_t stream_size(const Parameters& p) {
     return round_up(longest_job * static_cast<std::size_t>(1 + zero_run_bits(p)) / 8 + 1 + 64);
+  }
+
+  /// Where words will be written soon: those of the job that is taken next, if it has so many.
+  Word* next_words(std::size_t count) const {
+    const std::size_t next = std::min(batch_.started, batch_.jobs.size() - 1);
+    const MutableWordSpan& words = batch_.jobs[next].words;
+    return static_cast<Word*>(
+        (words.count < count ? batch_.jobs[0] : batch_.jobs[next]).words.data);
   }
 
   struct Active {

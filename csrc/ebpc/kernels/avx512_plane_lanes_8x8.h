@@ -20,7 +20,7 @@ namespace {
 template <class Source>
 class PlaneLanes8x8 {
  public:
-  static constexpr int lanes = 32;
+  static constexpr int lanes = 16;
 
   explicit PlaneLanes8x8(Source& source) : source_(source) {
     for (int lane = 0; lane < lanes; ++lane) take(lane);
@@ -176,7 +176,7 @@ class PlaneLanes8x8 {
   }
 
   /// Copies codes of 8 bits up to the first other code, then takes that one.
-  static void step(std::array<Block, vectors>& blocks) {
+  [[gnu::always_inline]] static void step(std::array<Block, vectors>& blocks) {
     const __m512i all = _mm512_set1_epi64(planes_bits);
     VectorArray<vectors> taken;
     VectorArray<vectors> kept;

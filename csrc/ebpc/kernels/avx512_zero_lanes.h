@@ -248,14 +248,16 @@ class ZeroLanes {
 
 /// Spreads non-zero words over `count` words under a mask of them; where the mask has none, zero is
 /// written. Returns how many there were. Both the mask and the non-zero words are read in vectors.
+/// As many words of `soon` are brought into the cache to be written next.
 template <class Word>
 std::size_t expand_words(const std::uint8_t* mask_bytes, const Word* nonzero, Word* words,
-                         std::size_t count) {
+                         std::size_t count, Word* soon) {
   constexpr std::size_t vector_words = 64 / sizeof(Word);
   const Word* next = nonzero;
   for (std::size_t first = 0; first < count; first += vector_words) {
     std::uint64_t mask = 0;
     std::memcpy(&mask, mask_bytes + first / 8, vector_words / 8);
+    __builtin_prefetch(soon + first, 1);
     const __m512i packed = load_vector(next);
     __m512i vector;
     if constexpr (sizeof(Word) == 1) {
