@@ -2,7 +2,9 @@
 // to words: a block of each of 8 segments in a vector's 64-bit lanes, without leaving registers.
 //
 // Uncompressed planes and planes of one or two ones all have codes of 8 bits. They are copied up to
-// the first other code, which nearly always is a run of zero planes and ends the block.
+// the first other code, which nearly always is a run of zero planes and ends the block. That is one
+// step; what is left of other blocks is for the lane's next steps, so that no lane waits for
+// another.
 
 #pragma once
 
@@ -30,15 +32,19 @@ class PlaneLanes8x8 {
     std::array<Streams, vectors> streams;
     while (busy_ > 0) {
       for (int i = 0; i < vectors; ++i) streams[at(i)] = load_streams(8 * i);
-      while (!any_at_end(streams)) {
-        next_blocks(streams);
-      }
+      while (!any_at_end(streams)) next_step(streams);
       for (int i = 0; i < vectors; ++i) {
         store_vector(bit_.data() + 8 * i, streams[at(i)].bit);
         store_vector(out_.data() + 8 * i, streams[at(i)].out);
+        store_vector(codes_.data() + 8 * i, streams[at(i)].codes);
+        store_vector(place_.data() + 8 * i, streams[at(i)].place);
+        store_vector(base_.data() + 8 * i, streams[at(i)].base);
       }
       for (int lane = 0; lane < lanes; ++lane) {
-        if (bit_[at(lane)] >= stop_[at(lane)] || out_[at(lane)] >= limit_[at(lane)]) end(lane);
+        if (place_[at(lane)] == 0 &&
+            (bit_[at(lane)] >= stop_[at(lane)] || out_[at(lane)] >= limit_[at(lane)])) {
+          end(lane);
+        }
       }
     }
   }
@@ -53,19 +59,27 @@ class PlaneLanes8x8 {
   struct Streams {
     __m512i bit;  // address of the next bit
     __m512i out;  // address of the next word
+    // Of the block that is not complete yet:
+    __m512i codes;  // a byte for each plane, the first one's most significant
+    __m512i place;  // where the next plane's goes: bits from the left, 0 before the base
+    __m512i base;
   };
 
   static constexpr std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
   Streams load_streams(int lane) const {
-    return {load_vector(bit_.data() + lane), load_vector(out_.data() + lane)};
+    return {load_vector(bit_.data() + lane), load_vector(out_.data() + lane),
+            load_vector(codes_.data() + lane), load_vector(place_.data() + lane),
+            load_vector(base_.data() + lane)};
   }
 
   bool any_at_end(const std::array<Streams, vectors>& streams) const {
     unsigned ends = 0;
     for (int i = 0; i < vectors; ++i) {
-      ends |= _mm512_cmpge_epu64_mask(streams[at(i)].bit, load_vector(stop_.data() + 8 * i));
-      ends |= _mm512_cmpge_epu64_mask(streams[at(i)].out, load_vector(limit_.data() + 8 * i));
+      const Streams& s = streams[at(i)];
+      const __mmask8 at_base = _mm512_testn_epi64_mask(s.place, s.place);
+      ends |= _mm512_mask_cmpge_epu64_mask(at_base, s.bit, load_vector(stop_.data() + 8 * i));
+      ends |= _mm512_mask_cmpge_epu64_mask(at_base, s.out, load_vector(limit_.data() + 8 * i));
     }
     return ends != 0;
   }
@@ -87,6 +101,7 @@ class PlaneLanes8x8 {
       advance_[at(lane)] = 0;
     }
     out_[at(lane)] = first_out_[at(lane)] = address(words);
+    codes_[at(lane)] = place_[at(lane)] = base_[at(lane)] = 0;
     malformed_[at(lane)] = false;
   }
 
@@ -130,10 +145,9 @@ class PlaneLanes8x8 {
     }(std::make_integer_sequence<int, vectors>());
   }
 
-  /// Decodes one block in each lane.
-  void next_blocks(std::array<Streams, vectors>& streams) {
+  /// Takes one step in each lane.
+  void next_step(std::array<Streams, vectors>& streams) {
     std::array<Block, vectors> blocks;
-    VectorArray<vectors> base;
     each([&](int i) {
       const __m512i byte = _mm512_srli_epi64(streams[at(i)].bit, 3);
       blocks[at(i)].high = _mm512_i64gather_epi64(byte, nullptr, 1);
@@ -142,31 +156,33 @@ class PlaneLanes8x8 {
     });
     each([&](int i) {
       Block& b = blocks[at(i)];
-      const __m512i shift = _mm512_and_si512(streams[at(i)].bit, _mm512_set1_epi64(7));
+      Streams& s = streams[at(i)];
+      const __m512i shift = _mm512_and_si512(s.bit, _mm512_set1_epi64(7));
       const __m512i low = swap_bytes(b.low);
       b.high = _mm512_shldv_epi64(swap_bytes(b.high), low, shift);
       b.low = _mm512_sllv_epi64(low, shift);
-      b.codes = b.place = b.used = _mm512_setzero_si512();
-      base[i] = _mm512_srli_epi64(b.high, 64 - base_bits);
-      skip(b, _mm512_set1_epi64(base_bits));
+      b.codes = s.codes;
+      b.place = s.place;
+      b.used = _mm512_setzero_si512();
+      const __mmask8 at_base = _mm512_testn_epi64_mask(s.place, s.place);
+      s.base = _mm512_mask_srli_epi64(s.base, at_base, b.high, 64 - base_bits);
+      skip(b, _mm512_maskz_mov_epi64(at_base, _mm512_set1_epi64(base_bits)));
     });
     step(blocks);
-    step(blocks);
     const __m512i all = _mm512_set1_epi64(planes_bits);
-    for (bool done = false; !done;) {
-      unsigned open = 0;
-      each([&](int i) { open |= _mm512_cmplt_epu64_mask(blocks[at(i)].place, all); });
-      done = open == 0;
-      if (!done) step(blocks);
-    }
     unsigned any_malformed = 0;
     each([&](int i) {
       Block& b = blocks[at(i)];
       Streams& s = streams[at(i)];
       const __m512i busy = load_vector(advance_.data() + 8 * i);
       s.bit = _mm512_add_epi64(s.bit, _mm512_and_si512(b.used, busy));
-      store_words(s.out, words_of(b.codes, base[i]));
-      s.out = _mm512_add_epi64(s.out, _mm512_and_si512(_mm512_set1_epi64(block_bytes), busy));
+      // The words of a block that is not complete are written again.
+      store_words(s.out, words_of(b.codes, s.base));
+      const __mmask8 open = _mm512_cmplt_epu64_mask(b.place, all);
+      const __m512i size = _mm512_and_si512(_mm512_set1_epi64(block_bytes), busy);
+      s.out = _mm512_mask_add_epi64(s.out, static_cast<__mmask8>(~open), s.out, size);
+      s.codes = _mm512_maskz_mov_epi64(open, b.codes);
+      s.place = _mm512_maskz_mov_epi64(open, b.place);
       b.malformed |= _mm512_movepi8_mask(_mm512_movm_epi64(_mm512_cmpgt_epu64_mask(b.place, all)));
       any_malformed |= b.malformed != 0;
     });
@@ -312,6 +328,9 @@ class PlaneLanes8x8 {
   alignas(64) PerLane out_;
   alignas(64) PerLane limit_;  // of the words' end
   PerLane first_out_;
+  alignas(64) PerLane codes_;
+  alignas(64) PerLane place_;
+  alignas(64) PerLane base_;
   alignas(64) PerLane advance_;  // all ones if the lane has a stream
   std::array<bool, lanes> malformed_;
 };
