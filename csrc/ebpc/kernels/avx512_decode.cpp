@@ -318,6 +318,26 @@ class ZeroPass {
     return false;
   }
 
+  /// Brings memory of words that will be written soon into the cache, as much for each step as a
+  /// step decodes about: more at a time would be waited for.
+  void look_ahead() {
+    constexpr std::size_t lines = 12;
+    if (ahead_job_ < batch_.started) {
+      ahead_job_ = batch_.started;
+      ahead_bytes_ = 0;
+    }
+    if (ahead_job_ >= batch_.jobs.size()) return;
+    const MutableWordSpan& words = batch_.jobs[ahead_job_].words;
+    const auto* const bytes = static_cast<const std::uint8_t*>(words.data);
+    const std::size_t size = words.count * sizeof(Word);
+    const std::size_t end = std::min(size, ahead_bytes_ + 64 * lines);
+    for (; ahead_bytes_ < end; ahead_bytes_ += 64) __builtin_prefetch(bytes + ahead_bytes_, 1);
+    if (ahead_bytes_ >= size) {
+      ++ahead_job_;
+      ahead_bytes_ = 0;
+    }
+  }
+
   /// Puts the non-zero words in their places.
   void done(int lane, bool ok) {
     const auto [index, mask] = active_[static_cast<std::size_t>(lane)];
@@ -325,8 +345,7 @@ class ZeroPass {
     if (ok) {
       const MutableWordSpan& words = batch_.jobs[index].words;
       const std::size_t used =
-          expand_words(mask, batch_.nonzero_of(index), static_cast<Word*>(words.data), words.count,
-                       next_words(words.count));
+          expand_words(mask, batch_.nonzero_of(index), static_cast<Word*>(words.data), words.count);
       const auto block_size = static_cast<std::size_t>(batch_.p.block_size);
       ok = (used + block_size - 1) / block_size == blocks;
     }
@@ -341,14 +360,6 @@ class ZeroPass {
     return round_up(longest_job * static_cast<std::size_t>(1 + zero_run_bits(p)) / 8 + 1 + 64);
   }
 
-  /// Where words will be written soon: those of the job that is taken next, if it has so many.
-  Word* next_words(std::size_t count) const {
-    const std::size_t next = std::min(batch_.started, batch_.jobs.size() - 1);
-    const MutableWordSpan& words = batch_.jobs[next].words;
-    return static_cast<Word*>(
-        (words.count < count ? batch_.jobs[0] : batch_.jobs[next]).words.data);
-  }
-
   struct Active {
     std::size_t job;
     const std::uint8_t* mask;
@@ -359,6 +370,8 @@ class ZeroPass {
   std::size_t stream_size_;
   std::uint8_t* scratch_;
   std::array<Active, Lanes::lanes> active_;
+  std::size_t ahead_job_ = 0;    // whose words have been prefetched
+  std::size_t ahead_bytes_ = 0;  // of it
 };
 
 struct ThreadScratch {

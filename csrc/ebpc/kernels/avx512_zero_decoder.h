@@ -1,5 +1,5 @@
-// Zero streams back to words: the runs of several segments in turn, each one written straight into
-// the result.
+// Zero streams back to words where runs are too long for avx512_zero_lanes.h: the runs of several
+// segments in turn, each one written straight into the result.
 
 #pragma once
 

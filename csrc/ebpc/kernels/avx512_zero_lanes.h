@@ -27,6 +27,7 @@ struct ZeroStream {
 
 /// Decodes streams that `Source` hands out:
 ///   bool take(int lane, ZeroStream&)   the next stream; its memory is the lane's
+///   void look_ahead()                  called between steps, to prefetch what comes next
 ///   void done(int lane, bool ok)       the mask is complete, with 64 zeros behind it
 template <class Source>
 class ZeroLanes {
@@ -43,7 +44,10 @@ class ZeroLanes {
     std::array<Streams, vectors> streams;
     while (busy_ > 0) {
       for (int i = 0; i < vectors; ++i) streams[at(i)] = load_streams(8 * i);
-      while (!any_at_end(streams)) next_pairs(streams);
+      while (!any_at_end(streams)) {
+        next_pairs(streams);
+        source_.look_ahead();
+      }
       for (int i = 0; i < vectors; ++i) store_streams(streams[at(i)], 8 * i);
       for (int lane = 0; lane < lanes; ++lane) {
         while (out_[at(lane)] >= limit_[at(lane)]) end(lane);
@@ -248,16 +252,14 @@ class ZeroLanes {
 
 /// Spreads non-zero words over `count` words under a mask of them; where the mask has none, zero is
 /// written. Returns how many there were. Both the mask and the non-zero words are read in vectors.
-/// As many words of `soon` are brought into the cache to be written next.
 template <class Word>
 std::size_t expand_words(const std::uint8_t* mask_bytes, const Word* nonzero, Word* words,
-                         std::size_t count, Word* soon) {
+                         std::size_t count) {
   constexpr std::size_t vector_words = 64 / sizeof(Word);
   const Word* next = nonzero;
   for (std::size_t first = 0; first < count; first += vector_words) {
     std::uint64_t mask = 0;
     std::memcpy(&mask, mask_bytes + first / 8, vector_words / 8);
-    __builtin_prefetch(soon + first, 1);
     const __m512i packed = load_vector(next);
     __m512i vector;
     if constexpr (sizeof(Word) == 1) {
