@@ -53,8 +53,14 @@ template <class Word>
 StreamBits count_bpc(const Parameters& p, const Word* words, std::size_t count) {
   BitCounter bits;
   PlaneEncoder planes(p, isca2016_codes, bits);
-  for (std::size_t i = 0; i < count; ++i) planes.push(words[i]);
-  planes.finish();
+  while (count > 0) {
+    const auto length = static_cast<int>(std::min<std::size_t>(count, 1 << 20));
+    const int coded = planes.push_blocks(words, length);
+    if (coded == 0) break;
+    words += coded;
+    count -= static_cast<std::size_t>(coded);
+  }
+  planes.finish(words, static_cast<int>(count));
   return {0, bits.bits()};
 }
 

@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
@@ -103,30 +104,116 @@ inline void deltas_from_planes(const BlockPlanes& planes_in, int delta_count, in
   }
 }
 
+/// The code of a plane whose X is not zero, and which is not zero itself, where a plane has at most
+/// 8 bits: by X, whose first bit is the most significant.
+struct PlaneSymbol {
+  std::uint16_t code;
+  std::uint8_t bits;
+};
+using PlaneSymbols = std::array<PlaneSymbol, 256>;
+
+inline constexpr int max_small_block_size = 8;
+
+constexpr PlaneSymbols make_plane_symbols(int block_size, int plane_bits) {
+  const int index_bits = log2_ceil(static_cast<std::uint32_t>(block_size));
+  PlaneSymbols symbols{};
+  for (unsigned x = 1; x < 1U << plane_bits; ++x) {
+    const int first_one = plane_bits - static_cast<int>(std::bit_width(x));
+    const bool pair = x == (3U << plane_bits >> (2 + first_one)) && std::popcount(x) == 2;
+    unsigned code = 1U << plane_bits | x;
+    int bits = 1 + plane_bits;
+    if (x == (1U << plane_bits) - 1) {
+      code = prefix_all_ones;
+      bits = short_prefix_bits;
+    } else if (pair || std::has_single_bit(x)) {
+      const unsigned prefix = pair ? prefix_two_ones : prefix_single_one;
+      code = prefix << index_bits | static_cast<unsigned>(first_one);
+      bits = short_prefix_bits + index_bits;
+    }
+    symbols[x << (8 - plane_bits)] = {static_cast<std::uint16_t>(code),
+                                      static_cast<std::uint8_t>(bits)};
+  }
+  return symbols;
+}
+
+/// small_plane_symbols[block_size][base]
+inline constexpr auto small_plane_symbols = [] {
+  std::array<std::array<PlaneSymbols, 2>, max_small_block_size + 1> symbols{};
+  for (int n = min_block_size; n <= max_small_block_size; ++n) {
+    for (const Base base : {Base::sent, Base::reused}) {
+      symbols[static_cast<std::size_t>(n)][static_cast<std::size_t>(base)] =
+          make_plane_symbols(n, plane_bits({.block_size = n, .base = base}));
+    }
+  }
+  return symbols;
+}();
+
+/// Gathers codes up to 64 bits before they go to the sink.
+template <class Sink>
+class CodeBuffer {
+ public:
+  explicit CodeBuffer(Sink& sink) : sink_(sink) {}
+  CodeBuffer(const CodeBuffer&) = delete;
+  CodeBuffer& operator=(const CodeBuffer&) = delete;
+  ~CodeBuffer() { flush(); }
+
+  /// Appends the low `count` bits (1 to 63) of `code`, which has no other bits set.
+  void put(std::uint64_t code, int count) {
+    if (count_ + count > 64) flush();
+    code_ = code_ << count | code;
+    count_ += count;
+  }
+
+ private:
+  void flush() {
+    if (count_ > 0) sink_.put(code_, count_);
+    code_ = 0;
+    count_ = 0;
+  }
+
+  Sink& sink_;
+  std::uint64_t code_ = 0;
+  int count_ = 0;
+};
+
 /// Codes words into a sink (BitWriter or BitCounter).
 template <class Sink>
 class PlaneEncoder {
  public:
   PlaneEncoder(const Parameters& p, const PlaneCodes& codes, Sink& sink)
       : sink_(sink),
-        codes_(codes),
         word_bits_(p.word_bits),
         block_size_(p.block_size),
         plane_bits_(plane_bits(p)),
         index_bits_(log2_ceil(static_cast<std::uint32_t>(p.block_size))),
-        run_bits_(log2_ceil(static_cast<std::uint32_t>(p.word_bits))),
-        base_sent_(p.base == Base::sent) {}
-
-  void push(std::int64_t word) {
-    block_[static_cast<std::size_t>(filled_++)] = word;
-    if (filled_ == block_size_) end_block();
+        base_sent_(p.base == Base::sent),
+        small_symbols_(block_size_ <= max_small_block_size
+                           ? &small_plane_symbols[static_cast<std::size_t>(p.block_size)]
+                                                 [static_cast<std::size_t>(p.base)]
+                           : nullptr) {
+    const int run_bits = log2_ceil(static_cast<std::uint32_t>(p.word_bits));
+    zero_planes_[1] = {codes.single_zero.code, codes.single_zero.bits};
+    for (unsigned run = 2; run < zero_planes_.size(); ++run) {
+      zero_planes_[run] = {static_cast<std::uint16_t>(codes.zero_run.code << run_bits | (run - 2)),
+                           static_cast<std::uint8_t>(codes.zero_run.bits + run_bits)};
+    }
   }
 
-  /// Ends the stream: the last block is filled up with zero words, the sink flushed.
-  void finish() {
-    if (filled_ > 0) {
-      while (filled_ < block_size_) block_[static_cast<std::size_t>(filled_++)] = 0;
-      end_block();
+  /// Codes whole blocks and returns how many words they had; less than a block is left.
+  template <class Word>
+  int push_blocks(const Word* words, int count) {
+    int coded = 0;
+    for (; count - coded >= block_size_; coded += block_size_) put_block(words + coded);
+    return coded;
+  }
+
+  /// Codes the last words, less than a block, filled up with zero words, and flushes the sink.
+  template <class Word>
+  void finish(const Word* words, int count) {
+    if (count > 0) {
+      std::array<Word, max_block_size> block{};
+      std::copy_n(words, count, block.begin());
+      put_block(block.data());
     }
     sink_.flush();
   }
@@ -134,22 +221,31 @@ class PlaneEncoder {
  private:
   static constexpr std::uint64_t ones(int count) { return ~std::uint64_t{0} >> (64 - count); }
 
-  void end_block() {
+  template <class Word>
+  void put_block(const Word* block) {
+    CodeBuffer<Sink> codes(sink_);
     if (base_sent_) {
-      sink_.put(static_cast<std::uint64_t>(block_[0]) & ones(word_bits_), word_bits_);
-      last_word_ = block_[0];
+      last_word_ = block[0];
+      codes.put(static_cast<std::uint64_t>(last_word_) & ones(word_bits_), word_bits_);
     }
-    const int planes = word_bits_ + 1;
-    const int first = block_size_ - plane_bits_;
+    const Word* words = block + (block_size_ - plane_bits_);
     BlockDeltas deltas;
     for (int i = 0; i < plane_bits_; ++i) {
-      const std::int64_t word = block_[static_cast<std::size_t>(first + i)];
-      deltas[static_cast<std::size_t>(i)] = static_cast<std::uint64_t>(word - last_word_);
-      last_word_ = word;
+      deltas[static_cast<std::size_t>(i)] =
+          static_cast<std::uint64_t>(words[i] - (i == 0 ? last_word_ : std::int64_t{words[i - 1]}));
     }
+    last_word_ = words[plane_bits_ - 1];
+    if (small_symbols_ != nullptr) {
+      put_small_planes(deltas, codes);
+    } else {
+      put_planes(deltas, codes);
+    }
+  }
+
+  void put_planes(const BlockDeltas& deltas, CodeBuffer<Sink>& codes) {
+    const int planes = word_bits_ + 1;
     BlockPlanes dbp;
     planes_from_deltas(deltas, plane_bits_, planes, dbp);
-
     std::uint64_t below = 0;
     int zero_planes = 0;
     for (int p = 0; p < planes; ++p) {
@@ -160,62 +256,91 @@ class PlaneEncoder {
         ++zero_planes;
         continue;
       }
-      put_zero_planes(zero_planes);
+      put_zero_planes(zero_planes, codes);
       zero_planes = 0;
-      put_plane(dbx, plane);
+      put_plane(dbx, plane, codes);
     }
-    put_zero_planes(zero_planes);
-    filled_ = 0;
+    put_zero_planes(zero_planes, codes);
   }
 
-  void put_zero_planes(int count) {
-    if (count == 1) {
-      sink_.put(codes_.single_zero.code, codes_.single_zero.bits);
-    } else if (count > 1) {
-      const auto length = static_cast<std::uint64_t>(count - 2);
-      sink_.put(static_cast<std::uint64_t>(codes_.zero_run.code) << run_bits_ | length,
-                codes_.zero_run.bits + run_bits_);
+  /// The same for planes of at most 8 bits: eight planes at a time in one integer, and symbols from
+  /// a table. Only planes whose X is not zero are visited.
+  void put_small_planes(BlockDeltas& deltas, CodeBuffer<Sink>& codes) {
+    for (int i = plane_bits_; i < 8; ++i) deltas[static_cast<std::size_t>(i)] = 0;
+    const int planes = word_bits_ + 1;
+    std::uint64_t below = 0;
+    int coded = 0;  // planes
+    for (int low = 0; low < planes; low += 8) {
+      std::uint64_t bytes = 0;
+      for (int i = 0; i < 8; ++i) {
+        bytes |= (deltas[static_cast<std::size_t>(i)] >> low & 0xFF) << (8 * i);
+      }
+      // The lowest plane is in the most significant byte. Above the top plane, the deltas' sign
+      // goes on, so that X is zero.
+      const std::uint64_t dbp = antitranspose_8x8(bytes);
+      const std::uint64_t dbx = dbp ^ (dbp >> 8 | below << 56);
+      below = dbp;
+      for (std::uint64_t left = dbx; left != 0;) {
+        const int before = std::countl_zero(left) & ~7;
+        const auto x = static_cast<std::uint8_t>(dbx >> (56 - before));
+        left &= ~(std::uint64_t{0xFF} << (56 - before));
+        const int plane = low + before / 8;
+        const PlaneSymbol zeros = zero_planes_[static_cast<std::size_t>(plane - coded)];
+        coded = plane + 1;
+        PlaneSymbol symbol = (*small_symbols_)[x];
+        const bool plane_zero = static_cast<std::uint8_t>(dbp >> (56 - before)) == 0;
+        if (plane_zero && symbol.code != prefix_all_ones) {
+          symbol = {prefix_plane_zero, short_prefix_bits};
+        }
+        codes.put(static_cast<std::uint64_t>(zeros.code) << symbol.bits | symbol.code,
+                  zeros.bits + symbol.bits);
+      }
     }
+    put_zero_planes(planes - coded, codes);
   }
 
-  void put_plane(std::uint64_t dbx, std::uint64_t plane) {
+  void put_zero_planes(int count, CodeBuffer<Sink>& codes) {
+    const PlaneSymbol zeros = zero_planes_[static_cast<std::size_t>(count)];
+    if (count > 0) codes.put(zeros.code, zeros.bits);
+  }
+
+  void put_plane(std::uint64_t dbx, std::uint64_t plane, CodeBuffer<Sink>& codes) {
     const int first_one = plane_bits_ - std::bit_width(dbx);  // counted from the left
     const std::uint64_t without_lowest = dbx & (dbx - 1);
     if (dbx == ones(plane_bits_)) {
-      sink_.put(prefix_all_ones, short_prefix_bits);
+      codes.put(prefix_all_ones, short_prefix_bits);
     } else if (plane == 0) {
-      sink_.put(prefix_plane_zero, short_prefix_bits);
+      codes.put(prefix_plane_zero, short_prefix_bits);
     } else if (without_lowest == 0) {
-      put_indexed(prefix_single_one, first_one);
+      put_indexed(prefix_single_one, first_one, codes);
     } else if (dbx == (without_lowest | without_lowest >> 1) &&
                std::has_single_bit(without_lowest)) {
-      put_indexed(prefix_two_ones, first_one);
+      put_indexed(prefix_two_ones, first_one, codes);
     } else {
       if (plane_bits_ == 64) {
-        sink_.put(1, 1);
-        sink_.put(dbx, 64);
+        codes.put(1, 1);
+        codes.put(dbx >> 32, 32);
+        codes.put(dbx & ones(32), 32);
       } else {
-        sink_.put(std::uint64_t{1} << plane_bits_ | dbx, 1 + plane_bits_);
+        codes.put(std::uint64_t{1} << plane_bits_ | dbx, 1 + plane_bits_);
       }
     }
   }
 
-  void put_indexed(std::uint8_t prefix, int index) {
-    sink_.put(static_cast<std::uint64_t>(prefix) << index_bits_ | static_cast<std::uint64_t>(index),
+  void put_indexed(std::uint8_t prefix, int index, CodeBuffer<Sink>& codes) {
+    codes.put(static_cast<std::uint64_t>(prefix) << index_bits_ | static_cast<std::uint64_t>(index),
               short_prefix_bits + index_bits_);
   }
 
   Sink& sink_;
-  PlaneCodes codes_;
   int word_bits_;
   int block_size_;
   int plane_bits_;
   int index_bits_;
-  int run_bits_;
   bool base_sent_;
-  int filled_ = 0;
+  const PlaneSymbols* small_symbols_;                         // null if blocks are not small
+  std::array<PlaneSymbol, max_word_bits + 2> zero_planes_{};  // code of a run, by its length
   std::int64_t last_word_ = 0;
-  std::array<std::int64_t, max_block_size> block_;
 };
 
 /// Reads a plane stream back, block by block.

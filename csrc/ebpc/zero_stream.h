@@ -14,6 +14,40 @@
 
 namespace ebpc {
 
+/// What eight words add to the stream where max_zero_run is 16, the default.
+struct ZeroTable {
+  static constexpr std::uint32_t max_run = 16;
+  static constexpr int run_symbol_bits = 5;
+  static constexpr int length_bits = 8;
+
+  /// [zeros pending << 8 | mask of the non-zero words]: code << 8 | its bits, 0 to 24
+  std::uint32_t code_and_length[max_run << 8];
+};
+
+inline constexpr ZeroTable zero_table = [] {
+  ZeroTable table{};
+  for (std::uint32_t index = 0; index < ZeroTable::max_run << 8; ++index) {
+    std::uint32_t code = 0;
+    std::uint32_t length = 0;
+    std::uint32_t run = index >> 8;
+    for (int i = 0; i < 8; ++i) {
+      const bool nonzero = (index >> i & 1) != 0;
+      run += !nonzero;
+      if (run == ZeroTable::max_run || (nonzero && run > 0)) {
+        code = code << ZeroTable::run_symbol_bits | (run - 1);
+        length += ZeroTable::run_symbol_bits;
+        run = 0;
+      }
+      if (nonzero) {
+        code = code << 1 | 1;
+        ++length;
+      }
+    }
+    table.code_and_length[index] = code << ZeroTable::length_bits | length;
+  }
+  return table;
+}();
+
 /// Codes zero runs into a sink (BitWriter or BitCounter).
 template <class Sink>
 class ZeroEncoder {
@@ -25,15 +59,18 @@ class ZeroEncoder {
 
   /// Appends `count` words (1 to 64), given as a mask: bit i is set where word i is non-zero.
   void push(std::uint64_t nonzero, int count) {
+    if (max_run_ == ZeroTable::max_run && count == 64) {
+      push_by_table(nonzero);
+      return;
+    }
     while (count > 0) {
       const int zeros = std::min(std::countr_zero(nonzero), count);
       run_ += static_cast<std::uint32_t>(zeros);
       count -= zeros;
       if (count == 0) break;
       nonzero >>= zeros;
-      end_run();
       const int ones = std::min(std::countr_one(nonzero), count);
-      sink_.put(~std::uint64_t{0} >> (64 - ones), ones);
+      put_run_and_ones(ones);
       count -= ones;
       nonzero = ones == 64 ? 0 : nonzero >> ones;
     }
@@ -49,6 +86,38 @@ class ZeroEncoder {
  private:
   void end_run() {
     while (run_ > 0) put_run(std::min(run_, max_run_));
+  }
+
+  /// Sixteen words at once, which always complete a symbol.
+  void push_by_table(std::uint64_t nonzero) {
+    for (int i = 0; i < 64; i += 16) {
+      const std::uint32_t first = take_entry(static_cast<std::uint8_t>(nonzero >> i));
+      const std::uint32_t second = take_entry(static_cast<std::uint8_t>(nonzero >> (i + 8)));
+      const int second_bits = static_cast<std::uint8_t>(second);
+      const std::uint64_t first_code = first >> ZeroTable::length_bits;
+      sink_.put(first_code << second_bits | second >> ZeroTable::length_bits,
+                static_cast<std::uint8_t>(first) + second_bits);
+    }
+  }
+
+  std::uint32_t take_entry(std::uint8_t nonzero) {
+    const std::uint32_t entry = zero_table.code_and_length[run_ << 8 | nonzero];
+    const auto trailing = static_cast<std::uint32_t>(std::countl_zero(nonzero));
+    run_ = nonzero == 0 ? (run_ + 8) % ZeroTable::max_run : trailing;
+    return entry;
+  }
+
+  /// Ends the run, if there is one, and appends `count` ones (1 to 64): in one go if they fit.
+  void put_run_and_ones(int count) {
+    while (run_ > max_run_) put_run(max_run_);
+    const std::uint64_t all_ones = ~std::uint64_t{0} >> (64 - count);
+    if (run_ > 0 && count <= 32) {
+      sink_.put(std::uint64_t{run_ - 1} << count | all_ones, 1 + length_bits_ + count);
+      run_ = 0;
+      return;
+    }
+    end_run();
+    sink_.put(all_ones, count);
   }
 
   void put_run(std::uint32_t length) {

@@ -18,6 +18,20 @@ namespace {
 template <class Word>
 std::uint64_t nonzero_mask(const Word* words, int count) {
   std::uint64_t mask = 0;
+  if constexpr (sizeof(Word) == 1) {
+    if (count == 64) {
+      // Bit 7 of each byte becomes whether it is non-zero; the product gathers these in its top
+      // byte.
+      constexpr std::uint64_t top = 0x8080808080808080;
+      for (int i = 0; i < 64; i += 8) {
+        const std::uint64_t eight =
+            load_little_endian(reinterpret_cast<const std::uint8_t*>(words + i));
+        const std::uint64_t nonzero = (((eight & ~top) + ~top) | eight) & top;
+        mask |= (nonzero >> 7) * 0x0102040810204080 >> 56 << i;
+      }
+      return mask;
+    }
+  }
   for (int i = 0; i < count; ++i) mask |= static_cast<std::uint64_t>(words[i] != 0) << i;
   return mask;
 }
@@ -28,16 +42,23 @@ StreamBits code_words(const Parameters& p, const Word* words, std::size_t count,
                       Sink plane_sink) {
   ZeroEncoder zeros(p, zero_sink);
   PlaneEncoder planes(p, ebpc_codes, plane_sink);
+  std::array<Word, 64 + max_block_size>
+      packed;  // non-zero words that do not fill a block, and new ones
+  int packed_count = 0;
   for (std::size_t first = 0; first < count; first += 64) {
     const int length = static_cast<int>(std::min<std::size_t>(64, count - first));
     std::uint64_t mask = nonzero_mask(words + first, length);
     zeros.push(mask, length);
     for (; mask != 0; mask &= mask - 1) {
-      planes.push(words[first + static_cast<std::size_t>(std::countr_zero(mask))]);
+      packed[static_cast<std::size_t>(packed_count++)] =
+          words[first + static_cast<std::size_t>(std::countr_zero(mask))];
     }
+    const int coded = planes.push_blocks(packed.data(), packed_count);
+    packed_count -= coded;
+    std::copy_n(packed.begin() + coded, packed_count, packed.begin());
   }
   zeros.finish();
-  planes.finish();
+  planes.finish(packed.data(), packed_count);
   return {zero_sink.bits(), plane_sink.bits()};
 }
 
