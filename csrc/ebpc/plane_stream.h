@@ -8,6 +8,7 @@
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <utility>
 
 #include "ebpc/bit_stream.h"
 #include "ebpc/parameters.h"
@@ -229,17 +230,19 @@ class PlaneEncoder {
       codes.put(static_cast<std::uint64_t>(last_word_) & ones(word_bits_), word_bits_);
     }
     const Word* words = block + (block_size_ - plane_bits_);
-    BlockDeltas deltas;
-    for (int i = 0; i < plane_bits_; ++i) {
-      deltas[static_cast<std::size_t>(i)] =
-          static_cast<std::uint64_t>(words[i] - (i == 0 ? last_word_ : std::int64_t{words[i - 1]}));
-    }
-    last_word_ = words[plane_bits_ - 1];
     if (small_symbols_ != nullptr) {
-      put_small_planes(deltas, codes);
+      put_small_planes(words, codes);
     } else {
+      BlockDeltas deltas;
+      for (int i = 0; i < plane_bits_; ++i) deltas[static_cast<std::size_t>(i)] = delta(words[i]);
       put_planes(deltas, codes);
     }
+  }
+
+  /// The difference to the last word, which `word` becomes.
+  std::uint64_t delta(std::int64_t word) {
+    const std::int64_t before = std::exchange(last_word_, word);
+    return static_cast<std::uint64_t>(word - before);
   }
 
   void put_planes(const BlockDeltas& deltas, CodeBuffer<Sink>& codes) {
@@ -265,31 +268,31 @@ class PlaneEncoder {
 
   /// The same for planes of at most 8 bits: eight planes at a time in one integer, and symbols from
   /// a table. Only planes whose X is not zero are visited.
-  void put_small_planes(BlockDeltas& deltas, CodeBuffer<Sink>& codes) {
-    for (int i = plane_bits_; i < 8; ++i) deltas[static_cast<std::size_t>(i)] = 0;
+  template <class Word>
+  void put_small_planes(const Word* words, CodeBuffer<Sink>& codes) {
+    std::array<std::uint64_t, max_small_block_size> deltas;
+    for (int i = 0; i < max_small_block_size; ++i) {
+      deltas[static_cast<std::size_t>(i)] = i < plane_bits_ ? delta(words[i]) : 0;
+    }
     const int planes = word_bits_ + 1;
     std::uint64_t below = 0;
     int coded = 0;  // planes
     for (int low = 0; low < planes; low += 8) {
-      std::uint64_t bytes = 0;
-      for (int i = 0; i < 8; ++i) {
-        bytes |= (deltas[static_cast<std::size_t>(i)] >> low & 0xFF) << (8 * i);
-      }
-      // The lowest plane is in the most significant byte. Above the top plane, the deltas' sign
+      std::uint64_t rows = 0;
+      for (const std::uint64_t each : deltas) rows = rows << 8 | (each >> low & 0xFF);
+      // The lowest plane is in the least significant byte. Above the top plane, the deltas' sign
       // goes on, so that X is zero.
-      const std::uint64_t dbp = antitranspose_8x8(bytes);
-      const std::uint64_t dbx = dbp ^ (dbp >> 8 | below << 56);
+      const std::uint64_t dbp = transpose_8x8(rows);
+      const std::uint64_t dbx = dbp ^ (dbp << 8 | below >> 56);
       below = dbp;
       for (std::uint64_t left = dbx; left != 0;) {
-        const int before = std::countl_zero(left) & ~7;
-        const auto x = static_cast<std::uint8_t>(dbx >> (56 - before));
-        left &= ~(std::uint64_t{0xFF} << (56 - before));
-        const int plane = low + before / 8;
+        const int place = std::countr_zero(left) & ~7;
+        left &= ~(std::uint64_t{0xFF} << place);
+        const int plane = low + place / 8;
         const PlaneSymbol zeros = zero_planes_[static_cast<std::size_t>(plane - coded)];
         coded = plane + 1;
-        PlaneSymbol symbol = (*small_symbols_)[x];
-        const bool plane_zero = static_cast<std::uint8_t>(dbp >> (56 - before)) == 0;
-        if (plane_zero && symbol.code != prefix_all_ones) {
+        PlaneSymbol symbol = (*small_symbols_)[dbx >> place & 0xFF];
+        if ((dbp >> place & 0xFF) == 0 && symbol.code != prefix_all_ones) {
           symbol = {prefix_plane_zero, short_prefix_bits};
         }
         codes.put(static_cast<std::uint64_t>(zeros.code) << symbol.bits | symbol.code,

@@ -18,10 +18,14 @@ namespace ebpc {
 struct ZeroTable {
   static constexpr std::uint32_t max_run = 16;
   static constexpr int run_symbol_bits = 5;
-  static constexpr int length_bits = 8;
 
-  /// [zeros pending << 8 | mask of the non-zero words]: code << 8 | its bits, 0 to 24
-  std::uint32_t code_and_length[max_run << 8];
+  /// [zeros pending << 8 | mask of the non-zero words]: the code, up to 24 bits; then in 3 bits the
+  /// zeros pending behind it unless all words are zero; then in 5 the number of bits of the code.
+  std::uint32_t entries[max_run << 8];
+
+  static constexpr std::uint32_t code(std::uint32_t entry) { return entry >> 8; }
+  static constexpr std::uint32_t pending(std::uint32_t entry) { return entry >> 5 & 7; }
+  static constexpr std::uint32_t bits(std::uint32_t entry) { return entry & 31; }
 };
 
 inline constexpr ZeroTable zero_table = [] {
@@ -43,7 +47,7 @@ inline constexpr ZeroTable zero_table = [] {
         ++length;
       }
     }
-    table.code_and_length[index] = code << ZeroTable::length_bits | length;
+    table.entries[index] = code << 8 | (run & 7) << 5 | length;
   }
   return table;
 }();
@@ -93,17 +97,15 @@ class ZeroEncoder {
     for (int i = 0; i < 64; i += 16) {
       const std::uint32_t first = take_entry(static_cast<std::uint8_t>(nonzero >> i));
       const std::uint32_t second = take_entry(static_cast<std::uint8_t>(nonzero >> (i + 8)));
-      const int second_bits = static_cast<std::uint8_t>(second);
-      const std::uint64_t first_code = first >> ZeroTable::length_bits;
-      sink_.put(first_code << second_bits | second >> ZeroTable::length_bits,
-                static_cast<std::uint8_t>(first) + second_bits);
+      const std::uint64_t first_code = ZeroTable::code(first);
+      sink_.put(first_code << ZeroTable::bits(second) | ZeroTable::code(second),
+                static_cast<int>(ZeroTable::bits(first) + ZeroTable::bits(second)));
     }
   }
 
   std::uint32_t take_entry(std::uint8_t nonzero) {
-    const std::uint32_t entry = zero_table.code_and_length[run_ << 8 | nonzero];
-    const auto trailing = static_cast<std::uint32_t>(std::countl_zero(nonzero));
-    run_ = nonzero == 0 ? (run_ + 8) % ZeroTable::max_run : trailing;
+    const std::uint32_t entry = zero_table.entries[run_ << 8 | nonzero];
+    run_ = nonzero == 0 ? (run_ + 8) % ZeroTable::max_run : ZeroTable::pending(entry);
     return entry;
   }
 

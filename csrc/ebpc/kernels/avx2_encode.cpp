@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "ebpc/kernels/avx2.h"
+#include "ebpc/zero_stream.h"
 
 namespace ebpc::avx2 {
 namespace {
@@ -83,42 +84,6 @@ std::uint8_t* pack_masks(const std::uint8_t* words, std::size_t mask_count, std:
 
 // ------------------------------------------------------------------------------------ zero stream
 
-constexpr unsigned max_run = fast_max_zero_run;
-constexpr unsigned run_symbol_bits = 5;
-
-/// What eight words add to the zero stream.
-struct ZeroTable {
-  static constexpr unsigned length_bits = 8;
-  std::uint32_t
-      code_and_length[max_run * 256];  // [zeros pending << 8 | mask]: code << 8 | its bits
-};
-
-constexpr ZeroTable zero_table = [] {
-  ZeroTable table{};
-  for (unsigned pending = 0; pending < max_run; ++pending) {
-    for (unsigned mask = 0; mask < 256; ++mask) {
-      std::uint32_t code = 0;
-      unsigned length = 0;
-      unsigned run = pending;
-      for (unsigned i = 0; i < 8; ++i) {
-        const bool nonzero = mask >> i & 1;
-        run += !nonzero;
-        if (run == max_run || (nonzero && run > 0)) {
-          code = code << run_symbol_bits | (run - 1);
-          length += run_symbol_bits;
-          run = 0;
-        }
-        if (nonzero) {
-          code = code << 1 | 1;
-          ++length;
-        }
-      }
-      table.code_and_length[pending << 8 | mask] = code << ZeroTable::length_bits | length;
-    }
-  }
-  return table;
-}();
-
 // Writers are passed and returned by value: behind a reference their members would live in memory,
 // since the bytes written might be theirs for all that the compiler knows.
 
@@ -167,9 +132,6 @@ __m256i trailing_zeros(__m256i masks) {
   return _mm256_add_epi8(zeros, _mm256_and_si256(reaches_back, _mm256_slli_epi64(zeros, 32)));
 }
 
-std::uint32_t code_of(std::uint32_t entry) { return entry >> ZeroTable::length_bits; }
-unsigned length_of(std::uint32_t entry) { return static_cast<std::uint8_t>(entry); }
-
 /// Finds the table entries for masks, of which there may be more than one chunk.
 class ZeroEntries {
  public:
@@ -189,18 +151,9 @@ class ZeroEntries {
   }
 
   std::uint32_t find(std::uint8_t mask) {
-    const std::uint32_t entry = zero_table.code_and_length[pending_ << 8 | mask];
-    const unsigned trailing = _lzcnt_u32(static_cast<std::uint32_t>(mask) << 24);
-    pending_ = mask == 0 ? (pending_ + 8) % max_run : trailing;
+    const std::uint32_t entry = zero_table.entries[pending_ << 8 | mask];
+    pending_ = mask == 0 ? (pending_ + 8) % ZeroTable::max_run : ZeroTable::pending(entry);
     return entry;
-  }
-
-  /// The last words, less than 8. What is missing to a whole byte of the mask is taken as non-zero:
-  /// that ends a pending run, and each adds one bit to the code, which is cut off.
-  std::uint32_t find_last(std::uint8_t mask, unsigned count) {
-    const unsigned missing = 8 - count;
-    const std::uint32_t entry = find(static_cast<std::uint8_t>(mask | 0xFFU << count));
-    return code_of(entry) >> missing << ZeroTable::length_bits | (length_of(entry) - missing);
   }
 
  private:
@@ -211,13 +164,13 @@ class ZeroEntries {
     // The bytes below the first one in the mask continue what was pending.
     const std::uint64_t still_zero = _bzhi_u64(~std::uint64_t{0}, _tzcnt_u64(mask) & ~7U);
     zeros += pending * every_byte & still_zero;
-    zeros &= (max_run - 1) * every_byte;
+    zeros &= (ZeroTable::max_run - 1) * every_byte;
     const std::uint64_t zeros_before = zeros << 8 | pending;
     alignas(16) std::uint16_t indices[8];
     _mm_store_si128(reinterpret_cast<__m128i*>(indices),
                     _mm_unpacklo_epi8(_mm_cvtsi64_si128(static_cast<long long>(mask)),
                                       _mm_cvtsi64_si128(static_cast<long long>(zeros_before))));
-    for (int i = 0; i < 8; ++i) entries[i] = zero_table.code_and_length[indices[i]];
+    for (int i = 0; i < 8; ++i) entries[i] = zero_table.entries[indices[i]];
     return static_cast<unsigned>(zeros >> 56);
   }
 
@@ -227,13 +180,12 @@ class ZeroEntries {
 /// Writes the codes of whole masks, two entries at once.
 ShortCodeWriter write_entries(const std::uint32_t* entries, std::size_t mask_count,
                               ShortCodeWriter out) {
-  const __m256i length_mask = _mm256_set1_epi64x((1 << ZeroTable::length_bits) - 1);
+  const __m256i length_mask = _mm256_set1_epi64x(31);
   for (std::size_t i = 0; i < mask_count; ++i) {
     // Lanes of 64 bits: an entry, and above it the one that follows.
     const __m256i two = _mm256_load_si256(reinterpret_cast<const __m256i*>(entries + 8 * i));
-    const __m256i first =
-        _mm256_srli_epi64(_mm256_slli_epi64(two, 32), 32 + ZeroTable::length_bits);
-    const __m256i second = _mm256_srli_epi64(two, 32 + ZeroTable::length_bits);
+    const __m256i first = _mm256_srli_epi64(_mm256_slli_epi64(two, 32), 32 + 8);
+    const __m256i second = _mm256_srli_epi64(two, 32 + 8);
     const __m256i first_length = _mm256_and_si256(two, length_mask);
     const __m256i second_length = _mm256_and_si256(_mm256_srli_epi64(two, 32), length_mask);
     alignas(32) std::uint64_t codes[4];
@@ -538,11 +490,13 @@ std::size_t finish_words(const std::uint8_t* words, std::size_t count, const std
   packed_end = pack(last_words, mask, packed_end);
   for (; count >= 8; mask >>= 8, count -= 8) {
     const std::uint32_t entry = zeros.find(static_cast<std::uint8_t>(mask));
-    zero_sink.put(code_of(entry), length_of(entry));
+    zero_sink.put(ZeroTable::code(entry), ZeroTable::bits(entry));
   }
-  const std::uint32_t last =
-      zeros.find_last(static_cast<std::uint8_t>(mask), static_cast<unsigned>(count));
-  zero_sink.put(code_of(last), length_of(last));
+  // What is missing to a whole byte of the mask is taken as non-zero: that ends a pending run, and
+  // each adds one bit to the code, which is cut off.
+  const unsigned missing = 8 - static_cast<unsigned>(count);
+  const std::uint32_t last = zeros.find(static_cast<std::uint8_t>(mask | 0xFFU << count));
+  zero_sink.put(ZeroTable::code(last) >> missing, ZeroTable::bits(last) - missing);
 
   std::memset(packed_end, 0, words_per_vector);
   return (static_cast<std::size_t>(packed_end - packed) + fast_block_size - 1) / fast_block_size;
@@ -588,7 +542,7 @@ StreamBits encode_words(const std::uint8_t* words, std::size_t count, std::uint8
 
 /// The lengths of all entries of whole masks.
 std::uint64_t count_entries(const std::uint32_t* entries, std::size_t mask_count) {
-  const __m256i length_mask = _mm256_set1_epi32((1 << ZeroTable::length_bits) - 1);
+  const __m256i length_mask = _mm256_set1_epi32(31);
   __m256i sum = _mm256_setzero_si256();
   for (std::size_t i = 0; i < mask_count; ++i) {
     const __m256i eight = _mm256_load_si256(reinterpret_cast<const __m256i*>(entries + 8 * i));
