@@ -8,6 +8,7 @@
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 #include "ebpc/bit_stream.h"
@@ -149,6 +150,16 @@ inline constexpr auto small_plane_symbols = [] {
   return symbols;
 }();
 
+/// Symbols of 8 bits of blocks of 8 words behind a sent base, by X; 0 for the X that have others.
+inline constexpr auto long_symbols = [] {
+  std::array<std::uint8_t, 256> symbols{};
+  for (std::size_t x = 0; x < symbols.size(); ++x) {
+    const PlaneSymbol symbol = small_plane_symbols[8][static_cast<std::size_t>(Base::sent)][x];
+    if (symbol.bits == 8) symbols[x] = static_cast<std::uint8_t>(symbol.code);
+  }
+  return symbols;
+}();
+
 /// Gathers codes up to 64 bits before they go to the sink.
 template <class Sink>
 class CodeBuffer {
@@ -188,6 +199,7 @@ class PlaneEncoder {
         plane_bits_(plane_bits(p)),
         index_bits_(log2_ceil(static_cast<std::uint32_t>(p.block_size))),
         base_sent_(p.base == Base::sent),
+        is_common_setting_(p.word_bits == 8 && p.block_size == 8 && base_sent_),
         small_symbols_(block_size_ <= max_small_block_size
                            ? &small_plane_symbols[static_cast<std::size_t>(p.block_size)]
                                                  [static_cast<std::size_t>(p.base)]
@@ -225,6 +237,9 @@ class PlaneEncoder {
   template <class Word>
   void put_block(const Word* block) {
     CodeBuffer<Sink> codes(sink_);
+    if constexpr (sizeof(Word) == 1) {
+      if (is_common_setting_ && put_common_block<std::is_signed_v<Word>>(block, codes)) return;
+    }
     if (base_sent_) {
       last_word_ = block[0];
       codes.put(static_cast<std::uint64_t>(last_word_) & ones(word_bits_), word_bits_);
@@ -237,6 +252,41 @@ class PlaneEncoder {
       for (int i = 0; i < plane_bits_; ++i) deltas[static_cast<std::size_t>(i)] = delta(words[i]);
       put_planes(deltas, codes);
     }
+  }
+
+  /// 8 words of 8 bits behind a sent base, in one integer. In nine of ten such blocks of real data
+  /// all symbols have 8 bits up to a run of zero X that reaches the top plane. Returns false for
+  /// others.
+  template <bool is_signed>
+  bool put_common_block(const void* block, CodeBuffer<Sink>& codes) const {
+    constexpr std::uint64_t top_bits = 0x8080808080808080;
+    const std::uint64_t words = load_little_endian(static_cast<const std::uint8_t*>(block));
+    const std::uint64_t next = words >> 8;
+    // Bytes of next - words, without borrows from one to another.
+    const std::uint64_t deltas =
+        ((next | top_bits) - (words & ~top_bits)) ^ ((next ^ ~words) & top_bits);
+    // Bit 8 of a delta, its sign, and what is left of it by XOR with bit 7, in that bit's place.
+    const std::uint64_t borrow = (~next & words) | ((~next | words) & deltas);
+    const std::uint64_t overflow = (next ^ words) & (next ^ deltas);
+    const std::uint64_t sign_x = is_signed ? overflow : borrow ^ deltas;
+    constexpr std::uint64_t seven_bytes = ~std::uint64_t{0} >> 8;
+    if ((sign_x & top_bits & seven_bytes) != 0) return false;
+
+    // The lowest plane is in the most significant byte.
+    const std::uint64_t dbp = antitranspose_8x8(deltas & seven_bytes);
+    const std::uint64_t dbx = dbp ^ dbp >> 8;
+    std::uint64_t symbols = 0;
+    for (int place = 0; place < 64; place += 8) {
+      symbols |= static_cast<std::uint64_t>(long_symbols[dbx >> place & 0xFF]) << place;
+    }
+    const auto nonzero_bytes = [](std::uint64_t x) { return ((x & ~top_bits) + ~top_bits) | x; };
+    const std::uint64_t is_long = nonzero_bytes(symbols) & nonzero_bytes(dbp);
+    const int bits = std::countl_zero((~is_long & top_bits) | 1) & ~7;
+    if (dbx << bits != 0) return false;
+    const PlaneSymbol zeros = zero_planes_[static_cast<std::size_t>(9 - bits / 8)];
+    codes.put(words & 0xFF, 8);
+    codes.put(symbols >> 1 >> (63 - bits) << zeros.bits | zeros.code, bits + zeros.bits);
+    return true;
   }
 
   /// The difference to the last word, which `word` becomes.
@@ -341,6 +391,7 @@ class PlaneEncoder {
   int plane_bits_;
   int index_bits_;
   bool base_sent_;
+  bool is_common_setting_;
   const PlaneSymbols* small_symbols_;                         // null if blocks are not small
   std::array<PlaneSymbol, max_word_bits + 2> zero_planes_{};  // code of a run, by its length
   std::int64_t last_word_ = 0;
