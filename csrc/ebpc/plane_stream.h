@@ -160,34 +160,6 @@ inline constexpr auto long_symbols = [] {
   return symbols;
 }();
 
-/// Gathers codes up to 64 bits before they go to the sink.
-template <class Sink>
-class CodeBuffer {
- public:
-  explicit CodeBuffer(Sink& sink) : sink_(sink) {}
-  CodeBuffer(const CodeBuffer&) = delete;
-  CodeBuffer& operator=(const CodeBuffer&) = delete;
-  ~CodeBuffer() { flush(); }
-
-  /// Appends the low `count` bits (1 to 63) of `code`, which has no other bits set.
-  void put(std::uint64_t code, int count) {
-    if (count_ + count > 64) flush();
-    code_ = code_ << count | code;
-    count_ += count;
-  }
-
- private:
-  void flush() {
-    if (count_ > 0) sink_.put(code_, count_);
-    code_ = 0;
-    count_ = 0;
-  }
-
-  Sink& sink_;
-  std::uint64_t code_ = 0;
-  int count_ = 0;
-};
-
 /// Codes words into a sink (BitWriter or BitCounter).
 template <class Sink>
 class PlaneEncoder {
@@ -282,10 +254,13 @@ class PlaneEncoder {
     const auto nonzero_bytes = [](std::uint64_t x) { return ((x & ~top_bits) + ~top_bits) | x; };
     const std::uint64_t is_long = nonzero_bytes(symbols) & nonzero_bytes(dbp);
     const int bits = std::countl_zero((~is_long & top_bits) | 1) & ~7;
-    if (dbx << bits != 0) return false;
-    const PlaneSymbol zeros = zero_planes_[static_cast<std::size_t>(9 - bits / 8)];
     codes.put(words & 0xFF, 8);
-    codes.put(symbols >> 1 >> (63 - bits) << zeros.bits | zeros.code, bits + zeros.bits);
+    if (dbx << bits == 0) {
+      const PlaneSymbol zeros = zero_planes_[static_cast<std::size_t>(9 - bits / 8)];
+      codes.put(symbols >> 1 >> (63 - bits) << zeros.bits | zeros.code, bits + zeros.bits);
+    } else {
+      put_zero_planes(9 - put_symbols(byte_swap(dbp), byte_swap(dbx), 0, 0, codes), codes);
+    }
     return true;
   }
 
@@ -335,24 +310,32 @@ class PlaneEncoder {
       const std::uint64_t dbp = transpose_8x8(rows);
       const std::uint64_t dbx = dbp ^ (dbp << 8 | below >> 56);
       below = dbp;
-      for (std::uint64_t left = dbx; left != 0;) {
-        const int place = std::countr_zero(left) & ~7;
-        left &= ~(std::uint64_t{0xFF} << place);
-        const int plane = low + place / 8;
-        const PlaneSymbol zeros = zero_planes_[static_cast<std::size_t>(plane - coded)];
-        coded = plane + 1;
-        PlaneSymbol symbol = (*small_symbols_)[dbx >> place & 0xFF];
-        if ((dbp >> place & 0xFF) == 0 && symbol.code != prefix_all_ones) {
-          symbol = {prefix_plane_zero, short_prefix_bits};
-        }
-        codes.put(static_cast<std::uint64_t>(zeros.code) << symbol.bits | symbol.code,
-                  zeros.bits + symbol.bits);
-      }
+      coded = put_symbols(dbp, dbx, low, coded, codes);
     }
     put_zero_planes(planes - coded, codes);
   }
 
-  void put_zero_planes(int count, CodeBuffer<Sink>& codes) {
+  /// Codes the planes from `low` on whose X is not zero, and the zero ones between them. `coded`
+  /// planes have been coded before; returns how many have now.
+  int put_symbols(std::uint64_t dbp, std::uint64_t dbx, int low, int coded,
+                  CodeBuffer<Sink>& codes) const {
+    for (std::uint64_t left = dbx; left != 0;) {
+      const int place = std::countr_zero(left) & ~7;
+      left &= ~(std::uint64_t{0xFF} << place);
+      const int plane = low + place / 8;
+      const PlaneSymbol zeros = zero_planes_[static_cast<std::size_t>(plane - coded)];
+      coded = plane + 1;
+      PlaneSymbol symbol = (*small_symbols_)[dbx >> place & 0xFF];
+      if ((dbp >> place & 0xFF) == 0 && symbol.code != prefix_all_ones) {
+        symbol = {prefix_plane_zero, short_prefix_bits};
+      }
+      codes.put(static_cast<std::uint64_t>(zeros.code) << symbol.bits | symbol.code,
+                zeros.bits + symbol.bits);
+    }
+    return coded;
+  }
+
+  void put_zero_planes(int count, CodeBuffer<Sink>& codes) const {
     const PlaneSymbol zeros = zero_planes_[static_cast<std::size_t>(count)];
     if (count > 0) codes.put(zeros.code, zeros.bits);
   }

@@ -92,14 +92,11 @@ class ZeroEncoder {
     while (run_ > 0) put_run(std::min(run_, max_run_));
   }
 
-  /// Sixteen words at once, which always complete a symbol.
   void push_by_table(std::uint64_t nonzero) {
-    for (int i = 0; i < 64; i += 16) {
-      const std::uint32_t first = take_entry(static_cast<std::uint8_t>(nonzero >> i));
-      const std::uint32_t second = take_entry(static_cast<std::uint8_t>(nonzero >> (i + 8)));
-      const std::uint64_t first_code = ZeroTable::code(first);
-      sink_.put(first_code << ZeroTable::bits(second) | ZeroTable::code(second),
-                static_cast<int>(ZeroTable::bits(first) + ZeroTable::bits(second)));
+    CodeBuffer<Sink> codes(sink_);
+    for (int i = 0; i < 64; i += 8) {
+      const std::uint32_t entry = take_entry(static_cast<std::uint8_t>(nonzero >> i));
+      codes.put(ZeroTable::code(entry), static_cast<int>(ZeroTable::bits(entry)));
     }
   }
 

@@ -47,11 +47,11 @@ StreamBits code_words(const Parameters& p, const Word* words, std::size_t count,
   int packed_count = 0;
   for (std::size_t first = 0; first < count; first += 64) {
     const int length = static_cast<int>(std::min<std::size_t>(64, count - first));
-    std::uint64_t mask = nonzero_mask(words + first, length);
+    const std::uint64_t mask = nonzero_mask(words + first, length);
     zeros.push(mask, length);
-    for (; mask != 0; mask &= mask - 1) {
+    for (std::uint64_t left = mask; left != 0; left &= left - 1) {
       packed[static_cast<std::size_t>(packed_count++)] =
-          words[first + static_cast<std::size_t>(std::countr_zero(mask))];
+          words[first + static_cast<std::size_t>(std::countr_zero(left))];
     }
     const int coded = planes.push_blocks(packed.data(), packed_count);
     packed_count -= coded;
