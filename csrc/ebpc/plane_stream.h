@@ -188,7 +188,12 @@ class PlaneEncoder {
   template <class Word>
   int push_blocks(const Word* words, int count) {
     int coded = 0;
-    for (; count - coded >= block_size_; coded += block_size_) put_block(words + coded);
+    for (; count - coded >= block_size_; coded += block_size_) {
+      if constexpr (sizeof(Word) == 1) {
+        if (is_common_setting_ && put_common_block<std::is_signed_v<Word>>(words + coded)) continue;
+      }
+      put_block(words + coded);
+    }
     return coded;
   }
 
@@ -209,9 +214,6 @@ class PlaneEncoder {
   template <class Word>
   void put_block(const Word* block) {
     CodeBuffer<Sink> codes(sink_);
-    if constexpr (sizeof(Word) == 1) {
-      if (is_common_setting_ && put_common_block<std::is_signed_v<Word>>(block, codes)) return;
-    }
     if (base_sent_) {
       last_word_ = block[0];
       codes.put(static_cast<std::uint64_t>(last_word_) & ones(word_bits_), word_bits_);
@@ -230,7 +232,7 @@ class PlaneEncoder {
   /// all symbols have 8 bits up to a run of zero X that reaches the top plane. Returns false for
   /// others.
   template <bool is_signed>
-  bool put_common_block(const void* block, CodeBuffer<Sink>& codes) const {
+  bool put_common_block(const void* block) {
     constexpr std::uint64_t top_bits = 0x8080808080808080;
     const std::uint64_t words = load_little_endian(static_cast<const std::uint8_t*>(block));
     const std::uint64_t next = words >> 8;
@@ -254,11 +256,19 @@ class PlaneEncoder {
     const auto nonzero_bytes = [](std::uint64_t x) { return ((x & ~top_bits) + ~top_bits) | x; };
     const std::uint64_t is_long = nonzero_bytes(symbols) & nonzero_bytes(dbp);
     const int bits = std::countl_zero((~is_long & top_bits) | 1) & ~7;
-    codes.put(words & 0xFF, 8);
     if (dbx << bits == 0) {
       const PlaneSymbol zeros = zero_planes_[static_cast<std::size_t>(9 - bits / 8)];
-      codes.put(symbols >> 1 >> (63 - bits) << zeros.bits | zeros.code, bits + zeros.bits);
+      const std::uint64_t code = symbols >> 1 >> (63 - bits) << zeros.bits | zeros.code;
+      const int code_bits = bits + zeros.bits;
+      if (code_bits <= 56) {
+        sink_.put((words & 0xFF) << code_bits | code, 8 + code_bits);
+      } else {
+        sink_.put(words & 0xFF, 8);
+        sink_.put(code, code_bits);
+      }
     } else {
+      CodeBuffer<Sink> codes(sink_);
+      codes.put(words & 0xFF, 8);
       put_zero_planes(9 - put_symbols(byte_swap(dbp), byte_swap(dbx), 0, 0, codes), codes);
     }
     return true;
