@@ -363,9 +363,8 @@ class PlaneEncoder {
                std::has_single_bit(without_lowest)) {
       put_indexed(prefix_two_ones, first_one, codes);
     } else {
-      if (plane_bits_ == 64) {
-        codes.put(1, 1);
-        codes.put(dbx >> 32, 32);
+      if (plane_bits_ >= 63) {
+        codes.put(std::uint64_t{1} << (plane_bits_ - 32) | dbx >> 32, 1 + plane_bits_ - 32);
         codes.put(dbx & ones(32), 32);
       } else {
         codes.put(std::uint64_t{1} << plane_bits_ | dbx, 1 + plane_bits_);
