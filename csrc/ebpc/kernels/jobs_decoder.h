@@ -58,7 +58,18 @@ class JobsDecoder {
       return;
     }
     lanes_of_planes_[lane].start(job, next_job_++, *free_[--free_count_]);
+    if (next_job_ + 1 < failed_) prefetch(jobs_[next_job_ + 1]);
     ++plane_lanes_;
+  }
+
+  /// Streams follow each other in memory, but a lane gets every fourth or so: too far apart for
+  /// what the CPU fetches by itself.
+  static void prefetch(const DecodeJob& job) {
+    constexpr std::size_t line = 64;
+    for (std::size_t i = 0; i < job.plane_bytes; i += line) {
+      __builtin_prefetch(job.plane_stream + i);
+    }
+    for (std::size_t i = 0; i < job.zero_bytes; i += line) __builtin_prefetch(job.zero_stream + i);
   }
 
   void finish_planes(std::size_t lane) {
