@@ -9,6 +9,7 @@
 #include "ebpc/encoder.h"
 #include "ebpc/kernels/jobs_decoder.h"
 #include "ebpc/kernels/kernel.h"
+#include "ebpc/plane_decoder.h"
 #include "ebpc/plane_stream.h"
 #include "ebpc/zero_stream.h"
 
