@@ -137,7 +137,6 @@ StreamBits count_words(const std::uint8_t* words, std::size_t count) {
   alignas(32) std::uint8_t packed[words_per_vector + chunk_words + 64];
   alignas(32) std::uint64_t masks[chunk_words / 64];
   alignas(32) std::uint32_t entries[chunk_words / 8];
-  CodedBlocks blocks;
   ZeroEntries zeros;
   StreamBits bits;
   std::uint8_t* packed_end = packed;
@@ -151,17 +150,15 @@ StreamBits count_words(const std::uint8_t* words, std::size_t count) {
 
     const auto whole_vectors =
         static_cast<std::size_t>(packed_end - packed) / words_per_vector * words_per_vector;
-    code_blocks<is_signed>(packed, whole_vectors / fast_block_size, blocks);
-    bits.plane += count_blocks(whole_vectors / fast_block_size, blocks);
+    bits.plane += count_blocks<is_signed>(packed, whole_vectors / fast_block_size);
     packed_end -= whole_vectors;
     std::memcpy(packed, packed + whole_vectors, words_per_vector);
   }
   CodeCounter zero_counter;
   const std::size_t block_count =
       finish_words(words, count, packed, packed_end, zeros, zero_counter);
-  code_blocks<is_signed>(packed, block_count, blocks);
   bits.zero += zero_counter.bits;
-  bits.plane += count_blocks(block_count, blocks);
+  bits.plane += count_blocks<is_signed>(packed, block_count);
   return bits;
 }
 

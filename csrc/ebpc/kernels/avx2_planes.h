@@ -2,7 +2,8 @@
 //
 // Vectors turn four blocks at a time into code bytes, one per bit plane, and a mask of the bits of
 // these that are not part of the code; each block's bits are gathered by one `pext`; vectors merge
-// the codes of four blocks. These are separate loops: in one, they are slower.
+// the codes of four blocks. These are separate loops: in one, they are slower. Counting needs no
+// codes, only which planes have which kind of symbol.
 //
 // Unnamed namespace: avx2.h says why.
 
@@ -10,6 +11,7 @@
 
 #include <immintrin.h>
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -84,38 +86,57 @@ void store_mask(std::uint8_t* out, __m256i bytes) {
   std::memcpy(out, &mask, sizeof mask);
 }
 
-/// Turns `block_count` blocks (rounded up to whole vectors) of packed words into code bytes.
-template <bool is_signed>
-void code_blocks(const std::uint8_t* packed, std::size_t block_count, CodedBlocks& out) {
-  const __m256i zero = _mm256_setzero_si256();
-  const __m256i seven_bytes = _mm256_set1_epi64x(0x00FFFFFFFFFFFFFF);
-  for (std::size_t b = 0; b < block_count; b += blocks_per_vector) {
-    const __m256i words =
-        _mm256_load_si256(reinterpret_cast<const __m256i*>(packed + b * fast_block_size));
+/// The planes of four blocks of packed words, in 64 bits each, and the kinds of their X.
+struct FourBlocks {
+  template <bool is_signed>
+  static FourBlocks from(const std::uint8_t* packed) {
+    const __m256i zero = _mm256_setzero_si256();
+    const __m256i seven_bytes = _mm256_set1_epi64x(0x00FFFFFFFFFFFFFF);
+    const __m256i words = _mm256_load_si256(reinterpret_cast<const __m256i*>(packed));
     const __m256i next_words = _mm256_srli_epi64(words, 8);
     const __m256i deltas = _mm256_and_si256(_mm256_sub_epi8(next_words, words), seven_bytes);
     // Bit 8 of the deltas; the comparison is signed.
     const __m256i flip = broadcast(is_signed ? 0 : 0x80);
-    const __m256i negative = _mm256_and_si256(
+    FourBlocks blocks;
+    blocks.sign_plane = _mm256_and_si256(
         _mm256_cmpgt_epi8(_mm256_xor_si256(words, flip), _mm256_xor_si256(next_words, flip)),
         seven_bytes);
-
+    blocks.sign_x = _mm256_xor_si256(blocks.sign_plane, deltas);
     const __m256i planes = antitranspose(deltas);
-    const __m256i x = _mm256_xor_si256(planes, _mm256_srli_epi64(planes, 8));
-    const __m256i x_zero = _mm256_cmpeq_epi8(x, zero);
-    const __m256i plane_zero = _mm256_andnot_si256(x_zero, _mm256_cmpeq_epi8(planes, zero));
-    const __m256i all_ones = _mm256_cmpeq_epi8(x, broadcast(0xFE));
-    const __m256i five_bits = _mm256_or_si256(plane_zero, all_ones);
+    blocks.x = _mm256_xor_si256(planes, _mm256_srli_epi64(planes, 8));
+    blocks.x_zero = _mm256_cmpeq_epi8(blocks.x, zero);
+    blocks.plane_zero = _mm256_andnot_si256(blocks.x_zero, _mm256_cmpeq_epi8(planes, zero));
+    blocks.all_ones = _mm256_cmpeq_epi8(blocks.x, broadcast(0xFE));
+    return blocks;
+  }
+
+  /// Bytes of ones where the code of a plane has five bits.
+  __m256i five_bits() const { return _mm256_or_si256(plane_zero, all_ones); }
+
+  __m256i sign_plane;  // a byte per delta; bit 7 counts
+  __m256i sign_x;      // in the same way
+  __m256i x;           // a byte per plane, as are the following ones
+  __m256i x_zero;      // bytes of ones or zeros, as are the following ones
+  __m256i plane_zero;  // the plane is zero and X is not
+  __m256i all_ones;
+};
+
+/// Turns `block_count` blocks (rounded up to whole vectors) of packed words into code bytes.
+template <bool is_signed>
+void code_blocks(const std::uint8_t* packed, std::size_t block_count, CodedBlocks& out) {
+  for (std::size_t b = 0; b < block_count; b += blocks_per_vector) {
+    const auto blocks = FourBlocks::from<is_signed>(packed + b * fast_block_size);
+    const __m256i five_bits = blocks.five_bits();
     // Five bits with the value 1 for a zero plane, 0 for all ones, which come first.
-    const __m256i codes = _mm256_sub_epi8(_mm256_andnot_si256(five_bits, codes_of_x(x)),
-                                          _mm256_andnot_si256(all_ones, plane_zero));
+    const __m256i codes = _mm256_sub_epi8(_mm256_andnot_si256(five_bits, codes_of_x(blocks.x)),
+                                          _mm256_andnot_si256(blocks.all_ones, blocks.plane_zero));
 
     _mm256_store_si256(reinterpret_cast<__m256i*>(&out.codes[b]), codes);
     _mm256_store_si256(reinterpret_cast<__m256i*>(&out.unused[b]),
                        _mm256_and_si256(five_bits, broadcast(0xE0)));
-    store_mask(&out.zero_planes[b], x_zero);
-    store_mask(&out.sign_x[b], _mm256_xor_si256(negative, deltas));
-    store_mask(&out.sign_plane[b], negative);
+    store_mask(&out.zero_planes[b], blocks.x_zero);
+    store_mask(&out.sign_x[b], blocks.sign_x);
+    store_mask(&out.sign_plane[b], blocks.sign_plane);
   }
 }
 
@@ -157,15 +178,15 @@ struct Code {
   unsigned count;
 };
 
-/// The code of plane 8, whose bits have the first delta least significant.
-Code sign_code(std::size_t b, const CodedBlocks& blocks) {
-  const unsigned x = blocks.sign_x[b];
+/// The code of plane 8, whose bits have the first delta least significant, from its X, itself and
+/// the mask of the zero X below.
+Code sign_code(unsigned x, unsigned plane, unsigned zero_planes) {
   if (x == 0) {
-    const bool continues_run = (blocks.zero_planes[b] & 1) != 0;
+    const bool continues_run = (zero_planes & 1) != 0;
     return continues_run ? Code{0, 0} : Code{0b01, 2};
   }
   if (x == 0x7F) return {0b00000, 5};
-  if (blocks.sign_plane[b] == 0) return {0b00001, 5};
+  if (plane == 0) return {0b00001, 5};
   const unsigned index = _tzcnt_u32(x);
   const unsigned from_first = x >> index;
   if (from_first == 0b1) return {0b00011'000 | index, 8};
@@ -272,7 +293,7 @@ class PlaneCodes {
     const std::uint64_t used = ~blocks.unused[b] & zeros.used[zero_planes];
     const std::uint64_t bits = _pext_u64(blocks.codes[b] | zeros.codes[zero_planes], used);
     const auto count = static_cast<unsigned>(_mm_popcnt_u64(used));
-    const Code sign = sign_code(b, blocks);
+    const Code sign = sign_code(blocks.sign_x[b], blocks.sign_plane[b], zero_planes);
     // In the second code, if there are two, half of what belongs to planes 0 to 7.
     const unsigned second = fast_word_bits + count + sign.count <= 64 ? 0 : 32;
     if (second != 0) {
@@ -294,17 +315,55 @@ class PlaneCodes {
   std::size_t size_ = 1;  // the first one has been written
 };
 
-/// The lengths of the codes that PlaneCodes::append makes.
-std::uint64_t count_blocks(std::size_t block_count, const CodedBlocks& blocks) {
-  std::uint64_t bits = fast_word_bits * block_count;
-  for (std::size_t b = 0; b < block_count; ++b) {
-    const unsigned zero_planes = blocks.zero_planes[b];
-    const bool sign_zero = blocks.sign_x[b] == 0;
-    const ZeroPlanesTable& zeros = sign_zero ? zeros_below_zero_sign : zeros_below_nonzero_sign;
-    bits += static_cast<std::uint64_t>(_mm_popcnt_u64(~blocks.unused[b] & zeros.used[zero_planes]));
-    if (!sign_zero || (zero_planes & 1) == 0) bits += sign_code(b, blocks).count;
+/// The bits of a block's base and planes 0 to 7, those of five bits taken as 8, by the mask of the
+/// zero X; plane 8 included if its X is zero.
+struct BlockBitsTable {
+  std::uint8_t below_zero_sign[256];
+  std::uint8_t below_nonzero_sign[256];
+};
+
+constexpr BlockBitsTable block_bits = [] {
+  BlockBitsTable table{};
+  for (unsigned zero_planes = 0; zero_planes < 256; ++zero_planes) {
+    const int sign_bits = (zero_planes & 1) != 0 ? 0 : 2;  // a run's, or its own
+    table.below_zero_sign[zero_planes] = static_cast<std::uint8_t>(
+        fast_word_bits + std::popcount(zeros_below_zero_sign.used[zero_planes]) + sign_bits);
+    table.below_nonzero_sign[zero_planes] = static_cast<std::uint8_t>(
+        fast_word_bits + std::popcount(zeros_below_nonzero_sign.used[zero_planes]));
   }
-  return bits;
+  return table;
+}();
+
+/// The lengths of the codes that PlaneCodes::append makes of blocks of packed words. The last
+/// vector's words behind the blocks are zero.
+template <bool is_signed>
+std::uint64_t count_blocks(const std::uint8_t* packed, std::size_t block_count) {
+  std::uint64_t bits = 0;
+  std::size_t b = 0;
+  for (; b < block_count; b += blocks_per_vector) {
+    const auto blocks = FourBlocks::from<is_signed>(packed + b * fast_block_size);
+    const auto mask_of = [](__m256i bytes) {
+      return static_cast<std::uint32_t>(_mm256_movemask_epi8(bytes));
+    };
+    const std::uint32_t zero_planes = mask_of(blocks.x_zero);
+    const std::uint32_t sign_x = mask_of(blocks.sign_x);
+    bits -= 3 * static_cast<std::uint64_t>(_mm_popcnt_u32(mask_of(blocks.five_bits())));
+    for (int place = 0; place < 32; place += 8) {
+      bits += block_bits.below_zero_sign[zero_planes >> place & 0xFF];
+    }
+    if (sign_x == 0) continue;
+    const std::uint32_t sign_plane = mask_of(blocks.sign_plane);
+    for (int place = 0; place < 32; place += 8) {
+      const std::uint32_t x = sign_x >> place & 0xFF;
+      const std::uint32_t zeros = zero_planes >> place & 0xFF;
+      if (x == 0) continue;
+      bits -= block_bits.below_zero_sign[zeros];
+      bits += block_bits.below_nonzero_sign[zeros];
+      bits += sign_code(x, sign_plane >> place & 0xFF, zeros).count;
+    }
+  }
+  const std::size_t zero_blocks = b - block_count;
+  return bits - zero_blocks * block_bits.below_zero_sign[0xFF];
 }
 
 }  // namespace
