@@ -255,9 +255,9 @@ class PlaneCodes {
       const __m128i low = _mm256_castsi256_si128(stored);
       const __m128i high = _mm256_extracti128_si256(stored, 1);
       _mm_storel_epi64(reinterpret_cast<__m128i*>(out + at[0]), low);
-      _mm_storeh_pd(reinterpret_cast<double*>(out + at[1]), _mm_castsi128_pd(low));
+      store_upper_half(out + at[1], low);
       _mm_storel_epi64(reinterpret_cast<__m128i*>(out + at[2]), high);
-      _mm_storeh_pd(reinterpret_cast<double*>(out + at[3]), _mm_castsi128_pd(high));
+      store_upper_half(out + at[3], high);
     }
     codes_[0] = codes_[i - 1];
     std::size_t kept = 1;
@@ -282,6 +282,12 @@ class PlaneCodes {
  private:
   static __m256i load(const std::uint64_t* from) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  }
+
+  /// To any address, other than _mm_storeh_pd, which is for those of doubles.
+  static void store_upper_half(std::uint8_t* out, __m128i x) {
+    const auto half = static_cast<std::uint64_t>(_mm_extract_epi64(x, 1));
+    std::memcpy(out, &half, sizeof half);
   }
 
   /// Appends one or two codes for a block of any kind.
