@@ -88,7 +88,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def options_from(arguments: argparse.Namespace) -> study.Options:
-    """
+    """What the command line asks for.
+
     Raises:
         ValueError: an option is out of range.
     """
@@ -102,9 +103,8 @@ def options_from(arguments: argparse.Namespace) -> study.Options:
         arguments.fifo_words or two_bursts,
     )
     design = Design(arguments.bits, arguments.block_size, arguments.max_zero_run, port)
-    design.encode(
-        torch.zeros(1, dtype=quantizer.dtype), port
-    )  # refuses what the model does not take
+    # The model says now what it does not take, not after the network has run.
+    design.encode(torch.zeros(1, dtype=quantizer.dtype), port)
     interface = Interface(
         arguments.buffer_bytes, arguments.burst_bytes, arguments.entry_bytes, arguments.reads
     )
@@ -144,7 +144,9 @@ def main(arguments: list[str] | None = None) -> int:
     parts = [network.warning, f"{network.name} in hardware: W = {w} {sign}, N = {n}, {count}"]
     title = "; ".join(filter(None, parts))
     for table in all_tables(result):
-        print("\n".join(filter(None, ["", table.title, "", table.text(), table.note])))
+        print(f"\n{table.title}\n\n{table.text()}")
+        if table.note:
+            print(f"\n{table.note}")
     total = result.total()
     print(f"\nverified: {total.cycles.words:,} words decoded, with and without back-pressure")
     provenance = {

@@ -14,7 +14,7 @@ from evaluation import published
 from evaluation.paper.averages import PERCENTILES, map_ratios
 from evaluation.paper.statistics import BIN, TILE_WORDS
 from evaluation.paper.study import Study
-from evaluation.paper.variants import METHOD_TITLES
+from evaluation.paper.variants import METHOD_TITLES, TYPES
 
 GREYS = ("0.15", "0.45", "0.65", "0.8", "0.92")
 HATCHES = ("", "///", "...", "xx", "--")
@@ -87,7 +87,12 @@ def methods_by_type(study: Study) -> Figure:
     """Groups of bars: each type, each method; published figures as diamonds."""
     readings, plan = study.main.readings("types"), study.main.plan
     methods = ("ebpc", "bpc", "zvc", "zero_rle", "csc")
-    types = [type for type in plan.types if plan.by_type(type) in readings.counts.bits]
+    # At 4 bits most words are zero; their ratios would leave no room for the others.
+    types = [
+        type
+        for type in plan.types
+        if plan.by_type(type) in readings.counts.bits and TYPES[type].bits > 4
+    ]
     figure, axes = _axes(max(6.5, 0.95 * len(types) + 1.5), 4.4)
     _grouped_bars(
         axes,

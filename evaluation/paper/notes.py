@@ -15,8 +15,8 @@ WEIGHTS = "other weights and images"
 CAUSES: dict[tuple[str, str], str] = {
     ("bpc", "fixed8"): "the authors' script lets differences of 8-bit words wrap to 8 planes; the"
     " papers, and we, code 9",
-    ("ebpc", "float16"): "the authors' script takes differences in floating point, which loses bits"
-    " and smears planes; ours are of the bit patterns",
+    ("ebpc", "float16"): "the authors' script takes differences in floating point; ours are of the"
+    " bit patterns",
     ("bpc", "float16"): "the authors' script takes differences in floating point; ours are of the"
     " bit patterns",
     ("zero_rle", "any"): "the authors' script spends a bit too many on a zero run of 16",
@@ -55,8 +55,12 @@ def deviations_section(study: Study) -> Section:
         + (
             " does too."
             if main.network.batch_statistics
-            else " is in evaluation mode (batch normalization folded into the convolutions has no"
-            " training mode)."
+            else " is in evaluation mode"
+            + (
+                ", as the rule says."
+                if study.rule.network_mode == "evaluation"
+                else " (these weights have batch normalization folded in, which cannot train)."
+            )
         ),
         "- Scale: the notebook's maximum is over its one batch. Ours is over"
         f" {'all images' if study.rule.scale == 'calibrated' else 'each batch'}"
@@ -68,7 +72,8 @@ def deviations_section(study: Study) -> Section:
             " zeros where the activation blocks, those of the outputs hardly any; the published"
             " ZVC ratios are of sparse maps. The fixed-point scale follows the one largest"
             " gradient of a call over all images; a scale over other images, or a network that"
-            " is less sure of itself, moves many small gradients to zero or away from it."
+            " is less sure of itself, moves many small gradients to zero or away from it. In"
+            " float16 it is the size of the loss that decides how many underflow."
         )
     return section
 

@@ -94,7 +94,7 @@ def summary(study: Study) -> str:
     main = study.main
     headline = main.readings("types").averages(main.plan.headline)["ratio of sums"]
     return (
-        f"{main.what} of {main.network.name} on {len(study.images.files)} images"
+        f"{main.what.capitalize()} of {main.network.name} on {len(study.images.files)} images"
         f" ({study.images.origin}); weights: {main.network.weights}; top-1 {main.top1}."
         f" EBPC, {main.plan.headline.words.type}: {headline:.3f}. A ratio is uncompressed /"
         " compressed, in bits before padding and without container; averages are named. Images and"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from evaluation import published
-from evaluation.paper.averages import DEFINITIONS, extremes
+from evaluation.paper.averages import DEFINITIONS, extremes, ratio_of_sums
 from evaluation.paper.claims import (
     REFERENCE_WIDTHS,
     Agreement,
@@ -54,7 +56,7 @@ def types_section(study: Study) -> Section:
         " removes almost for free, which flatters signed words; ufixed words use it for a bit"
         " of precision more.",
         types_table(study),
-        Picture("methods-by-type", "Methods by type."),
+        Picture("methods-by-type", "Methods by type (words of 4 bits: in the table only)."),
     ]
     widths = []
     for type in plan.types:
@@ -106,6 +108,27 @@ def verdicts(study: Study) -> list[Verdict]:
     return [Verdict(aicas, readings, (0, *REFERENCE_WIDTHS)), Verdict(jetcas, eight_bit, (0,))]
 
 
+def after_additions(study: Study) -> str | None:
+    """Why ResNet-34's averages are where they are: its two kinds of maps."""
+    if not has_published_calls(study):
+        return None
+    readings, headline = study.main.readings("types"), study.main.plan.headline
+    bits, words = readings.bits(headline), readings.counts.words
+    after = slice(2, None, 2)  # the second call of each residual block
+    first = np.ones(len(words), bool)
+    first[after] = False
+    dense, sparse = (
+        ratio_of_sums(bits[chosen], words[chosen], headline.words.bits) for chosen in (after, first)
+    )
+    share = 100 * words[after].sum() / words.sum()
+    return (
+        f"Why it is no more: the maps after residual additions are {share:.0f} % of the words and"
+        f" compress to {dense:.2f} ({headline.words.type}, ratio of sums); all others together"
+        f" reach {sparse:.2f}. The ratio of sums is the harmonic mean of the layer ratios by size;"
+        " the size-weighted mean is the arithmetic one, and so never lower."
+    )
+
+
 def claims_section(study: Study) -> Section:
     section = Section("The abstracts' claims")
     alexnet = published.NETWORKS["alexnet"]
@@ -116,6 +139,9 @@ def claims_section(study: Study) -> Section:
         " figures, 8-bit words against 16-bit words, come near it, as does AlexNet's ratio"
         f" ({alexnet.plot:g}, later {alexnet.jetcas:g})."
     )
+    why = after_additions(study)
+    if why is not None:
+        section.parts.append(why)
     for verdict in verdicts(study):
         claim = verdict.claim
         section.parts.append(

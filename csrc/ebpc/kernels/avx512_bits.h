@@ -39,6 +39,15 @@ inline std::uint64_t mask_if(bool condition) { return -static_cast<std::uint64_t
 inline __m512i load_vector(const void* from) { return _mm512_loadu_si512(from); }
 inline void store_vector(void* to, __m512i x) { _mm512_storeu_si512(to, x); }
 
+/// Copies bytes and puts 64 zeros behind them.
+inline void copy_with_zeros_behind(std::uint8_t* to, const std::uint8_t* from, std::size_t count) {
+  std::size_t done = 0;
+  for (; done + 64 <= count; done += 64) store_vector(to + done, load_vector(from + done));
+  const std::uint64_t rest = low_bits(static_cast<int>(count - done));
+  store_vector(to + done, _mm512_maskz_loadu_epi8(rest, from + done));
+  store_vector(to + count, _mm512_setzero_si512());
+}
+
 /// std::array of vectors, which g++ warns of: a template argument loses the type's alignment.
 template <int count>
 struct VectorArray {

@@ -11,6 +11,7 @@
 
 #include "ebpc/kernels/avx512.h"
 #include "ebpc/kernels/avx512_plane_lanes.h"
+#include "ebpc/kernels/avx512_plane_lanes_8x8.h"
 #include "ebpc/kernels/avx512_plane_parser.h"
 #include "ebpc/kernels/avx512_plane_words.h"
 #include "ebpc/kernels/avx512_settings.h"
@@ -119,8 +120,7 @@ class PlanePass {
       batch_->blocks[index] = Jobs::unknown;
       if (job.plane_bytes > stream_size_ - zeros_behind) continue;
       std::uint8_t* const bytes = scratch_ + static_cast<std::size_t>(slot) * scratch_size();
-      if (job.plane_bytes > 0) std::memcpy(bytes, job.plane_stream, job.plane_bytes);
-      std::memset(bytes + job.plane_bytes, 0, zeros_behind);
+      copy_with_zeros_behind(bytes, job.plane_stream, job.plane_bytes);
       stream.bytes = bytes;
       stream.byte_count = job.plane_bytes;
       stream.lanes = lanes_of(slot);
@@ -130,6 +130,16 @@ class PlanePass {
       return true;
     }
     return false;
+  }
+
+  /// The same where words are decoded at once, without planes in memory.
+  bool take(int slot, PlaneStream<Word>& stream, Word*& words) {
+    if (!take(slot, stream)) return false;
+    words = batch_->nonzero_of(job_[static_cast<std::size_t>(slot)]);
+    return true;
+  }
+  void done_words(int slot, bool ok, std::size_t blocks) {
+    if (ok) batch_->blocks[job_[static_cast<std::size_t>(slot)]] = blocks;
   }
 
   /// Turns the planes of `blocks` blocks in the slot into words.
@@ -147,6 +157,7 @@ class PlanePass {
 
  private:
   static constexpr std::size_t zeros_behind = PlaneParser<Group>::bytes_read_behind;
+  static_assert(zeros_behind == 64);
 
   Word* bases_of(int slot) const {
     return reinterpret_cast<Word*>(scratch_ + static_cast<std::size_t>(slot) * scratch_size() +
@@ -193,7 +204,13 @@ class WidePlaneSlot {
 };
 
 template <class Group>
-void run_plane_pass(PlanePass<Group>& pass, const PlaneSyntax<Group>& syntax) {
+void run_plane_pass(PlanePass<Group>& pass, const PlaneSyntax<Group>& syntax, const Parameters& p) {
+  if constexpr (std::is_same_v<Group, PlaneGroup<std::uint8_t, 8>>) {
+    if (p.word_bits == 8 && p.block_size == 8 && p.base == Base::sent) {
+      PlaneLanes8x8<PlanePass<Group>>(pass).run();
+      return;
+    }
+  }
   if constexpr (Group::lane_bits == 64) {
     std::array slots{WidePlaneSlot(pass, syntax, 0), WidePlaneSlot(pass, syntax, 1),
                      WidePlaneSlot(pass, syntax, 2), WidePlaneSlot(pass, syntax, 3)};
@@ -233,7 +250,7 @@ class ZeroSlot {
         batch_->blocks[job_] = Jobs::unknown;
         continue;
       }
-      if (job.zero_bytes > 0) std::memcpy(stream_, job.zero_stream, job.zero_bytes);
+      copy_with_zeros_behind(stream_, job.zero_stream, job.zero_bytes);
       expander_ = ZeroExpander<Word>(batch_->p, stream_, job.zero_bytes, batch_->nonzero_of(job_),
                                      static_cast<Word*>(job.words.data), job.words.count);
       busy_ = true;
@@ -272,7 +289,8 @@ std::size_t decode_group(const Parameters& p, std::span<const DecodeJob> jobs) {
   using Word = typename Group::Word;
   using Zeros = ZeroSlot<Word>;
   constexpr std::size_t zero_slots = 4;
-  constexpr std::size_t batch_bytes = 256 << 10;  // of non-zero words, which stay in the L2 cache
+  constexpr std::size_t batch_bytes = 1024
+                                      << 10;  // of non-zero words, half of it used on most maps
   constexpr std::size_t stride =
       longest_job + max_block_size + PlaneWords<Group>::words_written_behind;
   constexpr std::size_t batch_jobs = batch_bytes / (stride * sizeof(Word));
@@ -300,7 +318,7 @@ std::size_t decode_group(const Parameters& p, std::span<const DecodeJob> jobs) {
     }
     Batch<Word> batch{p, jobs.subspan(first, count), blocks, nonzero, stride};
     planes.start(batch, slot_bytes, lanes);
-    run_plane_pass(planes, syntax);
+    run_plane_pass(planes, syntax, p);
     batch.started = 0;
     std::array<Zeros, zero_slots> zero;
     for (std::size_t i = 0; i < zero_slots; ++i) {

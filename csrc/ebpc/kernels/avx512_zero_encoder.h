@@ -103,19 +103,24 @@ class ZeroRunWriter {
   void put(const ZeroRuns& runs) {
     std::size_t token = 0;
     if (runs.carried() > 0 && runs.tokens() > 0) put_tokens(runs, token++, 1);
-    while (token + 16 <= runs.tokens()) {
-      CodeAppender appender(out_, bits_);
-      __m512i last = _mm512_set1_epi64(bits_ % 8 == 0 ? 0 : out_[bits_ / 8] >> (8 - bits_ % 8));
-      while (token + 16 <= runs.tokens() &&
-             put_16(appender, last, runs.zeros(token), runs.ones(token))) {
-        token += 16;
-      }
-      bits_ = appender.bits();
-      if (token + 16 <= runs.tokens()) {
-        put_tokens(runs, token, 16);
-        token += 16;
+    Stream stream = vector_stream();
+    for (; token + 16 <= runs.tokens(); token += 16) {
+      const __m512i zeros = runs.zeros(token);
+      const __m512i ones = runs.ones(token);
+      if (put_16(stream, zeros, ones)) [[likely]]
+        continue;
+      for (std::size_t half = 0; half < 16; half += 8) {
+        if (put_8(stream, widen(zeros, half), widen(ones, half))) continue;
+        bits_ = stream.appender.bits();
+        put_tokens(runs, token + half, 8);
+        stream = vector_stream();
       }
     }
+    if (token + 8 <= runs.tokens() &&
+        put_8(stream, widen(runs.zeros(token), 0), widen(runs.ones(token), 0))) {
+      token += 8;
+    }
+    bits_ = stream.appender.bits();
     put_tokens(runs, token, runs.tokens() - token);
   }
 
@@ -151,10 +156,25 @@ class ZeroRunWriter {
                (has_zeros ? symbol_bits : 0) + count);
   }
 
-  /// Appends 16 tokens, if none is longer than 32 bits. `last` ends, in its last lane, with the
-  /// bits before them.
-  [[gnu::always_inline]] bool put_16(CodeAppender& appender, __m512i& last, __m512i zeros,
-                                     __m512i ones) const {
+  /// The stream while vectors of codes are appended.
+  struct Stream {
+    CodeAppender appender;
+    __m512i last;  // the last lane ends with the last bits before
+  };
+
+  Stream vector_stream() const {
+    const int last = bits_ % 8 == 0 ? 0 : out_[bits_ / 8] >> (8 - bits_ % 8);
+    return {CodeAppender(out_, bits_), _mm512_set1_epi64(last)};
+  }
+
+  /// 8 of 16 numbers, in 64 bits each.
+  static __m512i widen(__m512i numbers, std::size_t first) {
+    return _mm512_cvtepu32_epi64(first == 0 ? _mm512_castsi512_si256(numbers)
+                                            : _mm512_extracti64x4_epi64(numbers, 1));
+  }
+
+  /// Appends 16 tokens, unless one is longer than 32 bits.
+  [[gnu::always_inline]] bool put_16(Stream& stream, __m512i zeros, __m512i ones) const {
     // The symbols of a run are full ones, but for the last, which is short of it by -zeros mod R.
     const auto run_mask = static_cast<int>(max_run_ - 1);
     const __m512i symbols = _mm512_srl_epi32(_mm512_add_epi32(zeros, _mm512_set1_epi32(run_mask)),
@@ -174,18 +194,40 @@ class ZeroRunWriter {
     const __m512i justified =
         _mm512_mask_sllv_epi32(code, 0xAAAA, code, _mm512_sub_epi32(_mm512_set1_epi32(32), bits));
     const __m512i second_bits = _mm512_srli_epi64(bits, 32);
-    const __m512i pair = _mm512_rolv_epi64(justified, second_bits);
-    const __m512i pair_bits =
-        _mm512_and_si512(_mm512_add_epi64(bits, second_bits), _mm512_set1_epi64(0xFF));
-    const __m512i left =
-        _mm512_sllv_epi64(pair, _mm512_sub_epi64(_mm512_set1_epi64(64), pair_bits));
-    // A pair may have less than 7 bits, two of them have not.
-    const __m512i two_pairs =
-        _mm512_or_si512(pair, _mm512_sllv_epi64(_mm512_alignr_epi64(pair, last, 7), pair_bits));
-    appender.append(_mm512_alignr_epi64(two_pairs, last, 7), left, _mm512_setzero_si512(),
-                    pair_bits);
-    last = two_pairs;
+    append(stream, _mm512_rolv_epi64(justified, second_bits),
+           _mm512_and_si512(_mm512_add_epi64(bits, second_bits), _mm512_set1_epi64(0xFF)));
     return true;
+  }
+
+  /// Appends 8 tokens in the same way, unless one is longer than 64 bits.
+  bool put_8(Stream& stream, __m512i zeros, __m512i ones) const {
+    if (length_bits_ == 1) return false;  // two tokens might have less than 7 bits
+    const auto run_mask = static_cast<long long>(max_run_ - 1);
+    const __m512i symbols = _mm512_srl_epi64(_mm512_add_epi64(zeros, _mm512_set1_epi64(run_mask)),
+                                             _mm_cvtsi32_si128(length_bits_));
+    const __m512i zero_bits = _mm512_madd_epi16(symbols, _mm512_set1_epi64(1 + length_bits_));
+    const __m512i bits = _mm512_add_epi64(zero_bits, ones);
+    if (_mm512_cmpgt_epu64_mask(bits, _mm512_set1_epi64(64)) != 0) return false;
+    const __m512i all = _mm512_set1_epi64(-1);
+    const __m512i full = _mm512_andnot_si512(_mm512_sllv_epi64(all, zero_bits),
+                                             _mm512_set1_epi64(static_cast<long long>(full_runs_)));
+    const __m512i missing = _mm512_and_si512(_mm512_sub_epi64(_mm512_setzero_si512(), zeros),
+                                             _mm512_set1_epi64(run_mask));
+    append(stream,
+           _mm512_or_si512(_mm512_sllv_epi64(_mm512_sub_epi64(full, missing), ones),
+                           _mm512_andnot_si512(_mm512_sllv_epi64(all, ones), all)),
+           bits);
+    return true;
+  }
+
+  /// Appends right-justified codes. One may have less than 7 bits, two neighbours have not.
+  [[gnu::always_inline]] static void append(Stream& stream, __m512i codes, __m512i bits) {
+    const __m512i left = _mm512_sllv_epi64(codes, _mm512_sub_epi64(_mm512_set1_epi64(64), bits));
+    const __m512i neighbours =
+        _mm512_or_si512(codes, _mm512_sllv_epi64(_mm512_alignr_epi64(codes, stream.last, 7), bits));
+    stream.appender.append(_mm512_alignr_epi64(neighbours, stream.last, 7), left,
+                           _mm512_setzero_si512(), bits);
+    stream.last = neighbours;
   }
 
   std::uint8_t* out_;
