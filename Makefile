@@ -10,19 +10,21 @@ NATIVE_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h')
 FORMATTED := $(NATIVE_SOURCES) $(shell find tests/cpp -name '*.cpp' -o -name '*.h')
 OPTIONS ?=
 
-.PHONY: help setup evaluate paper bench hardware test test-cpp test-python lint format clean
+.PHONY: help setup evaluate paper bench bench-kernels hardware test test-cpp test-python test-portable lint format clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo 'make evaluate   ResNet-34: the compression ratio of every ReLU call (OPTIONS="--help" lists options)'
-	@echo 'make paper      the tables of the paper: methods, types, networks, claims, pictures (OPTIONS too)'
-	@echo 'make test       all tests, C++ and Python'
-	@echo 'make bench      speed of compressing and decompressing, beside other compressors'
-	@echo 'make hardware   ResNet-34 through the hardware model: registers, cycles, FIFOs, memory traffic, exports'
-	@echo 'make setup      the environment .venv with everything built and installed into it'
-	@echo 'make lint       formatters, linters and type checker, changing nothing'
-	@echo 'make format     formatters, in place'
-	@echo 'make clean      removes what was built'
+	@echo 'make evaluate       ResNet-34: the compression ratio of every ReLU call (OPTIONS="--help" lists options)'
+	@echo 'make paper          the tables of the paper: methods, types, networks, claims, pictures (OPTIONS too)'
+	@echo 'make test           all tests, C++ and Python'
+	@echo 'make test-portable  the C++ tests for other CPUs, in emulators: aarch64, and s390x, which is big-endian'
+	@echo 'make bench          speed of compressing and decompressing, beside other compressors'
+	@echo 'make bench-kernels  speed of every kernel, at several settings (OPTIONS="--help" lists options)'
+	@echo 'make hardware       ResNet-34 through the hardware model: registers, cycles, FIFOs, memory traffic, exports'
+	@echo 'make setup          the environment .venv with everything built and installed into it'
+	@echo 'make lint           formatters, linters and type checker, changing nothing'
+	@echo 'make format         formatters, in place'
+	@echo 'make clean          removes what was built'
 
 # ---- Environment -----------------------------------------------------------------------------------
 
@@ -49,6 +51,12 @@ paper: setup
 bench: setup
 	$(BIN)/python -m evaluation.throughput --json reports/throughput.json --plot reports/throughput.svg $(OPTIONS)
 
+bench-kernels: $(VENV)/.requirements
+	.ci/system-packages libbenchmark-dev
+	cmake -S . -B build/benchmarks -G Ninja -DTORCH_EBPC_BUILD_OPERATORS=OFF -DTORCH_EBPC_BUILD_BENCHMARKS=ON
+	cmake --build build/benchmarks --target ebpc_benchmark
+	build/benchmarks/tests/cpp/ebpc_benchmark $(OPTIONS)
+
 hardware: setup
 	$(BIN)/python -m evaluation.hardware $(OPTIONS)
 
@@ -64,6 +72,17 @@ build/tests/.configured: $(VENV)/.requirements CMakeLists.txt tests/cpp/CMakeLis
 test-cpp: build/tests/.configured
 	cmake --build build/tests
 	ctest --test-dir build/tests --output-on-failure --parallel 2
+
+PORTABLE_TESTS := test-aarch64 test-s390x
+.PHONY: $(PORTABLE_TESTS)
+test-portable: $(PORTABLE_TESTS)
+
+$(PORTABLE_TESTS): test-%: $(VENV)/.requirements
+	.ci/system-packages g++-$*-linux-gnu qemu-user googletest nlohmann-json3-dev
+	cmake -S . -B build/test-$* -G Ninja -DTORCH_EBPC_BUILD_OPERATORS=OFF -DTORCH_EBPC_BUILD_TESTS=ON \
+	  -DCMAKE_TOOLCHAIN_FILE=tests/cpp/toolchains/$*-linux-gnu.cmake
+	cmake --build build/test-$*
+	ctest --test-dir build/test-$* --output-on-failure --parallel 2
 
 test-python: setup
 	$(BIN)/python -m pytest

@@ -4,12 +4,14 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "ebpc/kernels/kernel.h"
-#include "ebpc/plane_stream.h"
+#include "ebpc/plane_encoder.h"
 #include "ebpc/words.h"
 #include "ebpc/zero_stream.h"
 
@@ -22,17 +24,22 @@ StreamBits code_transmission(const Parameters& p, WordSpan words, Sink zero_sink
   return visit_word_type(words.bytes_per_word, p.is_signed, [&]<class Word>(Word*) -> StreamBits {
     ZeroEncoder zeros(p, zero_sink, observer);
     PlaneEncoder planes(p, ebpc_codes, plane_sink, observer);
+    // Non-zero words: those that did not fill a block, and new ones behind them.
+    std::array<Word, max_block_size - 1 + 64> packed;
+    Word* end = packed.data();
     const Word* data = static_cast<const Word*>(words.data);
     for (std::size_t first = 0; first < words.count; first += 64) {
       const int length = static_cast<int>(std::min<std::size_t>(64, words.count - first));
       std::uint64_t mask = nonzero_mask(data + first, length);
       zeros.push(mask, length);
       for (; mask != 0; mask &= mask - 1) {
-        planes.push(data[first + static_cast<std::size_t>(std::countr_zero(mask))]);
+        *end++ = data[first + static_cast<std::size_t>(std::countr_zero(mask))];
       }
+      const auto left = planes.push_blocks(std::span<const Word>(packed.data(), end));
+      end = std::shift_left(packed.data(), end, left.data() - packed.data());
     }
     zeros.finish();
-    planes.finish();
+    planes.finish(std::span<const Word>(packed.data(), end));
     return {zero_sink.bits(), plane_sink.bits()};
   });
 }

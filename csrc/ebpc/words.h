@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "ebpc/bit_stream.h"
 #include "ebpc/parameters.h"
 
 namespace ebpc {
@@ -57,6 +58,20 @@ auto visit_word_type(int bytes_per_word, bool is_signed, Visitor&& visit) {
 template <class Word>
 std::uint64_t nonzero_mask(const Word* words, int count) {
   std::uint64_t mask = 0;
+  if constexpr (sizeof(Word) == 1) {
+    if (count == 64) {
+      // Bit 7 of each byte becomes whether it is non-zero; the product gathers these in its top
+      // byte.
+      constexpr std::uint64_t top = 0x8080808080808080;
+      for (int i = 0; i < 64; i += 8) {
+        const std::uint64_t eight =
+            load_little_endian(reinterpret_cast<const std::uint8_t*>(words + i));
+        const std::uint64_t nonzero = (((eight & ~top) + ~top) | eight) & top;
+        mask |= (nonzero >> 7) * 0x0102040810204080 >> 56 << i;
+      }
+      return mask;
+    }
+  }
   for (int i = 0; i < count; ++i) mask |= static_cast<std::uint64_t>(words[i] != 0) << i;
   return mask;
 }

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <string>
 
+#include "ebpc/encoder.h"
 #include "reference_codec.h"
 #include "test_data.h"
 
@@ -119,6 +120,34 @@ TEST(Statistics, SymbolsAreThoseOfTheStream) {
     std::uint64_t zeros = 0;
     for (std::size_t i = 0; i < found.zero_runs.size(); ++i) zeros += (i + 1) * found.zero_runs[i];
     EXPECT_EQ(zeros + found.nonzero_words, values.size());
+  }
+}
+
+/// Looks on and keeps nothing.
+struct Onlooker : Unobserved {};
+
+// An observer keeps the encoder from its quick ways, which are for some settings only.
+TEST(Statistics, AnObserverChangesNoBit) {
+  Random random(33);
+  for (int round = 0; round < 400; ++round) {
+    Parameters p = random_parameters(random, round % 4 < 2 ? 8 : 16, round % 2 == 0);
+    p.block_size = round % 8 < 4 ? 8 : 2 + round % 7;
+    if (round % 3 == 0) p.max_zero_run = 16;
+    SCOPED_TRACE(text(p));
+    const Values values = random_values(random, p, random() % 1000);
+    const int bytes_per_word = bytes_for_word(p.word_bits);
+    const Bytes memory = stored(values, bytes_per_word, p.is_signed);
+    Streams watched;
+    watched.zero.resize(bytes_for_bits(max_zero_stream_bits(p, values.size())));
+    watched.plane.resize(bytes_for_bits(max_plane_stream_bits(p, values.size())));
+    watched.bits = code_transmission(p, {memory.data(), values.size(), bytes_per_word},
+                                     BitWriter(watched.zero.data()),
+                                     BitWriter(watched.plane.data()), Onlooker());
+    watched.zero.resize(bytes_for_bits(watched.bits.zero));
+    watched.plane.resize(bytes_for_bits(watched.bits.plane));
+    const Streams expected = encode_values(p, values);
+    EXPECT_EQ(watched.zero, expected.zero);
+    EXPECT_EQ(watched.plane, expected.plane);
   }
 }
 

@@ -5,7 +5,8 @@
 #include <array>
 
 #include "ebpc/baselines/coder.h"
-#include "ebpc/plane_stream.h"
+#include "ebpc/plane_decoder.h"
+#include "ebpc/plane_encoder.h"
 
 namespace ebpc {
 namespace {
@@ -14,8 +15,7 @@ struct Bpc {
   template <class Word, class Sink>
   static void encode(const Parameters& p, std::span<const Word> words, Sink&, Sink& values) {
     PlaneEncoder planes(p, isca2016_codes, values);
-    for (const Word word : words) planes.push(word);
-    planes.finish();
+    planes.finish(planes.push_blocks(words));
   }
 
   template <class Word>

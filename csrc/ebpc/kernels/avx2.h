@@ -1,9 +1,10 @@
 // The parts of the AVX2 kernel, and what they share.
 //
 // Files named avx2* are compiled with -mavx2 -mbmi -mbmi2 -mpopcnt -mlzcnt -mpclmul -msse4.2. All
-// that they define beyond the functions declared here is in unnamed namespaces: an inline function
-// with a name that other files know could replace theirs when the library is linked, and then fail
-// on a CPU without these instructions.
+// that they define beyond the functions declared here is in unnamed namespaces, and what they use
+// of other headers is data or gets inlined: an inline function that these files emit under a name
+// that others know could replace theirs when the library is linked, and then fail on a CPU without
+// these instructions.
 
 #pragma once
 

@@ -62,7 +62,8 @@ class ZeroExpander {
       out = put_run<true>(out, last_end);
       if (out == nullptr) return -1;
     }
-    std::memcpy(out_, last.data(), static_cast<std::size_t>(left) * sizeof(Word));
+    // An empty span of words may have a null pointer, which memcpy may not be given.
+    if (left > 0) std::memcpy(out_, last.data(), static_cast<std::size_t>(left) * sizeof(Word));
     const bool padded = bit_ <= end_bit_ && end_bit_ - bit_ < 8 &&
                         (bit_ == end_bit_ || (bytes_[bit_ / 8] << bit_ % 8 & 0xFF) == 0);
     return padded ? nonzero_ - first_nonzero_ : -1;

@@ -9,6 +9,7 @@
 #include "ebpc/encoder.h"
 #include "ebpc/kernels/jobs_decoder.h"
 #include "ebpc/kernels/kernel.h"
+#include "ebpc/plane_decoder.h"
 #include "ebpc/plane_stream.h"
 #include "ebpc/zero_stream.h"
 
@@ -148,17 +149,17 @@ std::size_t decode(const Parameters& p, std::span<const DecodeJob> jobs) {
   return static_cast<std::size_t>(failed - jobs.begin());
 }
 
-/// tables[k][b]: the remainder of byte b followed by k zero bytes ("slicing by 8": Kounavis and
+/// crc_tables[k][b]: the remainder of byte b followed by k zero bytes ("slicing": Kounavis and
 /// Berry, 2005).
 constexpr auto crc_tables = [] {
   constexpr std::uint32_t reflected_polynomial = 0x82F63B78;
-  std::array<std::array<std::uint32_t, 256>, 8> tables{};
+  std::array<std::array<std::uint32_t, 256>, 16> tables{};
   for (std::uint32_t byte = 0; byte < 256; ++byte) {
     std::uint32_t crc = byte;
     for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ (crc & 1 ? reflected_polynomial : 0);
     tables[0][byte] = crc;
   }
-  for (std::size_t k = 1; k < 8; ++k) {
+  for (std::size_t k = 1; k < tables.size(); ++k) {
     for (std::size_t byte = 0; byte < 256; ++byte) {
       const std::uint32_t crc = tables[k - 1][byte];
       tables[k][byte] = crc >> 8 ^ tables[0][crc & 0xFF];
@@ -167,12 +168,20 @@ constexpr auto crc_tables = [] {
   return tables;
 }();
 
+/// The remainder of eight bytes followed by `zero_bytes` zero bytes.
+std::uint32_t crc_of_eight(std::uint64_t eight, std::size_t zero_bytes) {
+  std::uint32_t crc = 0;
+  for (std::size_t i = 0; i < 8; ++i) {
+    crc ^= crc_tables[zero_bytes + 7 - i][eight >> (8 * i) & 0xFF];
+  }
+  return crc;
+}
+
 std::uint32_t crc32c(std::uint32_t crc, const std::uint8_t* bytes, std::size_t count) {
   crc = ~crc;
-  for (; count >= 8; bytes += 8, count -= 8) {
-    const std::uint64_t x = load_little_endian(bytes) ^ crc;
-    crc = 0;
-    for (std::size_t i = 0; i < 8; ++i) crc ^= crc_tables[7 - i][x >> (8 * i) & 0xFF];
+  for (; count >= 16; bytes += 16, count -= 16) {
+    crc = crc_of_eight(load_little_endian(bytes) ^ crc, 8) ^
+          crc_of_eight(load_little_endian(bytes + 8), 0);
   }
   for (; count > 0; ++bytes, --count) crc = crc >> 8 ^ crc_tables[0][(crc ^ *bytes) & 0xFF];
   return ~crc;
