@@ -1,6 +1,7 @@
 """The paper's tables in one command (`make paper`): methods, types, networks, averages, claims.
 
-Under torchrun, images are split over the processes and the report is the same.
+Under torchrun, images are split over the processes and the report is the same, bit for bit where
+each process has as many threads (torchrun gives one; compare with --threads 1).
 """
 
 from __future__ import annotations

@@ -64,7 +64,8 @@ def deviations_section(study: Study) -> Section:
         ),
         "- Scale: the notebook's maximum is over its one batch. Ours is over"
         f" {'all images' if study.rule.scale == 'calibrated' else 'each batch'}"
-        f" ({study.rule.batch_size} a batch).",
+        f" ({study.rule.batch_size} a batch). The more images share a scale, the more one extreme"
+        " value decides: see the ablation that gives each image its own.",
     ]
     if len(study.gradients) == 2:
         section.parts.append(

@@ -12,7 +12,7 @@ from evaluation.presets import PRESETS, Preset
 
 @dataclasses.dataclass(frozen=True)
 class Extent:
-    """How much is measured. ``..._every``: on every so manieth image.
+    """How much is measured. ``..._every``: on one image in so many.
 
     Types and presets always use all images.
     """
@@ -75,7 +75,7 @@ class Plan:
         rule: the preset with flags on top, that all groups but ``presets`` start from.
         types: of the table methods x types.
         groups: each a table of the report.
-        every: on every so manieth image, by variant.
+        every: by variant, on one image in how many it is measured.
     """
 
     rule: Preset
@@ -180,6 +180,7 @@ def _ablations(plan: Plan) -> Group:
             group[f"headroom {headroom:g}"] = plan.by_type("fixed8", headroom=headroom)
     group |= {
         f"scale: {other_scale}": plan.by_type("fixed8", scale=other_scale),
+        "scale: each image's own": plan.by_type("fixed8", scale="image"),
         f"rounding: {other_rounding}": plan.by_type("fixed8", rounding=other_rounding),
         "unsigned words": plan.by_type("ufixed8"),
         f"order: {other_order}": plan.by_type("fixed8", order=other_order),

@@ -98,7 +98,7 @@ def software_section(study: Study) -> Section:
         " types of many values it is out of reach for that reason.",
         Table(
             f"Ratio of sums against words of the type, {readings.image_count} images.",
-            ["method", *types, *(["fixed8, earlier measurement"] if beside else [])],
+            ["method", *types, *(["fixed8, earlier"] if beside else [])],
             rows,
         ),
     ]

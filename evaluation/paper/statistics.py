@@ -42,7 +42,7 @@ class Statistics:
 
 
 def measure_statistics(sweep: Sweep, variant: Variant, every: int) -> Statistics:
-    """Over the maps of every so manieth image of a sweep.
+    """Over the maps of one image in so many of a sweep.
 
     Args:
         variant: of EBPC and integer words.

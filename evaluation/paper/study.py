@@ -108,6 +108,7 @@ def run_study(
             "every": [every, extent.statistics_every],
             "batch_size": rule.batch_size,
             "unit": UNIT_IMAGES,
+            "threads": torch.get_num_threads(),  # convolutions may differ in the last bits
             "versions": _versions(),
             "program": _program_sha256(),
         }

@@ -52,8 +52,7 @@ class Ranges:
         """float64 [calls, images]: the magnitude that each map's scale follows."""
         magnitude = np.maximum(np.abs(self.low), np.abs(self.high))
         images = magnitude.shape[1]
-        if scale == "calibrated":
-            batch_size = max(images, 1)
+        batch_size = {"calibrated": max(images, 1), "batch": batch_size, "image": 1}[scale]
         out = np.empty_like(magnitude)
         for begin in range(0, images, batch_size):
             batch = slice(begin, begin + batch_size)
@@ -71,7 +70,7 @@ class Sweep:
         runner: stores results, and shares the work between ranks.
         batch_size: images that share a scale where it is "batch" (and, of a network that
             normalizes by batch statistics, those).
-        every: the pass is over every so manieth image.
+        every: the pass is over one image in so many.
         name: of this sweep, in the store and the progress bar.
     """
 
@@ -112,7 +111,7 @@ class Sweep:
         return Ranges(calls, low, high), Accuracy(right, known)
 
     def counts(self, ranges: Ranges, variants: Mapping[Variant, int]) -> Counts:
-        """The second pass: bits of all variants, each on every so manieth image of the set."""
+        """The second pass: bits of all variants, each on one image in so many of the set."""
         counts = Counts(ranges.calls, [file.name for file in self.images.files])
         applicable = {
             each: every
@@ -120,7 +119,8 @@ class Sweep:
             if TYPES[each.words.type].signed or not ranges.negative
         }
         largest = {
-            scale: ranges.largest(scale, self.batch_size) for scale in ("calibrated", "batch")
+            scale: ranges.largest(scale, self.batch_size)
+            for scale in ("calibrated", "batch", "image")
         }
         with ThreadPoolExecutor(torch.get_num_threads(), initializer=_one_thread_each) as pool:
             measure = _Measure(ranges.calls, applicable, largest, pool)
@@ -138,7 +138,7 @@ class Sweep:
         return counts
 
     def each_map(self, name: str, what: str, every: int, compute: Callable[..., Arrays]) -> Arrays:
-        """A pass of one's own over every so manieth image: ``compute(unit, run)``, where
+        """A pass of one's own over one image in so many: ``compute(unit, run)``, where
         ``run(consumer)`` sends the unit's maps to a consumer."""
         chosen = [i for i in self.chosen if i % every == 0]
         return self.runner.run(

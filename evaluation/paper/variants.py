@@ -55,7 +55,8 @@ class Words:
     Attributes:
         type: a name of :data:`TYPES`.
         rounding, headroom: as for :class:`torch_ebpc.Quantizer`.
-        scale: "calibrated", one scale per call from the maximum over all images, or "batch".
+        scale: what a call's maximum is taken over: "calibrated", all images; "batch"; or "image",
+            each by itself.
         order: in which a map's words are sent, "nchw" or "nhwc".
     """
 

@@ -78,6 +78,7 @@ def test_scales_follow_all_images_or_each_batch() -> None:
     ranges = Ranges([Call("a#1", (1,))], low, high)
     assert ranges.largest("calibrated", 2).tolist() == [[5, 5, 5, 5, 5]]
     assert ranges.largest("batch", 2).tolist() == [[5, 5, 4, 4, 1]]
+    assert ranges.largest("image", 2).tolist() == [[5, 2, 3, 4, 1]]
     assert ranges.negative
 
 

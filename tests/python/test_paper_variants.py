@@ -69,7 +69,7 @@ def test_the_default_run_has_what_the_paper_compares() -> None:
     }  # fmt: skip
     assert {each.words.order for each in plan.groups["ablations"].values()} == {"nchw", "nhwc"}
     assert {each.words.scale for each in plan.groups["ablations"].values()} == {
-        "batch", "calibrated",
+        "batch", "calibrated", "image",
     }  # fmt: skip
 
 
