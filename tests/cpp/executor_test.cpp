@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <latch>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -66,9 +67,11 @@ TEST(Executor, TheErrorOfTheLowestIndexIsThrownWhateverTheThreads) {
 
 TEST(Executor, TheErrorOfTheLowestIndexIsThrownWhicheverComesFirst) {
   for (const std::size_t first : {0, 1}) {
+    std::latch both_have_begun(2);
     std::atomic<bool> first_has_thrown{false};
     try {
       for_each_index(std_threads(2), 2, [&](std::size_t, std::size_t index) {
+        both_have_begun.arrive_and_wait();
         if (index != first) {
           first_has_thrown.wait(false);
           std::this_thread::sleep_for(std::chrono::milliseconds(20));  // until it is caught
