@@ -10,13 +10,15 @@ NATIVE_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h')
 FORMATTED := $(NATIVE_SOURCES) $(shell find tests/cpp -name '*.cpp' -o -name '*.h')
 OPTIONS ?=
 
-.PHONY: help setup evaluate bench test test-cpp test-python lint format clean
+.PHONY: help setup evaluate paper bench hardware test test-cpp test-python lint format clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make evaluate   ResNet-34: the compression ratio of every ReLU call (OPTIONS="--help" lists options)'
+	@echo 'make paper      the tables of the paper: methods, types, networks, claims, pictures (OPTIONS too)'
 	@echo 'make test       all tests, C++ and Python'
 	@echo 'make bench      speed of compressing and decompressing, beside other compressors'
+	@echo 'make hardware   ResNet-34 through the hardware model: registers, cycles, FIFOs, memory traffic, exports'
 	@echo 'make setup      the environment .venv with everything built and installed into it'
 	@echo 'make lint       formatters, linters and type checker, changing nothing'
 	@echo 'make format     formatters, in place'
@@ -41,8 +43,14 @@ $(VENV)/.installed: $(VENV)/.requirements $(NATIVE_SOURCES) CMakeLists.txt setup
 evaluate: setup
 	$(BIN)/python -m evaluation.resnet34 $(OPTIONS)
 
+paper: setup
+	$(BIN)/python -m evaluation.paper $(OPTIONS)
+
 bench: setup
 	$(BIN)/python -m evaluation.throughput --json reports/throughput.json --plot reports/throughput.svg $(OPTIONS)
+
+hardware: setup
+	$(BIN)/python -m evaluation.hardware $(OPTIONS)
 
 # ---- Tests -----------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from torch_ebpc._library import __version__
 
 _library.load()
 
+from torch_ebpc import hardware  # noqa: E402
 from torch_ebpc.config import kernel, kernels, show_config, use_kernel  # noqa: E402
 from torch_ebpc.errors import EBPCChecksumError, EBPCError, EBPCFormatError  # noqa: E402
 from torch_ebpc.layer_row import LayerRow  # noqa: E402
@@ -49,6 +50,7 @@ __all__ = [
     "decode",
     "decompress",
     "encode",
+    "hardware",
     "inspect",
     "kernel",
     "kernels",

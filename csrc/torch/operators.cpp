@@ -19,42 +19,15 @@
 #include "ebpc/container.h"
 #include "ebpc/kernels/dispatch.h"
 #include "ebpc/statistics.h"
+#include "torch/arguments.h"
 #include "torch/tensor_words.h"
 
 namespace torch_ebpc {
 namespace {
 
-using OptionalInt = std::optional<std::int64_t>;
-using Shape = std::vector<std::int64_t>;
-
-int checked_int(const char* argument, std::int64_t value) {
-  if (value < INT32_MIN || value > INT32_MAX) {
-    throw ebpc::Error(ebpc::ErrorCode::argument,
-                      std::string(argument) + " is out of range: " + std::to_string(value));
-  }
-  return static_cast<int>(value);
-}
-
-ebpc::Parameters parameters_of(ebpc::DType dtype, OptionalInt word_bits, std::int64_t block_size,
-                               std::int64_t max_zero_run, const std::string& base) {
-  // 0 means the dtype's width to the codec, but is no width that a caller may ask for.
-  if (word_bits == 0) {
-    throw ebpc::Error(ebpc::ErrorCode::argument, "word_bits must be from 2 to 32, got 0");
-  }
-  return ebpc::parameters_for(dtype, checked_int("word_bits", word_bits.value_or(0)),
-                              checked_int("block_size", block_size),
-                              checked_int("max_zero_run", max_zero_run), base_named(base));
-}
-
 std::span<const std::uint8_t> span_of(const Tensor& bytes) {
   return {static_cast<const std::uint8_t*>(bytes.const_data_ptr()),
           static_cast<std::size_t>(bytes.numel())};
-}
-
-Tensor int64_tensor(const Shape& shape, const std::vector<std::int64_t>& values) {
-  Tensor tensor = empty_tensor(shape, ScalarType::Long);
-  std::copy(values.begin(), values.end(), static_cast<std::int64_t*>(tensor.mutable_data_ptr()));
-  return tensor;
 }
 
 Tensor uint8_tensor(const std::uint8_t* bytes, std::uint64_t count) {
@@ -243,7 +216,7 @@ Tensor statistics(const Tensor& input, OptionalInt word_bits, std::int64_t block
     const ebpc::Statistics& sum = sums[0];
     std::vector<std::int64_t> fields;
     const auto append = [&fields](const auto& counts) {
-      fields.insert(fields.end(), counts.begin(), counts.end());
+      for (const std::uint64_t count : counts) fields.push_back(static_cast<std::int64_t>(count));
     };
     append(std::array{sum.words, sum.nonzero_words, sum.blocks});
     append(sum.symbols);
