@@ -1,7 +1,11 @@
 #include "ebpc/executor.h"
 
 #include <atomic>
+#include <chrono>
+#include <latch>
 #include <stdexcept>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include "test_threads.h"
@@ -57,6 +61,28 @@ TEST(Executor, TheErrorOfTheLowestIndexIsThrownWhateverTheThreads) {
       } catch (const std::runtime_error& error) {
         EXPECT_STREQ(error.what(), "11");
       }
+    }
+  }
+}
+
+TEST(Executor, TheErrorOfTheLowestIndexIsThrownWhicheverComesFirst) {
+  for (const std::size_t first : {0, 1}) {
+    std::latch both_have_begun(2);
+    std::atomic<bool> first_has_thrown{false};
+    try {
+      for_each_index(std_threads(2), 2, [&](std::size_t, std::size_t index) {
+        both_have_begun.arrive_and_wait();
+        if (index != first) {
+          first_has_thrown.wait(false);
+          std::this_thread::sleep_for(std::chrono::milliseconds(20));  // until it is caught
+        }
+        first_has_thrown = true;
+        first_has_thrown.notify_all();
+        throw std::runtime_error(std::to_string(index));
+      });
+      FAIL() << "nothing was thrown";
+    } catch (const std::runtime_error& error) {
+      EXPECT_STREQ(error.what(), "0");
     }
   }
 }
