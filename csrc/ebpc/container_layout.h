@@ -87,8 +87,16 @@ inline std::uint64_t segment_count(std::uint64_t words) {
   return words / segment_words + (words % segment_words != 0);
 }
 
-inline std::uint64_t header_bytes_for(std::uint64_t dims, std::uint64_t segments) {
+constexpr std::uint64_t header_bytes_for(std::uint64_t dims, std::uint64_t segments) {
   return at_shape + 8 * dims + segment_entry_bytes * segments + checksum_bytes;
+}
+
+/// The bytes of a header without dimensions and segments, the least there is.
+inline constexpr std::uint64_t fixed_header_bytes = header_bytes_for(0, 0);
+
+/// Where the segment table begins.
+inline std::uint64_t table_offset(const TensorInfo& tensor) {
+  return at_shape + 8 * tensor.shape.size();
 }
 
 inline std::uint64_t words_in_segment(std::uint64_t words, std::uint64_t segment) {
