@@ -128,7 +128,7 @@ TEST(HostileHeader, AnyFieldsWithARightChecksumAllocateInProportionToTheirBytes)
     } catch (const Error&) {
     }
   }
-  EXPECT_GT(read, 1000U);  // empty tensors: not all of this is refused
+  EXPECT_GT(read, 100U);  // empty tensors: not all of this is refused
 }
 
 /// The most that bytes can claim: all segments of 4-byte words with one byte of payload each.
