@@ -9,7 +9,12 @@ from torch_ebpc._library import __version__
 _library.load()
 
 from torch_ebpc.config import kernel, kernels, show_config, use_kernel  # noqa: E402
-from torch_ebpc.errors import EBPCChecksumError, EBPCError, EBPCFormatError  # noqa: E402
+from torch_ebpc.errors import (  # noqa: E402
+    EBPCChecksumError,
+    EBPCError,
+    EBPCFormatError,
+    EBPCLimitError,
+)
 from torch_ebpc.meter import CompressionMeter  # noqa: E402
 from torch_ebpc.ops import (  # noqa: E402
     ContainerInfo,
@@ -22,6 +27,7 @@ from torch_ebpc.ops import (  # noqa: E402
     encode,
     inspect,
 )
+from torch_ebpc.partial import RecoveredTensor, max_compressed_bytes, recover  # noqa: E402
 from torch_ebpc.quantizer import FloatCast, Quantizer  # noqa: E402
 from torch_ebpc.report import LayerRow, Report  # noqa: E402
 
@@ -31,10 +37,12 @@ __all__ = [
     "EBPCChecksumError",
     "EBPCError",
     "EBPCFormatError",
+    "EBPCLimitError",
     "EncodedStreams",
     "FloatCast",
     "LayerRow",
     "Quantizer",
+    "RecoveredTensor",
     "Report",
     "__version__",
     "compress",
@@ -46,6 +54,8 @@ __all__ = [
     "inspect",
     "kernel",
     "kernels",
+    "max_compressed_bytes",
+    "recover",
     "show_config",
     "use_kernel",
 ]

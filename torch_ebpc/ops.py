@@ -30,11 +30,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, SupportsIndex, TypeVar
 
 import torch
 from torch import Tensor
 
+from torch_ebpc._index import part_of
 from torch_ebpc.errors import translated
 
 DTYPES: tuple[torch.dtype, ...] = (
@@ -52,7 +53,11 @@ DTYPES: tuple[torch.dtype, ...] = (
 METHODS: tuple[str, ...] = ("ebpc", "bpc", "zvc", "zero_rle", "csc", "none")
 """The methods that :func:`count_bits` knows."""
 
-_MEMORY_FORMATS = ("contiguous", "channels_last", "channels_last_3d")
+_MEMORY_FORMATS = {  # in the order of their numbers in the container
+    "contiguous": torch.contiguous_format,
+    "channels_last": torch.channels_last,
+    "channels_last_3d": torch.channels_last_3d,
+}
 _BASES = ("sent", "reused")
 _INSPECT_FIELDS = 16  # before the shape, in the tensor that the operator `inspect` returns
 
@@ -151,25 +156,49 @@ def compress(
     return packed
 
 
-def decompress(packed: Tensor) -> Tensor:
+def decompress(
+    packed: Tensor,
+    index: SupportsIndex | slice | None = None,
+    max_bytes: int | None = None,
+) -> Tensor:
     """Unpacks a container: the tensor that was compressed, with the same dtype, shape, memory
     format and bits.
 
     Args:
         packed: uint8 [bytes], from :func:`compress`. Untrusted bytes are safe.
+        index: the sample (an int) or samples (a slice with a positive step) of the first dimension
+            to unpack alone: ``decompress(packed, index=i)`` is ``decompress(packed)[i]``. Only the
+            segments that hold them are read, and only those are checked, besides the header.
+        max_bytes: a tensor, or part of it, of more bytes is refused before memory is asked for. By
+            default 1 GiB, or 64 times the bytes of ``packed`` if that is more. (A header's checks
+            alone allow 2048 times the bytes of ``packed``: zeros are that small.) For memory
+            formats other than contiguous, twice the bytes are in use for a moment.
 
     Raises:
         EBPCFormatError: ``packed`` is not a container.
         EBPCChecksumError: it was one, and has changed.
+        EBPCLimitError: its tensor has more than ``max_bytes`` bytes.
         TypeError: ``packed`` is not a uint8 tensor.
         ValueError: it has other than one dimension, or is not on the CPU.
+        IndexError: ``index`` is outside of the first dimension.
     """
     info = inspect(packed)
+    check_max_bytes(max_bytes)
+    if index is None:
+        with translated():
+            x: Tensor = torch.ops.torch_ebpc.decompress.default(
+                packed, info.shape, info.dtype, info.memory_format, max_bytes
+            )
+        return x
+    part = part_of(info.shape, index)
     with translated():
-        x: Tensor = torch.ops.torch_ebpc.decompress.default(
-            packed, info.shape, info.dtype, info.memory_format
+        words = torch.ops.torch_ebpc.decompress_range.default(
+            packed, part.first_word, part.words, info.dtype, max_bytes
         )
-    return x
+    samples: Tensor = words.view(part.shape).contiguous(
+        memory_format=_MEMORY_FORMATS[info.memory_format]
+    )
+    return samples[part.take]
 
 
 def inspect(packed: Tensor) -> ContainerInfo:
@@ -186,14 +215,19 @@ def inspect(packed: Tensor) -> ContainerInfo:
         >>> info.dtype, info.shape, info.word_bits
         (torch.float32, (2, 3), 32)
     """
+    return read_info(packed, header_only=False)
+
+
+def read_info(packed: Tensor, *, header_only: bool) -> ContainerInfo:
+    """As :func:`inspect`; with ``header_only``, the payload may be missing."""
     _check_bytes("packed", packed)
     with translated():
-        fields = torch.ops.torch_ebpc.inspect.default(packed).tolist()
+        fields = torch.ops.torch_ebpc.inspect.default(packed, header_only).tolist()
     version, dtype, memory_format, word_bits, block_size, max_zero_run, base, *counts = fields
     return ContainerInfo(
         version,
         DTYPES[dtype],
-        _MEMORY_FORMATS[memory_format],
+        tuple(_MEMORY_FORMATS)[memory_format],
         tuple(fields[_INSPECT_FIELDS:]),
         word_bits,
         block_size,
@@ -361,6 +395,11 @@ def _check_bytes(name: str, packed: Any) -> None:
         raise ValueError(f"{name} must be on the CPU, got {packed.device}: pass {name}.cpu()")
 
 
+def check_max_bytes(max_bytes: Any) -> None:
+    if max_bytes is not None and not isinstance(max_bytes, int):
+        raise TypeError(f"max_bytes must be an int or None, got {type(max_bytes).__name__}")
+
+
 def _check_parameters(word_bits: Any, block_size: Any, max_zero_run: Any, base: Any) -> None:
     """Types only; the codec itself knows the ranges."""
     for name, value in (
@@ -382,7 +421,7 @@ def _check_parameters(word_bits: Any, block_size: Any, max_zero_run: Any, base: 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def _fake(name: str) -> Callable[[_F], _F]:
+def fake(name: str) -> Callable[[_F], _F]:
     """torch.library.register_fake with types."""
     register: Callable[[_F], _F] = torch.library.register_fake(f"torch_ebpc::{name}")
     return register
@@ -393,7 +432,7 @@ def _new_bytes(like: Tensor) -> Tensor:
     return like.new_empty(size, dtype=torch.uint8)
 
 
-@_fake("compress")
+@fake("compress")
 def _fake_compress(
     input: Tensor,
     word_bits: int | None = None,
@@ -404,30 +443,26 @@ def _fake_compress(
     return _new_bytes(input)
 
 
-@_fake("decompress")
-def _fake_decompress(
+@fake("decompress")
+def fake_decompress(
     packed: Tensor,
     shape: list[int],
     dtype: torch.dtype,
     memory_format: str = "contiguous",
+    max_bytes: int | None = None,
 ) -> Tensor:
     return torch.empty(
-        shape,
-        dtype=dtype,
-        device=packed.device,
-        memory_format=getattr(
-            torch, memory_format if memory_format != "contiguous" else "contiguous_format"
-        ),
+        shape, dtype=dtype, device=packed.device, memory_format=_MEMORY_FORMATS[memory_format]
     )
 
 
-@_fake("inspect")
-def _fake_inspect(packed: Tensor) -> Tensor:
+@fake("inspect")
+def _fake_inspect(packed: Tensor, header_only: bool = False) -> Tensor:
     size = torch.library.get_ctx().new_dynamic_size(min=_INSPECT_FIELDS)
     return packed.new_empty(size, dtype=torch.int64)
 
 
-@_fake("encode")
+@fake("encode")
 def _fake_encode(
     input: Tensor,
     word_bits: int | None = None,
@@ -438,7 +473,7 @@ def _fake_encode(
     return _new_bytes(input), _new_bytes(input), input.new_empty(2, dtype=torch.int64)
 
 
-@_fake("decode")
+@fake("decode")
 def _fake_decode(
     zero_stream: Tensor,
     plane_stream: Tensor,
@@ -454,7 +489,7 @@ def _fake_decode(
     return zero_stream.new_empty(shape, dtype=dtype)
 
 
-@_fake("count_bits")
+@fake("count_bits")
 def _fake_count_bits(
     input: Tensor,
     method: str = "ebpc",

@@ -18,56 +18,16 @@
 #include "ebpc/codec.h"
 #include "ebpc/container.h"
 #include "ebpc/kernels/dispatch.h"
+#include "torch/arguments.h"
 #include "torch/tensor_words.h"
 
 namespace torch_ebpc {
 namespace {
 
-using OptionalInt = std::optional<std::int64_t>;
-using Shape = std::vector<std::int64_t>;
-
-int checked_int(const char* argument, std::int64_t value) {
-  if (value < INT32_MIN || value > INT32_MAX) {
-    throw ebpc::Error(ebpc::ErrorCode::argument,
-                      std::string(argument) + " is out of range: " + std::to_string(value));
-  }
-  return static_cast<int>(value);
-}
-
-ebpc::Parameters parameters_of(ebpc::DType dtype, OptionalInt word_bits, std::int64_t block_size,
-                               std::int64_t max_zero_run, const std::string& base) {
-  // 0 means the dtype's width to the codec, but is no width that a caller may ask for.
-  if (word_bits == 0) {
-    throw ebpc::Error(ebpc::ErrorCode::argument, "word_bits must be from 2 to 32, got 0");
-  }
-  return ebpc::parameters_for(dtype, checked_int("word_bits", word_bits.value_or(0)),
-                              checked_int("block_size", block_size),
-                              checked_int("max_zero_run", max_zero_run), base_named(base));
-}
-
-std::span<const std::uint8_t> span_of(const Tensor& bytes) {
-  return {static_cast<const std::uint8_t*>(bytes.const_data_ptr()),
-          static_cast<std::size_t>(bytes.numel())};
-}
-
-Tensor int64_tensor(const Shape& shape, const std::vector<std::int64_t>& values) {
-  Tensor tensor = empty_tensor(shape, ScalarType::Long);
-  std::copy(values.begin(), values.end(), static_cast<std::int64_t*>(tensor.mutable_data_ptr()));
-  return tensor;
-}
-
 Tensor uint8_tensor(const std::uint8_t* bytes, std::uint64_t count) {
   Tensor tensor = empty_tensor({static_cast<std::int64_t>(count)}, ScalarType::Byte);
   if (count > 0) std::memcpy(tensor.mutable_data_ptr(), bytes, count);
   return tensor;
-}
-
-std::string shape_text(const Shape& shape) {
-  std::string text = "[";
-  for (const std::int64_t size : shape) {
-    text += (text.size() > 1 ? ", " : "") + std::to_string(size);
-  }
-  return text + "]";
 }
 
 Tensor compress(const Tensor& input, OptionalInt word_bits, std::int64_t block_size,
@@ -83,34 +43,24 @@ Tensor compress(const Tensor& input, OptionalInt word_bits, std::int64_t block_s
   });
 }
 
-Tensor decompress(const Tensor& packed, Shape shape, ScalarType dtype, std::string memory_format) {
+Tensor decompress(const Tensor& packed, Shape shape, ScalarType dtype, std::string memory_format,
+                  OptionalInt max_bytes) {
   return with_named_errors([&] {
     const Tensor bytes = bytes_of("packed", packed);
     const ebpc::TensorInfo found = ebpc::inspect(span_of(bytes)).tensor;
-    if (dtype_of("dtype", dtype) != found.dtype) {
-      throw ebpc::Error(ebpc::ErrorCode::argument, "dtype must be the container's, " +
-                                                       std::string(ebpc::traits(found.dtype).name) +
-                                                       ", got " +
-                                                       torch::headeronly::toString(dtype));
-    }
-    if (shape != found.shape) {
-      throw ebpc::Error(ebpc::ErrorCode::argument, "shape must be the container's, " +
-                                                       shape_text(found.shape) + ", got " +
-                                                       shape_text(shape));
-    }
+    const std::uint64_t words_bytes = expect_tensor(found, shape, dtype);
+    check_limit(max_bytes, words_bytes, span_of(bytes).size());
     Tensor words = empty_tensor(shape, dtype);
-    ebpc::decompress(span_of(bytes), words.mutable_data_ptr(),
-                     static_cast<std::uint64_t>(words.numel()) *
-                         static_cast<std::uint64_t>(ebpc::traits(found.dtype).bytes),
-                     torch_executor());
+    ebpc::decompress(span_of(bytes), words.mutable_data_ptr(), words_bytes, torch_executor());
     return laid_out(words, memory_format_named(memory_format));
   });
 }
 
-Tensor inspect(const Tensor& packed) {
+Tensor inspect(const Tensor& packed, bool header_only) {
   return with_named_errors([&] {
     const Tensor bytes = bytes_of("packed", packed);
-    const ebpc::ContainerInfo info = ebpc::inspect(span_of(bytes));
+    const ebpc::ContainerInfo info =
+        header_only ? ebpc::inspect_header(span_of(bytes)) : ebpc::inspect(span_of(bytes));
     const ebpc::Parameters& p = info.parameters;
     std::vector<std::int64_t> fields{info.version,
                                      static_cast<std::int64_t>(info.tensor.dtype),
@@ -146,14 +96,6 @@ std::tuple<Tensor, Tensor, Tensor> encode(const Tensor& input, OptionalInt word_
   });
 }
 
-std::uint64_t checked_bits(const char* argument, std::int64_t bits) {
-  if (bits < 0) {
-    throw ebpc::Error(ebpc::ErrorCode::argument,
-                      std::string(argument) + " must not be negative, got " + std::to_string(bits));
-  }
-  return static_cast<std::uint64_t>(bits);
-}
-
 Tensor decode(const Tensor& zero_stream, const Tensor& plane_stream, std::int64_t zero_bits,
               std::int64_t plane_bits, Shape shape, ScalarType dtype, OptionalInt word_bits,
               std::int64_t block_size, std::int64_t max_zero_run, std::string base) {
@@ -164,8 +106,8 @@ Tensor decode(const Tensor& zero_stream, const Tensor& plane_stream, std::int64_
     const Tensor zeros = bytes_of("zero_stream", zero_stream);
     const Tensor planes = bytes_of("plane_stream", plane_stream);
     Tensor out = empty_tensor(shape, dtype);
-    ebpc::decode(p, span_of(zeros), checked_bits("zero_bits", zero_bits), span_of(planes),
-                 checked_bits("plane_bits", plane_bits),
+    ebpc::decode(p, span_of(zeros), unsigned_of("zero_bits", zero_bits), span_of(planes),
+                 unsigned_of("plane_bits", plane_bits),
                  {out.mutable_data_ptr(), words, ebpc::traits(info.dtype).bytes});
     return out;
   });
@@ -231,9 +173,9 @@ STABLE_TORCH_LIBRARY(torch_ebpc, m) {
       "str base='sent') -> Tensor");
   m.def(
       "decompress(Tensor packed, SymInt[] shape, ScalarType dtype, "
-      "str memory_format='contiguous') -> Tensor");
+      "str memory_format='contiguous', int? max_bytes=None) -> Tensor");
   // int64 [16 + dimensions]; the fields are named in torch_ebpc/ops.py.
-  m.def("inspect(Tensor packed) -> Tensor");
+  m.def("inspect(Tensor packed, bool header_only=False) -> Tensor");
   // bits: int64 [2], of the zero stream and of the plane stream.
   m.def(
       "encode(Tensor input, int? word_bits=None, int block_size=8, int max_zero_run=16, "
