@@ -15,6 +15,7 @@ from torch_ebpc.errors import (  # noqa: E402
     EBPCFormatError,
     EBPCLimitError,
 )
+from torch_ebpc.files import map_file, read_file, whole_file, write_file  # noqa: E402
 from torch_ebpc.meter import CompressionMeter  # noqa: E402
 from torch_ebpc.ops import (  # noqa: E402
     ContainerInfo,
@@ -30,9 +31,12 @@ from torch_ebpc.ops import (  # noqa: E402
 from torch_ebpc.partial import RecoveredTensor, max_compressed_bytes, recover  # noqa: E402
 from torch_ebpc.quantizer import FloatCast, Quantizer  # noqa: E402
 from torch_ebpc.report import LayerRow, Report  # noqa: E402
+from torch_ebpc.stream import ContainerDecoder, ContainerEncoder  # noqa: E402
 
 __all__ = [
     "CompressionMeter",
+    "ContainerDecoder",
+    "ContainerEncoder",
     "ContainerInfo",
     "EBPCChecksumError",
     "EBPCError",
@@ -54,8 +58,12 @@ __all__ = [
     "inspect",
     "kernel",
     "kernels",
+    "map_file",
     "max_compressed_bytes",
+    "read_file",
     "recover",
     "show_config",
     "use_kernel",
+    "whole_file",
+    "write_file",
 ]

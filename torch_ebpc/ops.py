@@ -147,7 +147,7 @@ def compress(
         >>> torch.equal(torch_ebpc.decompress(torch_ebpc.compress(x)), x)
         True
     """
-    _check_input("x", x, cuts_graph=True)
+    check_input("x", x, cuts_graph=True)
     _check_parameters(word_bits, block_size, max_zero_run, base)
     with translated():
         packed: Tensor = torch.ops.torch_ebpc.compress.default(
@@ -220,7 +220,7 @@ def inspect(packed: Tensor) -> ContainerInfo:
 
 def read_info(packed: Tensor, *, header_only: bool) -> ContainerInfo:
     """As :func:`inspect`; with ``header_only``, the payload may be missing."""
-    _check_bytes("packed", packed)
+    check_bytes("packed", packed)
     with translated():
         fields = torch.ops.torch_ebpc.inspect.default(packed, header_only).tolist()
     version, dtype, memory_format, word_bits, block_size, max_zero_run, base, *counts = fields
@@ -259,7 +259,7 @@ def encode(
         >>> streams.zero_bits, streams.plane_bits, bytes(streams.plane_stream.tolist()).hex()
         (8, 24, '01000d')
     """
-    _check_input("x", x, cuts_graph=True)
+    check_input("x", x, cuts_graph=True)
     _check_parameters(word_bits, block_size, max_zero_run, base)
     with translated():
         zero_stream, plane_stream, bits = torch.ops.torch_ebpc.encode.default(
@@ -291,8 +291,8 @@ def decode(streams: EncodedStreams) -> Tensor:
         EBPCFormatError: the streams are not a transmission of that many words.
         TypeError, ValueError: a field of ``streams`` is out of range.
     """
-    _check_bytes("streams.zero_stream", streams.zero_stream)
-    _check_bytes("streams.plane_stream", streams.plane_stream)
+    check_bytes("streams.zero_stream", streams.zero_stream)
+    check_bytes("streams.plane_stream", streams.plane_stream)
     _check_parameters(streams.word_bits, streams.block_size, streams.max_zero_run, streams.base)
     with translated():
         x: Tensor = torch.ops.torch_ebpc.decode.default(
@@ -358,7 +358,7 @@ def count_transmission_bits(
         int64 ``[*x.shape[:transmission_dims], 2]``: the bits that say where the words are (the zero
         stream, for EBPC), and the bits of the words (the plane stream).
     """
-    _check_input("x", x, cuts_graph=False)
+    check_input("x", x, cuts_graph=False)
     _check_parameters(word_bits, block_size, max_zero_run, base)
     if not isinstance(method, str):
         raise TypeError(f"method must be a str, got {type(method).__name__}")
@@ -369,7 +369,7 @@ def count_transmission_bits(
     return bits
 
 
-def _check_input(name: str, x: Any, *, cuts_graph: bool) -> None:
+def check_input(name: str, x: Any, *, cuts_graph: bool) -> None:
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(x).__name__}")
     if x.layout != torch.strided:
@@ -386,7 +386,7 @@ def _check_input(name: str, x: Any, *, cuts_graph: bool) -> None:
         )
 
 
-def _check_bytes(name: str, packed: Any) -> None:
+def check_bytes(name: str, packed: Any) -> None:
     if not isinstance(packed, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(packed).__name__}")
     if packed.dtype != torch.uint8:

@@ -56,6 +56,8 @@ std::vector<std::int64_t> read_shape(std::span<const std::uint8_t> header) {
   return shape;
 }
 
+}  // namespace
+
 std::uint64_t dims_of(MemoryFormat format, std::uint64_t contiguous_dims) {
   switch (format) {
     case MemoryFormat::channels_last:
@@ -66,8 +68,6 @@ std::uint64_t dims_of(MemoryFormat format, std::uint64_t contiguous_dims) {
       return contiguous_dims;
   }
 }
-
-}  // namespace
 
 void malformed(std::uint64_t byte, const std::string& field, const std::string& expected,
                const std::string& found) {

@@ -52,6 +52,9 @@ std::vector<SegmentPlace> read_table(std::span<const std::uint8_t> header,
                                      const ContainerInfo& info, std::uint64_t first,
                                      std::uint64_t last, std::uint64_t offset, TableTotals& totals);
 
+/// The dimensions that a tensor of this memory format has; those given if it may have any.
+std::uint64_t dims_of(MemoryFormat format, std::uint64_t dims);
+
 [[noreturn]] void malformed(std::uint64_t byte, const std::string& field,
                             const std::string& expected, const std::string& found);
 

@@ -134,6 +134,12 @@ void check_fit(const Parameters& p, WordSpan words, std::uint64_t first_index) {
 }
 
 std::uint64_t checked_header_bytes(const TensorInfo& tensor) {
+  const std::uint64_t dims = tensor.shape.size();
+  if (dims != dims_of(tensor.memory_format, dims)) {
+    throw Error(ErrorCode::argument, "the memory format must go with the shape: it needs " +
+                                         std::to_string(dims_of(tensor.memory_format, dims)) +
+                                         " dimensions, got " + std::to_string(dims));
+  }
   const std::uint64_t words = word_count(tensor);
   const std::uint64_t bytes = header_bytes_for(tensor.shape.size(), segment_count(words));
   if (bytes > std::numeric_limits<std::uint32_t>::max()) {

@@ -92,6 +92,9 @@ TEST(Container, EveryMemoryFormatComesBack) {
             MemoryFormat::channels_last);
   EXPECT_EQ(format_of(MemoryFormat::channels_last_3d, {2, 3, 4, 5, 6}).memory_format,
             MemoryFormat::channels_last_3d);
+  EXPECT_EQ(
+      error_of(ErrorCode::argument, [&] { format_of(MemoryFormat::channels_last, {2, 3, 4}); }),
+      "the memory format must go with the shape: it needs 4 dimensions, got 3");
 }
 
 TEST(Container, StreamBitsAreThoseOfTheSegmentsCodedAlone) {
