@@ -16,6 +16,7 @@ from torch_ebpc.errors import (  # noqa: E402
     EBPCLimitError,
 )
 from torch_ebpc.files import map_file, read_file, whole_file, write_file  # noqa: E402
+from torch_ebpc.layer_row import LayerRow  # noqa: E402
 from torch_ebpc.meter import CompressionMeter  # noqa: E402
 from torch_ebpc.ops import (  # noqa: E402
     ContainerInfo,
@@ -30,8 +31,10 @@ from torch_ebpc.ops import (  # noqa: E402
 )
 from torch_ebpc.partial import RecoveredTensor, max_compressed_bytes, recover  # noqa: E402
 from torch_ebpc.quantizer import FloatCast, Quantizer  # noqa: E402
-from torch_ebpc.report import LayerRow, Report  # noqa: E402
+from torch_ebpc.report import Report  # noqa: E402
+from torch_ebpc.statistics import SymbolStatistics, symbol_statistics  # noqa: E402
 from torch_ebpc.stream import ContainerDecoder, ContainerEncoder  # noqa: E402
+from torch_ebpc.taps import Tap, Taps  # noqa: E402
 
 __all__ = [
     "CompressionMeter",
@@ -48,6 +51,9 @@ __all__ = [
     "Quantizer",
     "RecoveredTensor",
     "Report",
+    "SymbolStatistics",
+    "Tap",
+    "Taps",
     "__version__",
     "compress",
     "count_bits",
@@ -63,6 +69,7 @@ __all__ = [
     "read_file",
     "recover",
     "show_config",
+    "symbol_statistics",
     "use_kernel",
     "whole_file",
     "write_file",

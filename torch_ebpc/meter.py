@@ -1,10 +1,11 @@
-"""Measures what every layer's feature map costs, by forward hooks on any model."""
+"""Measures what the feature maps and gradients of any model's layers cost."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Literal, TypedDict
 
@@ -12,13 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from torch_ebpc import ops
+from torch_ebpc._selection import LayerSelection
 from torch_ebpc.errors import EBPCError
+from torch_ebpc.layer_row import LayerRow
 from torch_ebpc.quantizer import FloatCast, Quantizer
-from torch_ebpc.report import LayerRow, Report, software_versions
-
-LayerSelection = (
-    type[nn.Module] | str | Sequence["type[nn.Module] | str"] | Callable[[str, nn.Module], bool]
-)
+from torch_ebpc.report import Report, software_versions
+from torch_ebpc.taps import Tap, TapKind, Taps
 
 
 class _Code(TypedDict):
@@ -33,10 +33,10 @@ _TRANSMISSION_DIMS = {"tensor": 0, "image": 1, "channel": 2}
 class CompressionMeter:
     """A context manager that measures, and optionally inserts, compression behind a model's layers.
 
-    While it is entered, a forward hook sits on every matched layer. Each call of such a layer is
-    one row of the report, named ``layer#call`` with calls counted from 1 in each forward pass of
-    the model (``layer1.0.relu#1``, ``layer1.0.relu#2``); batches accumulate. Hooks are gone when
-    the block is left, also by an exception, and no tensor is kept.
+    While it is entered, every matched call is measured: one row of the report, named
+    ``layer#call`` with calls counted from 1 in each forward pass of the model (``layer1.0.relu#1``,
+    ``layer1.0.relu#2``); batches accumulate. It sits on :class:`torch_ebpc.Taps`: nothing of it is
+    left in the model when the block is left, also by an exception, and no tensor is kept.
 
     Args:
         model: any module.
@@ -53,12 +53,16 @@ class CompressionMeter:
         block_size, max_zero_run, base: as for :func:`torch_ebpc.compress`.
         transmission: what is coded as one transmission: ``"image"``, each index of the first
             dimension (as in the papers), ``"channel"``, each index of the first two, or
-            ``"tensor"``.
-        verify: decode and compare every bit.
+            ``"tensor"``. Rows keep the bits of each (of channels, their sum over an image), in 8
+            bytes per method.
+        verify: encode and decode by every method, each transmission as it is counted, and compare
+            every bit.
+        functions, of: functional calls, and inputs or gradients instead of outputs, as for
+            :class:`torch_ebpc.Taps`. Gradients are only measured: ``mode="observe"``.
 
     Raises:
         ValueError: a layer name is unknown, nothing matches, or an argument is out of range.
-        TypeError: an argument, or a matched layer's output, has the wrong type.
+        TypeError: an argument, or a tapped tensor, has the wrong type.
 
     Example:
         >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
@@ -82,26 +86,37 @@ class CompressionMeter:
         base: str = "sent",
         transmission: Literal["image", "channel", "tensor"] = "image",
         verify: bool = False,
+        functions: Sequence[Callable[..., Any]] = (),
+        of: TapKind = "outputs",
     ) -> None:
-        if not isinstance(model, nn.Module):
-            raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
         if mode not in ("insert", "observe"):
             raise ValueError(f"mode must be 'insert' or 'observe', got {mode!r}")
+        if of == "gradients" and mode == "insert":
+            raise ValueError(
+                "mode must be 'observe' for gradients, which are only measured, got 'insert'"
+            )
         if transmission not in _TRANSMISSION_DIMS:
             raise ValueError(
                 f"transmission must be 'image', 'channel' or 'tensor', got {transmission!r}"
             )
-        if isinstance(methods, str) or not methods:
+        if isinstance(methods, str) or not isinstance(methods, Sequence) or not methods:
             raise ValueError(f"methods must be a non-empty sequence of names, got {methods!r}")
         for method in methods:
             if method not in ops.METHODS:
                 raise ValueError(f"methods must be of {', '.join(ops.METHODS)}, got {method!r}")
+        if len(set(methods)) < len(methods):
+            raise ValueError(f"methods must be different ones, got {methods!r}")
+        if quantizer is not None and not isinstance(quantizer, (Quantizer, FloatCast)):
+            raise TypeError(
+                f"quantizer must be a Quantizer or FloatCast, got {type(quantizer).__name__}"
+            )
         # What the codec thinks of its parameters is better known now than in the middle of a pass.
         nothing = torch.empty(0, dtype=torch.int8)
         ops.count_bits(nothing, "none", None, block_size, max_zero_run, base)
 
         self._model = model
-        self._layers = _matched_layers(model, layers)
+        self._of = of
+        self._taps = Taps(model, self._on_tap, layers, functions=functions, of=of)
         self._quantizer = quantizer
         self._mode = mode
         self._methods = tuple(methods)
@@ -110,18 +125,14 @@ class CompressionMeter:
         self._verify = verify
         self._rows: dict[str, LayerRow] = {}
         self._largest: dict[str, float] = {}
-        self._calls: dict[str, int] = {}
         self._calibrating = False
-        self._handles: list[torch.utils.hooks.RemovableHandle] = []
 
     # ---- Entering and leaving --------------------------------------------------------------------
 
     def __enter__(self) -> CompressionMeter:
-        if self._handles:
+        if self._taps.entered:
             raise RuntimeError("this CompressionMeter is entered already; make a second one")
-        self._handles.append(self._model.register_forward_pre_hook(self._begin_forward))
-        for name, module in self._layers.items():
-            self._handles.append(module.register_forward_hook(self._hook_for(name)))
+        self._taps.__enter__()
         return self
 
     def __exit__(
@@ -130,16 +141,13 @@ class CompressionMeter:
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
-        self._calls.clear()
+        self._taps.__exit__(exception_type, exception, traceback)
 
     @contextlib.contextmanager
     def calibrate(self) -> Iterator[None]:
         """Inside of it, forward passes of the entered model are not measured: each layer's largest
         magnitude is noted, for ``Quantizer(scale="calibrated")``."""
-        if not self._handles:
+        if not self._taps.entered:
             raise RuntimeError("enter the CompressionMeter before calibrating: with meter: ...")
         self._calibrating = True
         try:
@@ -159,14 +167,14 @@ class CompressionMeter:
 
     def report(self) -> Report:
         """All that was measured so far, as an independent copy."""
-        called = {row.layer for row in self._rows.values()}
         return Report(
             rows=[row.copy() for row in self._rows.values()],
             methods=self._methods,
-            never_called=[name for name in self._layers if name not in called],
+            never_called=self._never_called(),
             provenance={
                 "model": type(self._model).__name__,
                 "mode": self._mode,
+                "of": self._of,
                 "code": dict(self._code),
                 "transmission": self._transmission,
                 "quantizer": None if self._quantizer is None else vars(self._quantizer).copy(),
@@ -175,29 +183,30 @@ class CompressionMeter:
             },
         )
 
-    # ---- Hooks -----------------------------------------------------------------------------------
+    def _never_called(self) -> list[str]:
+        """Modules by name, functions as ``add()``."""
+        called = {row.layer for row in self._rows.values()}
+        operations = {layer.rsplit(".", 1)[-1] for layer in called - set(self._taps.layers)}
+        return [name for name in self._taps.layers if name not in called] + [
+            f"{operation}()" for operation in self._taps.operations if operation not in operations
+        ]
 
-    def _begin_forward(self, module: nn.Module, arguments: Any) -> None:
-        self._calls.clear()
+    # ---- One tensor ------------------------------------------------------------------------------
 
-    def _hook_for(self, layer: str) -> Callable[[nn.Module, Any, Any], Tensor | None]:
-        def hook(module: nn.Module, arguments: Any, output: Any) -> Tensor | None:
-            call = self._calls[layer] = self._calls.get(layer, 0) + 1
-            name = f"{layer}#{call}"
-            if not isinstance(output, Tensor):
-                raise TypeError(f"{name}: the output must be a tensor, got {type(output).__name__}")
+    def _on_tap(self, tap: Tap, tensor: Tensor) -> Tensor | None:
+        try:
             if self._calibrating:
-                self._note_magnitude(name, output)
+                self._note_magnitude(tap.name, tensor)
                 return None
-            try:
-                return self._measure(name, layer, call, output)
-            except (TypeError, ValueError, AssertionError, EBPCError) as error:
-                raise type(error)(f"{name}: {error}") from error
+            return self._measure(tap, tensor)
+        except (TypeError, ValueError, AssertionError, EBPCError) as error:
+            raise type(error)(f"{tap.name}: {error}") from error
 
-        return hook
-
-    def _note_magnitude(self, name: str, output: Tensor) -> None:
-        self._largest[name] = max(self._largest.get(name, 0.0), _largest_magnitude(output))
+    def _note_magnitude(self, name: str, tensor: Tensor) -> None:
+        largest = _largest_magnitude(tensor)
+        if not math.isfinite(largest):
+            raise ValueError(f"the output must be finite to calibrate with, got {largest}")
+        self._largest[name] = max(self._largest.get(name, 0.0), largest)
 
     def _words(self, name: str, x: Tensor) -> tuple[Tensor, float]:
         """The words of a map, and their scale."""
@@ -220,14 +229,14 @@ class CompressionMeter:
         scale = quantizer.scale_for(largest)
         return quantizer.quantize(x, scale), scale
 
-    def _measure(self, name: str, layer: str, call: int, output: Tensor) -> Tensor | None:
-        words, scale = self._words(name, output.detach())
+    def _measure(self, tap: Tap, x: Tensor) -> Tensor | None:
+        words, scale = self._words(tap.name, x.detach())
         quantizer = self._quantizer
         word_bits = 8 * words.dtype.itemsize if quantizer is None else quantizer.bits
-        row = self._rows.get(name)
+        row = self._rows.get(tap.name)
         if row is None:
-            row = self._rows[name] = LayerRow(
-                name, layer, call, tuple(words.shape[1:]), word_bits, self._methods
+            row = self._rows[tap.name] = LayerRow(
+                tap.name, tap.layer, tap.call, tuple(words.shape[1:]), word_bits, self._methods
             )
         self._count(row, words)
 
@@ -235,27 +244,31 @@ class CompressionMeter:
             return None
         decoded = self._round_trip(row, words)
         if self._verify:
+            _compare_bits("", words, decoded)
+            self._verify_streams(words, row.word_bits)
             row.verified_values += words.numel()
-            _compare_bits(words, decoded)
         if self._mode == "observe":
             return None
         if isinstance(quantizer, Quantizer):
-            decoded = quantizer.dequantize(decoded, scale, output.dtype)
-        decoded = decoded.to(output.dtype)
-        replaced: Tensor = _StraightThrough.apply(  # type: ignore[no-untyped-call]
-            output, (decoded,)
-        )
+            decoded = quantizer.dequantize(decoded, scale, x.dtype)
+        decoded = decoded.to(x.dtype)
+        replaced: Tensor = _StraightThrough.apply(x, (decoded,))  # type: ignore[no-untyped-call]
         return replaced
 
     def _count(self, row: LayerRow, words: Tensor) -> None:
-        dims = min(_TRANSMISSION_DIMS[self._transmission], words.dim())
+        dims = self._transmission_dims_of(words)
         row.images += words.shape[0] if words.dim() > 0 else 1
         row.values += words.numel()
         row.zeros += words.numel() - int(words.view(_integer_dtype(words)).count_nonzero())
+        transmissions = words.shape[0] if dims > 0 else 1
+        words_each = words.numel() // max(1, transmissions)
+        row.transmission_words.extend([words_each] * transmissions)
         for method in self._methods:
             bits = ops.count_transmission_bits(
                 words, method, row.word_bits, **self._code, transmission_dims=dims
             )
+            each = bits.flatten(1).sum(1) if dims > 0 else bits.sum().reshape(1)
+            row.transmission_bits[method].extend(each.tolist())
             position_bits, value_bits = bits.reshape(-1, 2).sum(0).tolist()
             row.position_bits[method] += position_bits
             row.value_bits[method] += value_bits
@@ -271,57 +284,39 @@ class CompressionMeter:
         row.container_values += words.numel()
         return decoded
 
+    def _verify_streams(self, words: Tensor, word_bits: int) -> None:
+        """Every transmission by every method, as it was counted."""
+        for index, transmission in enumerate(self._transmissions(words)):
+            for method in self._methods:
+                streams = ops.encode(transmission, word_bits, **self._code, method=method)
+                what = f"transmission {index}, method {method}: "
+                counted = ops.count_bits(transmission, method, word_bits, **self._code)
+                if streams.bits != counted:
+                    raise AssertionError(f"{what}counted {counted} bits, wrote {streams.bits}")
+                _compare_bits(what, transmission, ops.decode(streams))
+
+    def _transmission_dims_of(self, words: Tensor) -> int:
+        return min(_TRANSMISSION_DIMS[self._transmission], words.dim())
+
+    def _transmissions(self, words: Tensor) -> Iterable[Tensor]:
+        dims = self._transmission_dims_of(words)
+        return words.reshape(1, *words.shape) if dims == 0 else words.flatten(0, dims - 1)
+
 
 class _StraightThrough(torch.autograd.Function):
-    """The decoder's output in place of a layer's, with the gradient passed on as it is.
+    """What the decoder returned in place of a tensor, with the gradient passed on as it is.
 
     The decoder's output comes in a tuple, out of autograd's sight: an input that is returned as it
     is would become a view, which the next layers could not change in place.
     """
 
     @staticmethod
-    def forward(ctx: Any, output: Tensor, decoded: tuple[Tensor]) -> Tensor:
+    def forward(ctx: Any, x: Tensor, decoded: tuple[Tensor]) -> Tensor:
         return decoded[0]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient, None
-
-
-def _matched_layers(model: nn.Module, layers: LayerSelection) -> dict[str, nn.Module]:
-    modules = dict(model.named_modules())
-    if callable(layers) and not isinstance(layers, type):
-        matched = {name: module for name, module in modules.items() if layers(name, module)}
-        if not matched:
-            raise ValueError("layers: the predicate matches no module of the model")
-        return matched
-
-    wanted = [layers] if isinstance(layers, (str, type)) else list(layers)
-    types: list[type[nn.Module]] = []
-    names: list[str] = []
-    for each in wanted:
-        if isinstance(each, str):
-            if each not in modules:
-                raise ValueError(
-                    f"layers: the model has no module named {each!r}; see model.named_modules()"
-                )
-            names.append(each)
-        elif isinstance(each, type) and issubclass(each, nn.Module):
-            types.append(each)
-        else:
-            raise TypeError(
-                "layers must be module types, names or a predicate (name, module) -> bool,"
-                f" got {each!r}"
-            )
-    matched = {
-        name: module
-        for name, module in modules.items()
-        if name in names or isinstance(module, tuple(types))
-    }
-    if not matched:
-        looked_for = ", ".join(each.__name__ for each in types) or "nothing"
-        raise ValueError(f"layers: no module of the model is a {looked_for}")
-    return matched
 
 
 def _largest_magnitude(x: Tensor) -> float:
@@ -336,10 +331,10 @@ def _integer_dtype(x: Tensor) -> torch.dtype:
     return {1: torch.int8, 2: torch.int16, 4: torch.int32}[x.dtype.itemsize]
 
 
-def _compare_bits(expected: Tensor, found: Tensor) -> None:
+def _compare_bits(what: str, expected: Tensor, found: Tensor) -> None:
     if (expected.dtype, expected.shape) != (found.dtype, found.shape):
         raise AssertionError(
-            f"the decoded map differs: {expected.dtype} {tuple(expected.shape)} became"
+            f"{what}the decoded map differs: {expected.dtype} {tuple(expected.shape)} became"
             f" {found.dtype} {tuple(found.shape)}"
         )
     integer = _integer_dtype(expected)
@@ -347,6 +342,6 @@ def _compare_bits(expected: Tensor, found: Tensor) -> None:
     if different.any():
         index = int(different.to(torch.uint8).argmax())
         raise AssertionError(
-            f"the decoded map differs at index {index}:"
+            f"{what}the decoded map differs at index {index}:"
             f" {expected.flatten()[index].item()} became {found.flatten()[index].item()}"
         )

@@ -1,8 +1,7 @@
 """Compress and decompress tensors, bit for bit.
 
 These functions check their arguments and call the operators ``torch.ops.torch_ebpc.*``
-(``csrc/torch/operators.cpp``), whose fake kernels for ``torch.compile`` and ``torch.export`` are
-here as well.
+(``csrc/torch/operators.cpp``).
 
 All take CPU tensors of dtype int8, uint8, int16, uint16, int32, float16, bfloat16 or float32, of
 any shape (empty and 0-d too) and any strides. Words are the tensor's own bits, in its logical
@@ -29,12 +28,12 @@ on; pass ``x.detach()``. :func:`count_bits` only measures and takes any tensor.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, SupportsIndex, TypeVar
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
 
+from torch_ebpc._fake_kernels import INSPECT_FIELDS
 from torch_ebpc._index import part_of
 from torch_ebpc.errors import translated
 
@@ -51,7 +50,7 @@ DTYPES: tuple[torch.dtype, ...] = (
 """The dtypes that can be compressed, in the order of their numbers in the container."""
 
 METHODS: tuple[str, ...] = ("ebpc", "bpc", "zvc", "zero_rle", "csc", "none")
-"""The methods that :func:`count_bits` knows."""
+"""The methods that :func:`encode` and :func:`count_bits` know."""
 
 _MEMORY_FORMATS = {  # in the order of their numbers in the container
     "contiguous": torch.contiguous_format,
@@ -59,7 +58,6 @@ _MEMORY_FORMATS = {  # in the order of their numbers in the container
     "channels_last_3d": torch.channels_last_3d,
 }
 _BASES = ("sent", "reused")
-_INSPECT_FIELDS = 16  # before the shape, in the tensor that the operator `inspect` returns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +100,11 @@ class ContainerInfo:
 
 @dataclasses.dataclass(frozen=True)
 class EncodedStreams:
-    """The two raw streams of one transmission, as returned by :func:`encode`."""
+    """The two raw streams of one transmission, as returned by :func:`encode`.
+
+    For methods other than EBPC too: ``zero_stream`` says where the words are (``"none"`` and
+    ``"bpc"`` need none), ``plane_stream`` holds them.
+    """
 
     zero_stream: Tensor  # uint8 [bytes], padded with zero bits to a byte
     plane_stream: Tensor  # uint8 [bytes], padded with zero bits to a byte
@@ -114,6 +116,7 @@ class EncodedStreams:
     block_size: int
     max_zero_run: int
     base: str
+    method: str = "ebpc"
 
     @property
     def bits(self) -> int:
@@ -147,7 +150,7 @@ def compress(
         >>> torch.equal(torch_ebpc.decompress(torch_ebpc.compress(x)), x)
         True
     """
-    check_input("x", x, cuts_graph=True)
+    _check_input("x", x, cuts_graph=True)
     _check_parameters(word_bits, block_size, max_zero_run, base)
     with translated():
         packed: Tensor = torch.ops.torch_ebpc.compress.default(
@@ -183,7 +186,7 @@ def decompress(
         IndexError: ``index`` is outside of the first dimension.
     """
     info = inspect(packed)
-    check_max_bytes(max_bytes)
+    _check_max_bytes(max_bytes)
     if index is None:
         with translated():
             x: Tensor = torch.ops.torch_ebpc.decompress.default(
@@ -220,7 +223,7 @@ def inspect(packed: Tensor) -> ContainerInfo:
 
 def read_info(packed: Tensor, *, header_only: bool) -> ContainerInfo:
     """As :func:`inspect`; with ``header_only``, the payload may be missing."""
-    check_bytes("packed", packed)
+    _check_bytes("packed", packed)
     with translated():
         fields = torch.ops.torch_ebpc.inspect.default(packed, header_only).tolist()
     version, dtype, memory_format, word_bits, block_size, max_zero_run, base, *counts = fields
@@ -228,12 +231,12 @@ def read_info(packed: Tensor, *, header_only: bool) -> ContainerInfo:
         version,
         DTYPES[dtype],
         tuple(_MEMORY_FORMATS)[memory_format],
-        tuple(fields[_INSPECT_FIELDS:]),
+        tuple(fields[INSPECT_FIELDS:]),
         word_bits,
         block_size,
         max_zero_run,
         _BASES[base],
-        *counts[: _INSPECT_FIELDS - 7],
+        *counts[: INSPECT_FIELDS - 7],
     )
 
 
@@ -243,11 +246,15 @@ def encode(
     block_size: int = 8,
     max_zero_run: int = 16,
     base: str = "sent",
+    method: str = "ebpc",
 ) -> EncodedStreams:
     """Codes a tensor as one transmission: the two raw streams of the papers, without a container.
 
     Args:
-        x: the tensor; see the module for dtypes, and for the other arguments.
+        x: the tensor; see the module for dtypes, and for the other arguments. What a method has no
+            use for is ignored.
+        method: one of :data:`METHODS`, as for :func:`count_bits`. ``csrc/ebpc/FORMAT.md`` describes
+            the two streams of each.
 
     Raises:
         TypeError, ValueError: as :func:`compress`.
@@ -259,11 +266,12 @@ def encode(
         >>> streams.zero_bits, streams.plane_bits, bytes(streams.plane_stream.tolist()).hex()
         (8, 24, '01000d')
     """
-    check_input("x", x, cuts_graph=True)
+    _check_input("x", x, cuts_graph=True)
     _check_parameters(word_bits, block_size, max_zero_run, base)
+    _check_method("method", method)
     with translated():
         zero_stream, plane_stream, bits = torch.ops.torch_ebpc.encode.default(
-            x, word_bits, block_size, max_zero_run, base
+            x, word_bits, block_size, max_zero_run, base, method
         )
     zero_bits, plane_bits = bits.tolist()
     width = 8 * x.dtype.itemsize if word_bits is None else word_bits
@@ -278,6 +286,7 @@ def encode(
         block_size,
         max_zero_run,
         base,
+        method,
     )
 
 
@@ -291,9 +300,18 @@ def decode(streams: EncodedStreams) -> Tensor:
         EBPCFormatError: the streams are not a transmission of that many words.
         TypeError, ValueError: a field of ``streams`` is out of range.
     """
-    check_bytes("streams.zero_stream", streams.zero_stream)
-    check_bytes("streams.plane_stream", streams.plane_stream)
+    _check_bytes("streams.zero_stream", streams.zero_stream)
+    _check_bytes("streams.plane_stream", streams.plane_stream)
+    _check_int("streams.zero_bits", streams.zero_bits)
+    _check_int("streams.plane_bits", streams.plane_bits)
+    if not isinstance(streams.shape, (tuple, list)):
+        raise TypeError(f"streams.shape must be a tuple, got {type(streams.shape).__name__}")
+    for size in streams.shape:
+        _check_int("streams.shape's sizes", size)
+    if not isinstance(streams.dtype, torch.dtype):
+        raise TypeError(f"streams.dtype must be a torch.dtype, got {type(streams.dtype).__name__}")
     _check_parameters(streams.word_bits, streams.block_size, streams.max_zero_run, streams.base)
+    _check_method("streams.method", streams.method)
     with translated():
         x: Tensor = torch.ops.torch_ebpc.decode.default(
             streams.zero_stream,
@@ -306,6 +324,7 @@ def decode(streams: EncodedStreams) -> Tensor:
             streams.block_size,
             streams.max_zero_run,
             streams.base,
+            streams.method,
         )
     return x
 
@@ -333,7 +352,7 @@ def count_bits(
     Example:
         >>> x = torch.tensor([0, 0, 0, 9], dtype=torch.int8)
         >>> {method: torch_ebpc.count_bits(x, method) for method in ("ebpc", "zvc", "none")}
-        {'ebpc': 43, 'zvc': 12, 'none': 32}
+        {'ebpc': 47, 'zvc': 12, 'none': 32}
     """
     bits = count_transmission_bits(x, method, word_bits, block_size, max_zero_run, base)
     return int(bits.sum().item())
@@ -358,10 +377,10 @@ def count_transmission_bits(
         int64 ``[*x.shape[:transmission_dims], 2]``: the bits that say where the words are (the zero
         stream, for EBPC), and the bits of the words (the plane stream).
     """
-    check_input("x", x, cuts_graph=False)
+    _check_input("x", x, cuts_graph=False)
     _check_parameters(word_bits, block_size, max_zero_run, base)
-    if not isinstance(method, str):
-        raise TypeError(f"method must be a str, got {type(method).__name__}")
+    _check_method("method", method)
+    _check_int("transmission_dims", transmission_dims)
     with translated():
         bits: Tensor = torch.ops.torch_ebpc.count_bits.default(
             x.detach(), method, word_bits, block_size, max_zero_run, base, transmission_dims
@@ -369,7 +388,7 @@ def count_transmission_bits(
     return bits
 
 
-def check_input(name: str, x: Any, *, cuts_graph: bool) -> None:
+def _check_input(name: str, x: Any, *, cuts_graph: bool) -> None:
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(x).__name__}")
     if x.layout != torch.strided:
@@ -386,7 +405,7 @@ def check_input(name: str, x: Any, *, cuts_graph: bool) -> None:
         )
 
 
-def check_bytes(name: str, packed: Any) -> None:
+def _check_bytes(name: str, packed: Any) -> None:
     if not isinstance(packed, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(packed).__name__}")
     if packed.dtype != torch.uint8:
@@ -395,108 +414,28 @@ def check_bytes(name: str, packed: Any) -> None:
         raise ValueError(f"{name} must be on the CPU, got {packed.device}: pass {name}.cpu()")
 
 
-def check_max_bytes(max_bytes: Any) -> None:
+def _check_max_bytes(max_bytes: Any) -> None:
     if max_bytes is not None and not isinstance(max_bytes, int):
         raise TypeError(f"max_bytes must be an int or None, got {type(max_bytes).__name__}")
 
 
+def _check_int(name: str, value: Any) -> None:
+    if not isinstance(value, (int, torch.SymInt)):
+        raise TypeError(f"{name} must be an int, got {type(value).__name__}")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError(f"{name} is out of range: {value}")
+
+
+def _check_method(name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, got {type(value).__name__}")
+
+
 def _check_parameters(word_bits: Any, block_size: Any, max_zero_run: Any, base: Any) -> None:
     """Types only; the codec itself knows the ranges."""
-    for name, value in (
-        ("word_bits", word_bits),
-        ("block_size", block_size),
-        ("max_zero_run", max_zero_run),
-    ):
-        if not isinstance(value, (int, torch.SymInt)) and not (
-            name == "word_bits" and value is None
-        ):
-            raise TypeError(f"{name} must be an int, got {type(value).__name__}")
+    if word_bits is not None:
+        _check_int("word_bits", word_bits)
+    _check_int("block_size", block_size)
+    _check_int("max_zero_run", max_zero_run)
     if not isinstance(base, str):
         raise TypeError(f"base must be a str, got {type(base).__name__}")
-
-
-# ---- Fake kernels: shapes and dtypes without data ------------------------------------------------
-
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-def fake(name: str) -> Callable[[_F], _F]:
-    """torch.library.register_fake with types."""
-    register: Callable[[_F], _F] = torch.library.register_fake(f"torch_ebpc::{name}")
-    return register
-
-
-def _new_bytes(like: Tensor) -> Tensor:
-    size = torch.library.get_ctx().new_dynamic_size()
-    return like.new_empty(size, dtype=torch.uint8)
-
-
-@fake("compress")
-def _fake_compress(
-    input: Tensor,
-    word_bits: int | None = None,
-    block_size: int = 8,
-    max_zero_run: int = 16,
-    base: str = "sent",
-) -> Tensor:
-    return _new_bytes(input)
-
-
-@fake("decompress")
-def fake_decompress(
-    packed: Tensor,
-    shape: list[int],
-    dtype: torch.dtype,
-    memory_format: str = "contiguous",
-    max_bytes: int | None = None,
-) -> Tensor:
-    return torch.empty(
-        shape, dtype=dtype, device=packed.device, memory_format=_MEMORY_FORMATS[memory_format]
-    )
-
-
-@fake("inspect")
-def _fake_inspect(packed: Tensor, header_only: bool = False) -> Tensor:
-    size = torch.library.get_ctx().new_dynamic_size(min=_INSPECT_FIELDS)
-    return packed.new_empty(size, dtype=torch.int64)
-
-
-@fake("encode")
-def _fake_encode(
-    input: Tensor,
-    word_bits: int | None = None,
-    block_size: int = 8,
-    max_zero_run: int = 16,
-    base: str = "sent",
-) -> tuple[Tensor, Tensor, Tensor]:
-    return _new_bytes(input), _new_bytes(input), input.new_empty(2, dtype=torch.int64)
-
-
-@fake("decode")
-def _fake_decode(
-    zero_stream: Tensor,
-    plane_stream: Tensor,
-    zero_bits: int,
-    plane_bits: int,
-    shape: list[int],
-    dtype: torch.dtype,
-    word_bits: int | None = None,
-    block_size: int = 8,
-    max_zero_run: int = 16,
-    base: str = "sent",
-) -> Tensor:
-    return zero_stream.new_empty(shape, dtype=dtype)
-
-
-@fake("count_bits")
-def _fake_count_bits(
-    input: Tensor,
-    method: str = "ebpc",
-    word_bits: int | None = None,
-    block_size: int = 8,
-    max_zero_run: int = 16,
-    base: str = "sent",
-    transmission_dims: int = 0,
-) -> Tensor:
-    return input.new_empty((*input.shape[:transmission_dims], 2), dtype=torch.int64)

@@ -46,7 +46,7 @@ def recover(packed: Tensor, max_bytes: int | None = None) -> RecoveredTensor:
         (2,)
     """
     info = ops.read_info(packed, header_only=True)
-    ops.check_max_bytes(max_bytes)
+    ops._check_max_bytes(max_bytes)
     with translated():
         tensor, lost = torch.ops.torch_ebpc.recover.default(
             packed, info.shape, info.dtype, info.memory_format, max_bytes
@@ -78,28 +78,3 @@ def max_compressed_bytes(shape: Sequence[int], dtype: torch.dtype) -> int:
     with translated():
         size: int = torch.ops.torch_ebpc.max_compressed_bytes.default(list(shape), dtype)
     return size
-
-
-# ---- Fake kernels --------------------------------------------------------------------------------
-
-
-@ops.fake("decompress_range")
-def _fake_decompress_range(
-    packed: Tensor, first_word: int, words: int, dtype: torch.dtype, max_bytes: int | None = None
-) -> Tensor:
-    return packed.new_empty(words, dtype=dtype)
-
-
-@ops.fake("recover")
-def _fake_recover(
-    packed: Tensor,
-    shape: list[int],
-    dtype: torch.dtype,
-    memory_format: str = "contiguous",
-    max_bytes: int | None = None,
-) -> tuple[Tensor, Tensor]:
-    size = torch.library.get_ctx().new_dynamic_size()
-    return (
-        ops.fake_decompress(packed, shape, dtype, memory_format),
-        packed.new_empty((size, 2), dtype=torch.int64),
-    )

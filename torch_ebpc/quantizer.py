@@ -45,6 +45,8 @@ class Quantizer:
             raise TypeError(f"bits must be an int, got {type(self.bits).__name__}")
         if not 2 <= self.bits <= 16:
             raise ValueError(f"bits must be from 2 to 16, got {self.bits}")
+        if not isinstance(self.signed, bool):
+            raise TypeError(f"signed must be a bool, got {type(self.signed).__name__}")
         if self.rounding not in ("nearest", "truncate"):
             raise ValueError(f"rounding must be 'nearest' or 'truncate', got {self.rounding!r}")
         if isinstance(self.scale, str):
@@ -52,8 +54,15 @@ class Quantizer:
                 raise ValueError(
                     f"scale must be 'batch', 'calibrated' or a number, got {self.scale!r}"
                 )
+        elif not _is_number(self.scale):
+            raise TypeError(
+                "scale must be 'batch', 'calibrated' or a number, got a"
+                f" {type(self.scale).__name__}"
+            )
         elif not 0 < self.scale < float("inf"):
             raise ValueError(f"scale must be positive and finite, got {self.scale}")
+        if not _is_number(self.headroom):
+            raise TypeError(f"headroom must be a number, got a {type(self.headroom).__name__}")
         if not 0 < self.headroom <= 1:
             raise ValueError(f"headroom must be above 0 and at most 1, got {self.headroom}")
 
@@ -76,7 +85,11 @@ class Quantizer:
         """The scale under which a value of that magnitude comes to ``headroom`` of the range."""
         if not isinstance(self.scale, str):
             return self.scale
-        return largest_magnitude / (self.headroom * self.largest_word) or 1.0
+        if largest_magnitude == 0:
+            return 1.0
+        # Not below what float32 can divide by.
+        smallest_scale = torch.finfo(torch.float32).tiny
+        return max(largest_magnitude / (self.headroom * self.largest_word), smallest_scale)
 
     def quantize(self, x: Tensor, scale: float) -> Tensor:
         """Fixed-point words of ``x`` (any floating dtype), of dtype :attr:`dtype`, same shape.
@@ -124,3 +137,7 @@ class FloatCast:
     @property
     def bits(self) -> int:
         return 8 * self.dtype.itemsize
+
+
+def _is_number(x: object) -> bool:
+    return isinstance(x, (int, float)) and not isinstance(x, bool)

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from tabulate import tabulate
 
 from torch_ebpc._library import __version__
 from torch_ebpc.config import cpu_name, kernel
+from torch_ebpc.layer_row import LayerRow
 
 if TYPE_CHECKING:
     import pandas
@@ -30,112 +32,6 @@ METHOD_TITLES = {
     "csc": "CSC",
     "none": "none",
 }
-
-
-@dataclasses.dataclass
-class LayerRow:
-    """What one call of one layer cost, summed over all batches.
-
-    Bits and counts are of words (``word_bits`` wide), before padding and without container, as the
-    papers count; the container's bytes stand beside them.
-    """
-
-    name: str  # layer#call
-    layer: str
-    call: int
-    shape: tuple[int, ...]  # of one image, as first seen
-    word_bits: int
-    methods: tuple[str, ...]
-    images: int = 0
-    values: int = 0
-    zeros: int = 0  # words of which all bits are zero
-    position_bits: dict[str, int] = dataclasses.field(default_factory=dict)
-    value_bits: dict[str, int] = dataclasses.field(default_factory=dict)
-    container_bytes: int = 0  # of the container_values values that were really compressed
-    container_values: int = 0
-    verified_values: int = 0
-    encode_seconds: float = 0.0
-    decode_seconds: float = 0.0
-
-    def __post_init__(self) -> None:
-        for method in self.methods:
-            self.position_bits.setdefault(method, 0)
-            self.value_bits.setdefault(method, 0)
-
-    def copy(self) -> LayerRow:
-        return copy.deepcopy(self)
-
-    @property
-    def zero_share(self) -> float:
-        return _divide(self.zeros, self.values)
-
-    @property
-    def bits_before(self) -> int:
-        return self.values * self.word_bits
-
-    def bits_after(self, method: str) -> int:
-        return self.position_bits[method] + self.value_bits[method]
-
-    def ratio(self, method: str) -> float:
-        """Uncompressed / compressed bits, against words of ``word_bits``."""
-        return _divide(self.bits_before, self.bits_after(method))
-
-    def bits_per_value(self, method: str) -> float:
-        return _divide(self.bits_after(method), self.values)
-
-    @property
-    def container_ratio(self) -> float | None:
-        """Uncompressed bits / bits of the containers; None where nothing was compressed."""
-        if self.container_bytes == 0:
-            return None
-        return self.container_values * self.word_bits / (8 * self.container_bytes)
-
-    def add(self, other: LayerRow) -> None:
-        """Adds all counts of another row, of the same call or for a total."""
-        for field in (
-            "values",
-            "zeros",
-            "container_bytes",
-            "container_values",
-            "verified_values",
-            "encode_seconds",
-            "decode_seconds",
-        ):
-            setattr(self, field, getattr(self, field) + getattr(other, field))
-        for method in self.methods:
-            self.position_bits[method] += other.position_bits[method]
-            self.value_bits[method] += other.value_bits[method]
-
-    def as_dict(self) -> dict[str, Any]:
-        """A flat record, as in CSV, JSON and pandas."""
-        record: dict[str, Any] = {
-            "name": self.name,
-            "layer": self.layer,
-            "call": self.call,
-            "shape": "x".join(map(str, self.shape)),
-            "word_bits": self.word_bits,
-            "images": self.images,
-            "values": self.values,
-            "zeros": self.zeros,
-            "zero_share": self.zero_share,
-            "bits_before": self.bits_before,
-        }
-        for method in self.methods:
-            record |= {
-                f"{method}_position_bits": self.position_bits[method],
-                f"{method}_value_bits": self.value_bits[method],
-                f"{method}_bits": self.bits_after(method),
-                f"{method}_ratio": self.ratio(method),
-                f"{method}_bits_per_value": self.bits_per_value(method),
-            }
-        return record | {
-            "container_bytes": self.container_bytes,
-            "container_values": self.container_values,
-            "container_ratio": self.container_ratio,
-            "verified_values": self.verified_values,
-            "encode_seconds": self.encode_seconds,
-            "decode_seconds": self.decode_seconds,
-        }
 
 
 @dataclasses.dataclass
@@ -159,6 +55,47 @@ class Report:
             total.add(row)
         total.images = max((row.images for row in self.rows), default=0)
         return total
+
+    @classmethod
+    def merge(cls, reports: Sequence[Report]) -> Report:
+        """One report of several that measured the same calls on different images, for example in
+        different processes: rows of the same name are added exactly, single transmissions in the
+        order of ``reports``.
+
+        Where the parts of a provenance differ, it has the list of them. A layer was never called if
+        it was in none of the reports.
+
+        Raises:
+            ValueError: there are no reports, or they are of different methods or word widths.
+        """
+        if not reports:
+            raise ValueError("reports must be at least one Report, got none")
+        first = reports[0]
+        rows: dict[str, LayerRow] = {}
+        for report in reports:
+            if report.methods != first.methods:
+                raise ValueError(
+                    f"reports must be of the same methods, got {', '.join(first.methods)}"
+                    f" and {', '.join(report.methods)}"
+                )
+            for row in report.rows:
+                if row.name in rows:
+                    rows[row.name].extend(row)
+                else:
+                    rows[row.name] = row.copy()
+        never_called = [
+            name
+            for name in first.never_called
+            if all(name in each.never_called for each in reports)
+        ]
+        provenance = {}
+        for key in dict.fromkeys(key for report in reports for key in report.provenance):
+            values: list[Any] = []
+            for report in reports:
+                if key in report.provenance and report.provenance[key] not in values:
+                    values.append(copy.deepcopy(report.provenance[key]))
+            provenance[key] = values[0] if len(values) == 1 else values
+        return cls(list(rows.values()), first.methods, never_called, provenance, first.title)
 
     def _word_bits(self) -> int | None:
         widths = {row.word_bits for row in self.rows}
@@ -252,30 +189,25 @@ class Report:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Everything; :meth:`from_json` makes the report of it again. Also written to ``path``."""
-        text = json.dumps(
-            {
-                "title": self.title,
-                "provenance": self.provenance,
-                "methods": self.methods,
-                "never_called": self.never_called,
-                "rows": [dataclasses.asdict(row) for row in self.rows],
-                "total": self.total().as_dict(),
-            },
-            indent=1,
-        )
-        return _written(text + "\n", path)
+        rows = (json.dumps(row.as_record()) for row in self.rows)
+        parts = {
+            "title": json.dumps(self.title),
+            "provenance": json.dumps(self.provenance, indent=1, default=str),
+            "methods": json.dumps(self.methods),
+            "never_called": json.dumps(self.never_called),
+            # A line each: with its single transmissions a row is long.
+            "rows": "[\n" + ",\n".join(rows) + "\n]",
+            "total": json.dumps(self.total().as_dict(), indent=1),
+        }
+        text = ",\n".join(f'"{name}": {value}' for name, value in parts.items())
+        return _written("{\n" + text + "\n}\n", path)
 
     @classmethod
     def from_json(cls, text: str) -> Report:
         """The report that :meth:`to_json` wrote."""
         content = json.loads(text)
-        rows = []
-        for record in content["rows"]:
-            record["shape"] = tuple(record["shape"])
-            record["methods"] = tuple(record["methods"])
-            rows.append(LayerRow(**record))
         return cls(
-            rows,
+            [LayerRow(**record) for record in content["rows"]],
             tuple(content["methods"]),
             content["never_called"],
             content["provenance"],
@@ -330,13 +262,6 @@ def software_versions() -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
-
-
-def _divide(numerator: float, denominator: float) -> float:
-    """0 / 0 is a ratio of 1 (nothing became nothing); x / 0 is infinite."""
-    if denominator == 0:
-        return 1.0 if numerator == 0 else float("inf")
-    return numerator / denominator
 
 
 def _as_text(value: Any) -> str:

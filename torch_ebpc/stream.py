@@ -66,7 +66,7 @@ class ContainerEncoder:
             ValueError: a value does not fit into ``word_bits`` (noticed when its segment is
                 complete), or ``x`` has more words than are left.
         """
-        ops.check_input("x", x, cuts_graph=True)
+        ops._check_input("x", x, cuts_graph=True)
         if x.dtype != self._dtype:
             raise TypeError(f"x's dtype must be {self._dtype}, got {x.dtype}")
         left = self._words - self._coded_words - self._pending.numel()
@@ -150,7 +150,7 @@ class ContainerDecoder:
             data = (
                 torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else self._header[:0]
             )
-        ops.check_bytes("data", data)
+        ops._check_bytes("data", data)
         self._pending = torch.cat([self._pending, data])
         if self.info is None:
             self._read_header()
@@ -161,7 +161,7 @@ class ContainerDecoder:
         if available < _FIXED_HEADER_BYTES:
             return
         with translated():
-            size = torch.ops.torch_ebpc.header_bytes.default(self._pending)
+            size = int(torch.ops.torch_ebpc.header_bytes.default(self._pending))
         if available < size:
             return
         self.info = ops.read_info(self._pending, header_only=True)
@@ -222,56 +222,3 @@ class ContainerDecoder:
         raise EBPCFormatError(
             f"container at byte {end} (container bytes): expected {expected}, found the end"
         )
-
-
-# ---- Fake kernels --------------------------------------------------------------------------------
-
-
-@ops.fake("encode_segments")
-def _fake_encode_segments(
-    words: Tensor,
-    word_bits: int | None = None,
-    block_size: int = 8,
-    max_zero_run: int = 16,
-    base: str = "sent",
-    first_word: int = 0,
-) -> tuple[Tensor, Tensor, Tensor]:
-    table = words.new_empty(8 * ((words.numel() + 4095) // 4096), dtype=torch.uint8)
-    payload = words.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.uint8)
-    return table, payload, words.new_empty(2, dtype=torch.int64)
-
-
-@ops.fake("make_header")
-def _fake_make_header(
-    table: Tensor,
-    shape: list[int],
-    dtype: torch.dtype,
-    payload_bytes: int,
-    zero_stream_bits: int,
-    plane_stream_bits: int,
-    memory_format: str = "contiguous",
-    word_bits: int | None = None,
-    block_size: int = 8,
-    max_zero_run: int = 16,
-    base: str = "sent",
-) -> Tensor:
-    return table.new_empty(52 + 8 * len(shape) + table.numel())
-
-
-@ops.fake("segment_ends")
-def _fake_segment_ends(header: Tensor) -> Tensor:
-    size = torch.library.get_ctx().new_dynamic_size()
-    return header.new_empty(size, dtype=torch.int64)
-
-
-@ops.fake("decode_segments")
-def _fake_decode_segments(
-    header: Tensor,
-    payload: Tensor,
-    first_segment: int,
-    segments: int,
-    first_byte: int,
-    dtype: torch.dtype,
-) -> Tensor:
-    size = torch.library.get_ctx().new_dynamic_size()
-    return payload.new_empty(size, dtype=dtype)

@@ -3,59 +3,27 @@
 #include <algorithm>
 #include <string>
 
+#include "ebpc/baselines/baseline.h"
 #include "ebpc/bit_stream.h"
 #include "ebpc/codec.h"
 #include "ebpc/error.h"
-#include "ebpc/kernels/dispatch.h"
-#include "ebpc/plane_stream.h"
-#include "ebpc/zero_stream.h"
 
 namespace ebpc {
 namespace {
 
-inline constexpr int csc_index_bits = 4;
-
-template <class Word>
-std::uint64_t count_nonzero(const Word* words, std::size_t count) {
-  return count - static_cast<std::uint64_t>(std::count(words, words + count, Word{0}));
-}
-
-template <class Word>
-StreamBits count_csc(const Parameters& p, const Word* words, std::size_t count) {
-  constexpr std::uint64_t reach = std::uint64_t{1} << csc_index_bits;
-  std::uint64_t entries = 0;
-  std::uint64_t zeros = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    if (words[i] == 0) {
-      ++zeros;
-    } else {
-      entries += 1 + zeros / reach;  // a distance past 16 takes entries of value zero
-      zeros = 0;
-    }
+const Baseline& baseline_of(Method method) {
+  switch (method) {
+    case Method::zvc:
+      return zvc_baseline;
+    case Method::zero_rle:
+      return zero_rle_baseline;
+    case Method::csc:
+      return csc_baseline;
+    case Method::bpc:
+      return bpc_baseline;
+    default:
+      return uncompressed_baseline;
   }
-  return {entries * csc_index_bits, entries * static_cast<std::uint64_t>(p.word_bits)};
-}
-
-template <class Word>
-StreamBits count_zero_rle(const Parameters& p, const Word* words, std::size_t count) {
-  BitCounter zero_bits;
-  ZeroEncoder zeros(p, zero_bits);
-  std::uint64_t nonzero = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    zeros.push(words[i] != 0, 1);
-    nonzero += words[i] != 0;
-  }
-  zeros.finish();
-  return {zero_bits.bits(), nonzero * static_cast<std::uint64_t>(p.word_bits)};
-}
-
-template <class Word>
-StreamBits count_bpc(const Parameters& p, const Word* words, std::size_t count) {
-  BitCounter bits;
-  PlaneEncoder planes(p, isca2016_codes, bits);
-  for (std::size_t i = 0; i < count; ++i) planes.push(words[i]);
-  planes.finish();
-  return {0, bits.bits()};
 }
 
 }  // namespace
@@ -74,24 +42,47 @@ Method method_named(std::string_view name) {
 }
 
 StreamBits count_bits(Method method, const Parameters& p, WordSpan words) {
+  if (method == Method::ebpc) return count_bits(p, words);
   check_words(p, words);
-  if (method == Method::ebpc) return active_kernel().count(p, words);
-  const auto word_bits = static_cast<std::uint64_t>(p.word_bits);
-  return visit_word_type(words.bytes_per_word, p.is_signed, [&]<class Word>(Word*) -> StreamBits {
-    const Word* data = static_cast<const Word*>(words.data);
-    switch (method) {
-      case Method::zvc:
-        return {words.count, count_nonzero(data, words.count) * word_bits};
-      case Method::zero_rle:
-        return count_zero_rle(p, data, words.count);
-      case Method::csc:
-        return count_csc(p, data, words.count);
-      case Method::bpc:
-        return count_bpc(p, data, words.count);
-      default:
-        return {0, words.count * word_bits};
-    }
-  });
+  return baseline_of(method).count(p, words);
+}
+
+StreamBits encode(Method method, const Parameters& p, WordSpan words,
+                  std::vector<std::uint8_t>& zero_stream, std::vector<std::uint8_t>& plane_stream) {
+  if (method == Method::ebpc) return encode(p, words, zero_stream, plane_stream);
+  check_words(p, words);
+  const Baseline& baseline = baseline_of(method);
+  const StreamBits bits = baseline.count(p, words);
+  zero_stream.resize(bytes_for_bits(bits.zero));
+  plane_stream.resize(bytes_for_bits(bits.plane));
+  return baseline.encode(p, words, zero_stream.data(), plane_stream.data());
+}
+
+void decode(Method method, const Parameters& p, std::span<const std::uint8_t> zero_stream,
+            std::uint64_t zero_bits, std::span<const std::uint8_t> plane_stream,
+            std::uint64_t plane_bits, MutableWordSpan words) {
+  if (method == Method::ebpc) {
+    decode(p, zero_stream, zero_bits, plane_stream, plane_bits, words);
+    return;
+  }
+  check_words(p, {nullptr, 0, words.bytes_per_word});
+  require_stream_size("zero_stream", zero_stream.size(), zero_bits);
+  require_stream_size("plane_stream", plane_stream.size(), plane_bits);
+  require(baseline_of(method).decode(p, {zero_stream.data(), zero_bits},
+                                     {plane_stream.data(), plane_bits}, words));
+}
+
+void require_bits_for_words(Method method, const Parameters& p, StreamBits bits,
+                            std::uint64_t words) {
+  // EBPC and zero-RLE have the same zero stream, which says how many words there are.
+  const Baseline& baseline = method == Method::ebpc ? zero_rle_baseline : baseline_of(method);
+  if (words <= baseline.max_words(p, bits)) return;
+  const bool in_plane_stream = method == Method::none || method == Method::bpc;
+  const std::uint64_t stream_bits = in_plane_stream ? bits.plane : bits.zero;
+  throw Error(ErrorCode::format, std::string(in_plane_stream ? "plane_stream" : "zero_stream") +
+                                     " at byte " + std::to_string(bytes_for_bits(stream_bits)) +
+                                     ": expected more bits for " + std::to_string(words) +
+                                     " words, found the end of the stream");
 }
 
 }  // namespace ebpc

@@ -9,7 +9,7 @@
 
 namespace ebpc {
 
-inline std::uint64_t byte_swap(std::uint64_t x) { return __builtin_bswap64(x); }
+constexpr std::uint64_t byte_swap(std::uint64_t x) { return __builtin_bswap64(x); }
 
 inline std::uint64_t load_big_endian(const std::uint8_t* bytes) {
   std::uint64_t x;
@@ -25,6 +25,11 @@ inline std::uint64_t load_little_endian(const std::uint8_t* bytes) {
 
 inline void store_big_endian(std::uint8_t* bytes, std::uint64_t x) {
   if constexpr (std::endian::native != std::endian::big) x = byte_swap(x);
+  std::memcpy(bytes, &x, sizeof x);
+}
+
+inline void store_little_endian(std::uint8_t* bytes, std::uint64_t x) {
+  if constexpr (std::endian::native != std::endian::little) x = byte_swap(x);
   std::memcpy(bytes, &x, sizeof x);
 }
 

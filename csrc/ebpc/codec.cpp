@@ -3,6 +3,7 @@
 #include <string>
 
 #include "ebpc/bit_stream.h"
+#include "ebpc/decode_status.h"
 #include "ebpc/error.h"
 #include "ebpc/kernels/dispatch.h"
 
@@ -18,14 +19,6 @@ void check_word_size(const Parameters& p, int bytes_per_word) {
     throw Error(ErrorCode::argument,
                 "word_bits must be at most " + std::to_string(8 * bytes_per_word) +
                     ", the width of the dtype, got " + std::to_string(p.word_bits));
-  }
-}
-
-void check_stream_size(const char* name, std::uint64_t bytes, std::uint64_t bits) {
-  if (bytes != bytes_for_bits(bits)) {
-    throw Error(ErrorCode::format,
-                std::string(name) + " must have " + std::to_string(bytes_for_bits(bits)) +
-                    " bytes for " + std::to_string(bits) + " bits, got " + std::to_string(bytes));
   }
 }
 
@@ -61,17 +54,11 @@ void decode(const Parameters& p, std::span<const std::uint8_t> zero_stream, std:
             MutableWordSpan words) {
   validate(p);
   check_word_size(p, words.bytes_per_word);
-  check_stream_size("zero_stream", zero_stream.size(), zero_bits);
-  check_stream_size("plane_stream", plane_stream.size(), plane_bits);
+  require_stream_size("zero_stream", zero_stream.size(), zero_bits);
+  require_stream_size("plane_stream", plane_stream.size(), plane_bits);
   const DecodeJob job{zero_stream.data(), zero_stream.size(), plane_stream.data(),
                       plane_stream.size(), words};
-  if (const JobStatus failed = decode_jobs(p, {&job, 1}); !failed.status.ok()) {
-    const DecodeStatus& status = failed.status;
-    throw Error(ErrorCode::format,
-                std::string(status.in_plane_stream ? "plane_stream" : "zero_stream") + " at byte " +
-                    std::to_string(status.bit / 8) + " (bit " + std::to_string(status.bit) +
-                    "): expected " + status.expected + ", found " + status.found);
-  }
+  require(decode_jobs(p, {&job, 1}).status);
 }
 
 StreamBits count_bits(const Parameters& p, WordSpan words) {

@@ -15,8 +15,12 @@ namespace {
 
 using namespace layout;
 
-/// Segments that one thread decodes at a time. Many, since kernels interleave them.
-constexpr std::uint64_t task_segments = 256;
+/// Segments that one thread decodes at a time: many, since kernels interleave them, but few enough
+/// that threads end at about the same time.
+std::uint64_t segments_per_task(std::uint64_t segments, const Executor& executor) {
+  const std::size_t workers = worker_count(executor, segments);
+  return workers == 1 ? 256 : std::clamp<std::uint64_t>(segments / (4 * workers), 32, 256);
+}
 
 /// Decodes segments [first, last) of a row one after the other.
 class TaskDecoder {
@@ -145,6 +149,7 @@ std::vector<WordRange> lost_ranges(const std::vector<std::uint8_t>& lost, std::u
 void decode_segments(const SegmentRow& row, MutableWordSpan words, const Executor& executor,
                      std::uint8_t* lost) {
   const std::uint64_t segments = row.places.size();
+  const std::uint64_t task_segments = segments_per_task(segments, executor);
   const std::uint64_t tasks = segments / task_segments + (segments % task_segments != 0);
   for_each_index(executor, tasks, [&](std::size_t /*worker*/, std::size_t task) {
     const std::uint64_t first = task * task_segments;

@@ -9,7 +9,10 @@
 #include <cstdint>
 
 #include "ebpc/bit_stream.h"
+#include "ebpc/decode_status.h"
+#include "ebpc/observer.h"
 #include "ebpc/parameters.h"
+#include "ebpc/words.h"
 
 namespace ebpc {
 
@@ -40,6 +43,17 @@ constexpr std::uint64_t transpose_8x8(std::uint64_t x) {
   x ^= t ^ (t << 14);
   t = (x ^ (x >> 28)) & 0x00000000F0F0F0F0;
   return x ^ t ^ (t << 28);
+}
+
+/// Transposes 8 x 8 bits about the other diagonal: bit 7 - i of byte 7 - p, counted from the least
+/// significant ones, goes to bit p of byte i.
+constexpr std::uint64_t antitranspose_8x8(std::uint64_t x) {
+  std::uint64_t t = (x ^ (x >> 9)) & 0x0055005500550055;
+  x ^= t ^ (t << 9);
+  t = (x ^ (x >> 18)) & 0x0000333300003333;
+  x ^= t ^ (t << 18);
+  t = (x ^ (x >> 36)) & 0x000000000F0F0F0F;
+  return x ^ t ^ (t << 36);
 }
 
 using BlockDeltas = std::array<std::uint64_t, max_block_size>;  // each in its low W + 1 bits
@@ -92,12 +106,13 @@ inline void deltas_from_planes(const BlockPlanes& planes_in, int delta_count, in
   }
 }
 
-/// Codes words into a sink (BitWriter or BitCounter).
-template <class Sink>
+/// Codes words into a sink (BitWriter or BitCounter), watched by an observer.
+template <class Sink, class Observer = Unobserved>
 class PlaneEncoder {
  public:
-  PlaneEncoder(const Parameters& p, const PlaneCodes& codes, Sink& sink)
+  PlaneEncoder(const Parameters& p, const PlaneCodes& codes, Sink& sink, Observer observer = {})
       : sink_(sink),
+        observer_(observer),
         codes_(codes),
         word_bits_(p.word_bits),
         block_size_(p.block_size),
@@ -133,7 +148,9 @@ class PlaneEncoder {
     BlockDeltas deltas;
     for (int i = 0; i < plane_bits_; ++i) {
       const std::int64_t word = block_[static_cast<std::size_t>(first + i)];
-      deltas[static_cast<std::size_t>(i)] = static_cast<std::uint64_t>(word - last_word_);
+      const std::int64_t delta = word - last_word_;
+      deltas[static_cast<std::size_t>(i)] = static_cast<std::uint64_t>(delta);
+      observer_.delta(delta);
       last_word_ = word;
     }
     BlockPlanes dbp;
@@ -154,16 +171,19 @@ class PlaneEncoder {
       put_plane(dbx, plane);
     }
     put_zero_planes(zero_planes);
+    observer_.block();
     filled_ = 0;
   }
 
   void put_zero_planes(int count) {
     if (count == 1) {
       sink_.put(codes_.single_zero.code, codes_.single_zero.bits);
+      observer_.symbol(PlaneSymbol::single_zero, 1);
     } else if (count > 1) {
       const auto length = static_cast<std::uint64_t>(count - 2);
       sink_.put(static_cast<std::uint64_t>(codes_.zero_run.code) << run_bits_ | length,
                 codes_.zero_run.bits + run_bits_);
+      observer_.symbol(PlaneSymbol::zero_run, count);
     }
   }
 
@@ -172,20 +192,29 @@ class PlaneEncoder {
     const std::uint64_t without_lowest = dbx & (dbx - 1);
     if (dbx == ones(plane_bits_)) {
       sink_.put(prefix_all_ones, short_prefix_bits);
+      observer_.symbol(PlaneSymbol::all_ones, 1);
     } else if (plane == 0) {
       sink_.put(prefix_plane_zero, short_prefix_bits);
+      observer_.symbol(PlaneSymbol::plane_zero, 1);
     } else if (without_lowest == 0) {
       put_indexed(prefix_single_one, first_one);
+      observer_.symbol(PlaneSymbol::single_one, 1);
     } else if (dbx == (without_lowest | without_lowest >> 1) &&
                std::has_single_bit(without_lowest)) {
       put_indexed(prefix_two_ones, first_one);
+      observer_.symbol(PlaneSymbol::two_ones, 1);
     } else {
-      if (plane_bits_ == 64) {
-        sink_.put(1, 1);
-        sink_.put(dbx, 64);
-      } else {
-        sink_.put(std::uint64_t{1} << plane_bits_ | dbx, 1 + plane_bits_);
-      }
+      put_uncompressed(dbx);
+      observer_.symbol(PlaneSymbol::uncompressed, 1);
+    }
+  }
+
+  void put_uncompressed(std::uint64_t dbx) {
+    if (plane_bits_ == 64) {
+      sink_.put(1, 1);
+      sink_.put(dbx, 64);
+    } else {
+      sink_.put(std::uint64_t{1} << plane_bits_ | dbx, 1 + plane_bits_);
     }
   }
 
@@ -195,6 +224,7 @@ class PlaneEncoder {
   }
 
   Sink& sink_;
+  [[no_unique_address]] Observer observer_;
   PlaneCodes codes_;
   int word_bits_;
   int block_size_;
@@ -249,40 +279,46 @@ class PlaneDecoder {
     return Verdict::ok;
   }
 
+  /// A verdict as a message; `bit` is where the block starts.
+  static DecodeStatus status_of(Verdict verdict, std::uint64_t bit) {
+    switch (verdict) {
+      case Verdict::run_past_top_plane:
+        return {"a run of zero planes that ends within the block", "a longer run", true, bit};
+      case Verdict::index_past_end:
+        return {"the index of a one inside the bit plane", "an index past its end", true, bit};
+      case Verdict::stream_ends_early:
+        return {"more bits", "the end of the stream", true, bit};
+      case Verdict::ok:
+        break;
+    }
+    return {};
+  }
+
   const BitReader& reader() const { return reader_; }
 
  private:
-  enum class Kind : std::uint8_t {
-    uncompressed,
-    single_zero,
-    zero_run,
-    all_ones,
-    plane_zero,
-    two_ones,
-    single_one
-  };
   struct Symbol {
-    Kind kind;
+    PlaneSymbol kind;
     std::uint8_t prefix_bits;
   };
   using SymbolTable = std::array<Symbol, 1 << short_prefix_bits>;
 
   static SymbolTable symbol_table(const PlaneCodes& codes) {
     SymbolTable table;
-    table.fill({Kind::uncompressed, 1});
-    const auto fill = [&table](std::uint8_t code, int bits, Kind kind) {
+    table.fill({PlaneSymbol::uncompressed, 1});
+    const auto fill = [&table](std::uint8_t code, int bits, PlaneSymbol kind) {
       const int free = short_prefix_bits - bits;
       for (int rest = 0; rest < 1 << free; ++rest) {
         table[static_cast<std::size_t>(code << free | rest)] = {kind,
                                                                 static_cast<std::uint8_t>(bits)};
       }
     };
-    fill(codes.single_zero.code, codes.single_zero.bits, Kind::single_zero);
-    fill(codes.zero_run.code, codes.zero_run.bits, Kind::zero_run);
-    fill(prefix_all_ones, short_prefix_bits, Kind::all_ones);
-    fill(prefix_plane_zero, short_prefix_bits, Kind::plane_zero);
-    fill(prefix_two_ones, short_prefix_bits, Kind::two_ones);
-    fill(prefix_single_one, short_prefix_bits, Kind::single_one);
+    fill(codes.single_zero.code, codes.single_zero.bits, PlaneSymbol::single_zero);
+    fill(codes.zero_run.code, codes.zero_run.bits, PlaneSymbol::zero_run);
+    fill(prefix_all_ones, short_prefix_bits, PlaneSymbol::all_ones);
+    fill(prefix_plane_zero, short_prefix_bits, PlaneSymbol::plane_zero);
+    fill(prefix_two_ones, short_prefix_bits, PlaneSymbol::two_ones);
+    fill(prefix_single_one, short_prefix_bits, PlaneSymbol::single_one);
     return table;
   }
 
@@ -296,24 +332,24 @@ class PlaneDecoder {
       reader_.skip(symbol.prefix_bits);
       int repeat = 1;
       switch (symbol.kind) {
-        case Kind::uncompressed:
+        case PlaneSymbol::uncompressed:
           plane ^= reader_.take(plane_bits_);
           break;
-        case Kind::single_zero:
+        case PlaneSymbol::single_zero:
           break;
-        case Kind::zero_run:
+        case PlaneSymbol::zero_run:
           repeat = static_cast<int>(reader_.take(run_bits_)) + 2;
           if (repeat > planes - p) return Verdict::run_past_top_plane;
           break;
-        case Kind::all_ones:
+        case PlaneSymbol::all_ones:
           plane ^= all_ones;
           break;
-        case Kind::plane_zero:
+        case PlaneSymbol::plane_zero:
           plane = 0;
           break;
-        case Kind::two_ones:
-        case Kind::single_one: {
-          const int length = symbol.kind == Kind::two_ones ? 2 : 1;
+        case PlaneSymbol::two_ones:
+        case PlaneSymbol::single_one: {
+          const int length = symbol.kind == PlaneSymbol::two_ones ? 2 : 1;
           const int index = static_cast<int>(reader_.take(index_bits_));
           if (index + length > plane_bits_) return Verdict::index_past_end;
           plane ^= (length == 2 ? std::uint64_t{3} : std::uint64_t{1})
@@ -327,9 +363,7 @@ class PlaneDecoder {
   }
 
   std::int64_t extend(std::uint64_t bits) const {
-    const int unused = 64 - word_bits_;
-    return is_signed_ ? static_cast<std::int64_t>(bits << unused) >> unused
-                      : static_cast<std::int64_t>(bits << unused >> unused);
+    return extended_word(bits, word_bits_, is_signed_);
   }
 
   BitReader reader_;

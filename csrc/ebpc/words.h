@@ -54,6 +54,21 @@ auto visit_word_type(int bytes_per_word, bool is_signed, Visitor&& visit) {
   }
 }
 
+/// Bit i is set where word i of up to 64 is non-zero.
+template <class Word>
+std::uint64_t nonzero_mask(const Word* words, int count) {
+  std::uint64_t mask = 0;
+  for (int i = 0; i < count; ++i) mask |= static_cast<std::uint64_t>(words[i] != 0) << i;
+  return mask;
+}
+
+/// The low `word_bits` bits of `bits` as a word.
+constexpr std::int64_t extended_word(std::uint64_t bits, int word_bits, bool is_signed) {
+  const int unused = 64 - word_bits;
+  return is_signed ? static_cast<std::int64_t>(bits << unused) >> unused
+                   : static_cast<std::int64_t>(bits << unused >> unused);
+}
+
 /// The index of the first word that does not fit into p.word_bits, or words.count if all do.
 std::size_t first_misfit(const Parameters& p, WordSpan words);
 

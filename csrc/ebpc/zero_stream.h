@@ -10,16 +10,18 @@
 #include <cstdint>
 
 #include "ebpc/bit_stream.h"
+#include "ebpc/observer.h"
 #include "ebpc/parameters.h"
 
 namespace ebpc {
 
-/// Codes zero runs into a sink (BitWriter or BitCounter).
-template <class Sink>
+/// Codes zero runs into a sink (BitWriter or BitCounter), watched by an observer.
+template <class Sink, class Observer = Unobserved>
 class ZeroEncoder {
  public:
-  ZeroEncoder(const Parameters& p, Sink& sink)
+  ZeroEncoder(const Parameters& p, Sink& sink, Observer observer = {})
       : sink_(sink),
+        observer_(observer),
         max_run_(static_cast<std::uint32_t>(p.max_zero_run)),
         length_bits_(zero_run_bits(p)) {}
 
@@ -34,6 +36,7 @@ class ZeroEncoder {
       end_run();
       const int ones = std::min(std::countr_one(nonzero), count);
       sink_.put(~std::uint64_t{0} >> (64 - ones), ones);
+      observer_.nonzero_words(ones);
       count -= ones;
       nonzero = ones == 64 ? 0 : nonzero >> ones;
     }
@@ -53,10 +56,12 @@ class ZeroEncoder {
 
   void put_run(std::uint32_t length) {
     sink_.put(length - 1, 1 + length_bits_);
+    observer_.zero_run(length);
     run_ -= length;
   }
 
   Sink& sink_;
+  [[no_unique_address]] Observer observer_;
   std::uint32_t max_run_;
   int length_bits_;
   std::uint32_t run_ = 0;  // zeros seen and not yet coded

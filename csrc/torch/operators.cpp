@@ -7,6 +7,7 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <optional>
 #include <span>
@@ -15,9 +16,9 @@
 #include <vector>
 
 #include "ebpc/baselines.h"
-#include "ebpc/codec.h"
 #include "ebpc/container.h"
 #include "ebpc/kernels/dispatch.h"
+#include "ebpc/statistics.h"
 #include "torch/arguments.h"
 #include "torch/tensor_words.h"
 
@@ -81,14 +82,15 @@ Tensor inspect(const Tensor& packed, bool header_only) {
 
 std::tuple<Tensor, Tensor, Tensor> encode(const Tensor& input, OptionalInt word_bits,
                                           std::int64_t block_size, std::int64_t max_zero_run,
-                                          std::string base) {
+                                          std::string base, std::string method) {
   return with_named_errors([&] {
     const TensorWords tensor = words_of("input", input);
     const ebpc::Parameters p =
         parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, base);
     std::vector<std::uint8_t> zero_stream;
     std::vector<std::uint8_t> plane_stream;
-    const ebpc::StreamBits bits = ebpc::encode(p, tensor.words(), zero_stream, plane_stream);
+    const ebpc::StreamBits bits =
+        ebpc::encode(ebpc::method_named(method), p, tensor.words(), zero_stream, plane_stream);
     return std::tuple(uint8_tensor(zero_stream.data(), zero_stream.size()),
                       uint8_tensor(plane_stream.data(), plane_stream.size()),
                       int64_tensor({2}, {static_cast<std::int64_t>(bits.zero),
@@ -98,20 +100,49 @@ std::tuple<Tensor, Tensor, Tensor> encode(const Tensor& input, OptionalInt word_
 
 Tensor decode(const Tensor& zero_stream, const Tensor& plane_stream, std::int64_t zero_bits,
               std::int64_t plane_bits, Shape shape, ScalarType dtype, OptionalInt word_bits,
-              std::int64_t block_size, std::int64_t max_zero_run, std::string base) {
+              std::int64_t block_size, std::int64_t max_zero_run, std::string base,
+              std::string method) {
   return with_named_errors([&] {
     const ebpc::TensorInfo info{dtype_of("dtype", dtype), ebpc::MemoryFormat::contiguous, shape};
     const ebpc::Parameters p = parameters_of(info.dtype, word_bits, block_size, max_zero_run, base);
     const std::uint64_t words = ebpc::word_count(info);
     const Tensor zeros = bytes_of("zero_stream", zero_stream);
     const Tensor planes = bytes_of("plane_stream", plane_stream);
+    const ebpc::Method chosen = ebpc::method_named(method);
+    const ebpc::StreamBits bits{unsigned_of("zero_bits", zero_bits),
+                                unsigned_of("plane_bits", plane_bits)};
+    ebpc::require_bits_for_words(chosen, p, bits, words);  // before memory is asked for
     Tensor out = empty_tensor(shape, dtype);
-    ebpc::decode(p, span_of(zeros), unsigned_of("zero_bits", zero_bits), span_of(planes),
-                 unsigned_of("plane_bits", plane_bits),
+    ebpc::decode(chosen, p, span_of(zeros), bits.zero, span_of(planes), bits.plane,
                  {out.mutable_data_ptr(), words, ebpc::traits(info.dtype).bytes});
     return out;
   });
 }
+
+/// The parts of a tensor that are coded each by itself: every index of its first dimensions.
+struct Transmissions {
+  Transmissions(const TensorWords& tensor, std::int64_t dims) : all_(tensor.words()) {
+    const auto input_dims = static_cast<std::int64_t>(tensor.info.shape.size());
+    if (dims < 0 || dims > input_dims) {
+      throw ebpc::Error(ebpc::ErrorCode::argument,
+                        "transmission_dims must be from 0 to " + std::to_string(input_dims) +
+                            ", input's dimensions, got " + std::to_string(dims));
+    }
+    shape.assign(tensor.info.shape.begin(), tensor.info.shape.begin() + dims);
+    for (const std::int64_t size : shape) count *= static_cast<std::size_t>(size);
+  }
+
+  ebpc::WordSpan words(std::size_t index) const {
+    const std::size_t words_each = all_.count / count;
+    return all_.part(index * words_each, words_each);
+  }
+
+  Shape shape;
+  std::size_t count = 1;
+
+ private:
+  ebpc::WordSpan all_;
+};
 
 Tensor count_bits(const Tensor& input, std::string method, OptionalInt word_bits,
                   std::int64_t block_size, std::int64_t max_zero_run, std::string base,
@@ -121,27 +152,48 @@ Tensor count_bits(const Tensor& input, std::string method, OptionalInt word_bits
     const ebpc::Parameters p =
         parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, base);
     const ebpc::Method chosen = ebpc::method_named(method);
-    if (transmission_dims < 0 || transmission_dims > input.dim()) {
-      throw ebpc::Error(ebpc::ErrorCode::argument,
-                        "transmission_dims must be from 0 to " + std::to_string(input.dim()) +
-                            ", input's dimensions, got " + std::to_string(transmission_dims));
-    }
-    Shape shape(tensor.info.shape.begin(), tensor.info.shape.begin() + transmission_dims);
-    std::size_t transmissions = 1;
-    for (const std::int64_t size : shape) transmissions *= static_cast<std::size_t>(size);
+    const Transmissions transmissions(tensor, transmission_dims);
+    Shape shape = transmissions.shape;
     shape.push_back(2);
-
     Tensor bits = empty_tensor(shape, ScalarType::Long);
     auto* out = static_cast<std::int64_t*>(bits.mutable_data_ptr());
-    const ebpc::WordSpan words = tensor.words();
-    const std::size_t words_each = transmissions == 0 ? 0 : words.count / transmissions;
-    ebpc::for_each_index(torch_executor(), transmissions, [&](std::size_t, std::size_t i) {
-      const ebpc::StreamBits counted =
-          ebpc::count_bits(chosen, p, words.part(i * words_each, words_each));
+    ebpc::for_each_index(torch_executor(), transmissions.count, [&](std::size_t, std::size_t i) {
+      const ebpc::StreamBits counted = ebpc::count_bits(chosen, p, transmissions.words(i));
       out[2 * i] = static_cast<std::int64_t>(counted.zero);
       out[2 * i + 1] = static_cast<std::int64_t>(counted.plane);
     });
     return bits;
+  });
+}
+
+Tensor statistics(const Tensor& input, OptionalInt word_bits, std::int64_t block_size,
+                  std::int64_t max_zero_run, std::string base, std::int64_t transmission_dims) {
+  return with_named_errors([&] {
+    const TensorWords tensor = words_of("input", input);
+    const ebpc::Parameters p =
+        parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, base);
+    const Transmissions transmissions(tensor, transmission_dims);
+    const ebpc::Executor executor = torch_executor();
+    // One sum for each thread. An input without any transmissions has the counts of no words.
+    std::vector<ebpc::Statistics> sums(
+        std::max<std::size_t>(1, ebpc::worker_count(executor, transmissions.count)));
+    sums[0] = ebpc::collect_statistics(p, {nullptr, 0, tensor.words().bytes_per_word});
+    ebpc::for_each_index(executor, transmissions.count, [&](std::size_t worker, std::size_t i) {
+      sums[worker] += ebpc::collect_statistics(p, transmissions.words(i));
+    });
+    for (std::size_t i = 1; i < sums.size(); ++i) sums[0] += sums[i];
+    const ebpc::Statistics& sum = sums[0];
+    std::vector<std::int64_t> fields;
+    const auto append = [&fields](const auto& counts) {
+      for (const std::uint64_t count : counts) fields.push_back(static_cast<std::int64_t>(count));
+    };
+    append(std::array{sum.words, sum.nonzero_words, sum.blocks});
+    append(sum.symbols);
+    append(sum.planes);
+    append(sum.bursts);
+    append(sum.deltas);
+    append(sum.zero_runs);
+    return int64_tensor({static_cast<std::int64_t>(fields.size())}, fields);
   });
 }
 
@@ -179,16 +231,22 @@ STABLE_TORCH_LIBRARY(torch_ebpc, m) {
   // bits: int64 [2], of the zero stream and of the plane stream.
   m.def(
       "encode(Tensor input, int? word_bits=None, int block_size=8, int max_zero_run=16, "
-      "str base='sent') -> (Tensor zero_stream, Tensor plane_stream, Tensor bits)");
+      "str base='sent', str method='ebpc') -> (Tensor zero_stream, Tensor plane_stream, "
+      "Tensor bits)");
   m.def(
       "decode(Tensor zero_stream, Tensor plane_stream, SymInt zero_bits, SymInt plane_bits, "
       "SymInt[] shape, ScalarType dtype, int? word_bits=None, int block_size=8, "
-      "int max_zero_run=16, str base='sent') -> Tensor");
+      "int max_zero_run=16, str base='sent', str method='ebpc') -> Tensor");
   // int64 [the first transmission_dims sizes of input, 2]: each such index is a transmission of its
   // own; the last dimension holds the bits that say where words are and the bits of the words.
   m.def(
       "count_bits(Tensor input, str method='ebpc', int? word_bits=None, int block_size=8, "
       "int max_zero_run=16, str base='sent', int transmission_dims=0) -> Tensor");
+  // int64 [114 + max_zero_run], the sum over all transmissions; the fields are named in
+  // torch_ebpc/statistics.py.
+  m.def(
+      "statistics(Tensor input, int? word_bits=None, int block_size=8, int max_zero_run=16, "
+      "str base='sent', int transmission_dims=0) -> Tensor");
   m.def("version() -> str");
   m.def("kernel() -> str");
   // Separated by spaces, the fastest first.
@@ -203,6 +261,7 @@ STABLE_TORCH_LIBRARY_IMPL(torch_ebpc, CPU, m) {
   m.impl("encode", TORCH_BOX(&torch_ebpc::encode));
   m.impl("decode", TORCH_BOX(&torch_ebpc::decode));
   m.impl("count_bits", TORCH_BOX(&torch_ebpc::count_bits));
+  m.impl("statistics", TORCH_BOX(&torch_ebpc::statistics));
 }
 
 STABLE_TORCH_LIBRARY_IMPL(torch_ebpc, CompositeExplicitAutograd, m) {

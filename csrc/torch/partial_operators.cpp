@@ -128,9 +128,11 @@ Tensor make_header(const Tensor& table, Shape shape, ScalarType dtype, std::int6
 // ---- Decoder
 // -------------------------------------------------------------------------------------
 
-std::int64_t header_bytes(const Tensor& start) {
+Tensor header_bytes(const Tensor& start) {
   return with_named_errors([&] {
-    return static_cast<std::int64_t>(layout::read_header_bytes(span_of(bytes_of("start", start))));
+    const Tensor bytes = bytes_of("start", start);
+    return int64_tensor({1},
+                        {static_cast<std::int64_t>(layout::read_header_bytes(span_of(bytes)))});
   });
 }
 
@@ -200,8 +202,8 @@ STABLE_TORCH_LIBRARY_FRAGMENT(torch_ebpc, m) {
       "make_header(Tensor table, SymInt[] shape, ScalarType dtype, SymInt payload_bytes, "
       "SymInt zero_stream_bits, SymInt plane_stream_bits, str memory_format='contiguous', "
       "int? word_bits=None, int block_size=8, int max_zero_run=16, str base='sent') -> Tensor");
-  // By a container's first 52 bytes or more.
-  m.def("header_bytes(Tensor start) -> SymInt");
+  // int64 [1], by a container's first 52 bytes or more.
+  m.def("header_bytes(Tensor start) -> Tensor");
   // int64 [segments]: where each segment's payload ends, from the container's start.
   m.def("segment_ends(Tensor header) -> Tensor");
   // payload begins at byte first_byte of the container, where segment first_segment does. The

@@ -1,5 +1,5 @@
-"""Wrote tests/golden/containers: containers of each format version, which every later version of the
-library reads. NAME.ebpc is the container and NAME.words the tensor's words in row-major order,
+"""Wrote tests/golden/containers: containers of each format version, read by every later version of
+this library. NAME.ebpc is the container and NAME.words the tensor's words in row-major order,
 little-endian; index.json says what the header shall say.
 
     python tests/golden/make_containers.py

@@ -26,7 +26,6 @@ void store_big_endian(std::uint8_t* bytes, std::uint64_t x) {
 }
 
 std::uint64_t shift_left(std::uint64_t x, unsigned count) { return x << (count & 63); }
-std::uint64_t shift_right(std::uint64_t x, unsigned count) { return x >> (count & 63); }
 
 __m256i broadcast(unsigned byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
 
@@ -68,6 +67,16 @@ std::uint8_t* pack(const std::uint8_t* words, std::uint64_t mask, std::uint8_t* 
         _mm_loadl_epi64(reinterpret_cast<const __m128i*>(&pack_table.order[part]));
     _mm_storel_epi64(reinterpret_cast<__m128i*>(packed), _mm_shuffle_epi8(eight, order));
     packed += _mm_popcnt_u32(part);
+  }
+  return packed;
+}
+
+/// Packs `mask_count` times 64 words; returns the end of the packed ones.
+std::uint8_t* pack_masks(const std::uint8_t* words, std::size_t mask_count, std::uint64_t* masks,
+                         std::uint8_t* packed) {
+  for (std::size_t i = 0; i < mask_count; ++i, words += 64) {
+    masks[i] = nonzero_mask(words);
+    packed = pack(words, masks[i], packed);
   }
   return packed;
 }
@@ -137,16 +146,6 @@ class ShortCodeWriter {
   unsigned filled_ = 0;
 };
 
-/// Put where a writer stands, the same logic counts.
-class CodeCounter {
- public:
-  void put(std::uint64_t, unsigned count) { bits_ += count; }
-  std::uint64_t bits() const { return bits_; }
-
- private:
-  std::uint64_t bits_ = 0;
-};
-
 /// For each byte of four masks: the zeros at its end and before it in the same mask, modulo 16, as
 /// far as they are not interrupted. A byte of zeros has 8 and what the bytes before it have, which
 /// three steps of a prefix sum add up.
@@ -168,72 +167,85 @@ __m256i trailing_zeros(__m256i masks) {
   return _mm256_add_epi8(zeros, _mm256_and_si256(reaches_back, _mm256_slli_epi64(zeros, 32)));
 }
 
-/// Codes masks into a writer or a counter.
-template <class Sink>
-class ZeroCoder {
- public:
-  explicit ZeroCoder(Sink sink) : sink_(sink) {}
+std::uint32_t code_of(std::uint32_t entry) { return entry >> ZeroTable::length_bits; }
+unsigned length_of(std::uint32_t entry) { return static_cast<std::uint8_t>(entry); }
 
-  /// `count` masks of 64 words each; up to three behind them are read, too.
-  void push(const std::uint64_t* masks, std::size_t count) {
-    alignas(32) std::uint64_t zeros[4];
-    ZeroCoder coder = *this;
-    for (std::size_t i = 0; i < count; ++i) {
-      if (i % 4 == 0) {
-        const __m256i four = _mm256_load_si256(reinterpret_cast<const __m256i*>(masks + i));
-        _mm256_store_si256(reinterpret_cast<__m256i*>(zeros), trailing_zeros(four));
+/// Finds the table entries for masks, of which there may be more than one chunk.
+class ZeroEntries {
+ public:
+  /// `count` masks of 64 words each give eight entries each; up to three masks more are read.
+  void find(const std::uint64_t* masks, std::size_t count, std::uint32_t* entries) {
+    unsigned pending = pending_;
+    for (std::size_t i = 0; i < count; i += 4) {
+      const __m256i four = _mm256_load_si256(reinterpret_cast<const __m256i*>(masks + i));
+      alignas(32) std::uint64_t zeros[4];
+      _mm256_store_si256(reinterpret_cast<__m256i*>(zeros), trailing_zeros(four));
+      const std::size_t end = count - i < 4 ? count - i : 4;
+      for (std::size_t k = 0; k < end; ++k, entries += 8) {
+        pending = find(masks[i + k], zeros[k], pending, entries);
       }
-      coder.push(masks[i], zeros[i % 4]);
     }
-    *this = coder;
+    pending_ = pending;
   }
 
-  /// The last words, less than 64, and the end. What is missing to whole bytes of the mask is taken
-  /// as non-zero, which ends a pending run and adds one bit each at the end: these are cut off.
-  std::uint64_t finish(std::uint64_t mask, unsigned count) {
-    for (; count >= 8; mask >>= 8, count -= 8) {
-      const auto part = static_cast<std::uint8_t>(mask);
-      const std::uint32_t entry = zero_table.code_and_length[pending_ << 8 | part];
-      sink_.put(code_of(entry), length_of(entry));
-      pending_ =
-          part == 0 ? (pending_ + 8) % max_run : _lzcnt_u32(static_cast<std::uint32_t>(part) << 24);
-    }
+  std::uint32_t find(std::uint8_t mask) {
+    const std::uint32_t entry = zero_table.code_and_length[pending_ << 8 | mask];
+    const unsigned trailing = _lzcnt_u32(static_cast<std::uint32_t>(mask) << 24);
+    pending_ = mask == 0 ? (pending_ + 8) % max_run : trailing;
+    return entry;
+  }
+
+  /// The last words, less than 8. What is missing to a whole byte of the mask is taken as non-zero:
+  /// that ends a pending run, and each adds one bit to the code, which is cut off.
+  std::uint32_t find_last(std::uint8_t mask, unsigned count) {
     const unsigned missing = 8 - count;
-    const auto last = static_cast<std::uint8_t>(mask | 0xFFU << count);
-    const std::uint32_t entry = zero_table.code_and_length[pending_ << 8 | last];
-    sink_.put(code_of(entry) >> missing, length_of(entry) - missing);
-    return sink_.bits();
+    const std::uint32_t entry = find(static_cast<std::uint8_t>(mask | 0xFFU << count));
+    return code_of(entry) >> missing << ZeroTable::length_bits | (length_of(entry) - missing);
   }
 
  private:
-  static std::uint32_t code_of(std::uint32_t entry) { return entry >> ZeroTable::length_bits; }
-  static unsigned length_of(std::uint32_t entry) { return static_cast<std::uint8_t>(entry); }
-
-  /// `zeros` is what trailing_zeros gives for this mask.
-  void push(std::uint64_t mask, std::uint64_t zeros) {
+  /// `zeros` is what trailing_zeros gives for this mask. Returns the zeros pending behind it.
+  static unsigned find(std::uint64_t mask, std::uint64_t zeros, unsigned pending,
+                       std::uint32_t* entries) {
     constexpr std::uint64_t every_byte = 0x0101010101010101;
     // The bytes below the first one in the mask continue what was pending.
     const std::uint64_t still_zero = _bzhi_u64(~std::uint64_t{0}, _tzcnt_u64(mask) & ~7U);
-    zeros += pending_ * every_byte & still_zero;
+    zeros += pending * every_byte & still_zero;
     zeros &= (max_run - 1) * every_byte;
-    const std::uint64_t zeros_before = zeros << 8 | pending_;
-    pending_ = static_cast<unsigned>(zeros >> 56);
-
+    const std::uint64_t zeros_before = zeros << 8 | pending;
     alignas(16) std::uint16_t indices[8];
     _mm_store_si128(reinterpret_cast<__m128i*>(indices),
                     _mm_unpacklo_epi8(_mm_cvtsi64_si128(static_cast<long long>(mask)),
                                       _mm_cvtsi64_si128(static_cast<long long>(zeros_before))));
-    for (int i = 0; i < 8; i += 2) {
-      const std::uint32_t first = zero_table.code_and_length[indices[i]];
-      const std::uint32_t second = zero_table.code_and_length[indices[i + 1]];
-      const std::uint64_t codes = shift_left(code_of(first), length_of(second)) | code_of(second);
-      sink_.put(codes, length_of(first) + length_of(second));
-    }
+    for (int i = 0; i < 8; ++i) entries[i] = zero_table.code_and_length[indices[i]];
+    return static_cast<unsigned>(zeros >> 56);
   }
 
-  Sink sink_;
   unsigned pending_ = 0;
 };
+
+/// Writes the codes of whole masks, two entries at once.
+ShortCodeWriter write_entries(const std::uint32_t* entries, std::size_t mask_count,
+                              ShortCodeWriter out) {
+  const __m256i length_mask = _mm256_set1_epi64x((1 << ZeroTable::length_bits) - 1);
+  for (std::size_t i = 0; i < mask_count; ++i) {
+    // Lanes of 64 bits: an entry, and above it the one that follows.
+    const __m256i two = _mm256_load_si256(reinterpret_cast<const __m256i*>(entries + 8 * i));
+    const __m256i first =
+        _mm256_srli_epi64(_mm256_slli_epi64(two, 32), 32 + ZeroTable::length_bits);
+    const __m256i second = _mm256_srli_epi64(two, 32 + ZeroTable::length_bits);
+    const __m256i first_length = _mm256_and_si256(two, length_mask);
+    const __m256i second_length = _mm256_and_si256(_mm256_srli_epi64(two, 32), length_mask);
+    alignas(32) std::uint64_t codes[4];
+    alignas(32) std::uint64_t lengths[4];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(codes),
+                       _mm256_or_si256(_mm256_sllv_epi64(first, second_length), second));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(lengths),
+                       _mm256_add_epi64(first_length, second_length));
+    for (int k = 0; k < 4; ++k) out.put(codes[k], static_cast<unsigned>(lengths[k]));
+  }
+  return out;
+}
 
 // ----------------------------------------------------------------------------------- plane stream
 
@@ -370,12 +382,17 @@ struct Code {
   unsigned count;
 };
 
-/// The code of plane 8 where its X is not zero; both have the first delta least significant.
-Code sign_code(unsigned x, unsigned plane) {
+/// The code of plane 8, whose bits have the first delta least significant.
+Code sign_code(std::size_t b, const CodedBlocks& blocks) {
+  const unsigned x = blocks.sign_x[b];
+  if (x == 0) {
+    const bool continues_run = (blocks.zero_planes[b] & 1) != 0;
+    return continues_run ? Code{0, 0} : Code{0b01, 2};
+  }
+  if (x == 0x7F) return {0b00000, 5};
+  if (blocks.sign_plane[b] == 0) return {0b00001, 5};
   const unsigned index = _tzcnt_u32(x);
   const unsigned from_first = x >> index;
-  if (x == 0x7F) return {0b00000, 5};
-  if (plane == 0) return {0b00001, 5};
   if (from_first == 0b1) return {0b00011'000 | index, 8};
   if (from_first == 0b11) return {0b00010'000 | index, 8};
   unsigned raw = 1;
@@ -383,74 +400,153 @@ Code sign_code(unsigned x, unsigned plane) {
   return {raw, 8};
 }
 
-/// Writes codes of up to 64 bits without a branch: stores always, and moves on when eight bytes are
-/// full.
-class CodeWriter {
+/// Codes of a chunk's blocks, in order, and of the block before. A block that takes more than 64
+/// bits has two.
+class PlaneCodes {
  public:
-  explicit CodeWriter(std::uint8_t* out) : begin_(out), out_(out) {}
+  PlaneCodes() { codes_[0] = 0; }
 
-  /// `count` is at least 1.
-  void put(std::uint64_t code, unsigned count) {
-    const std::uint64_t justified = shift_left(code, 64 - count);
-    const std::uint64_t with_code = waiting_ | shift_right(justified, filled_);
-    const std::uint64_t rest = shift_left(justified << 1, 63 - filled_);
-    const unsigned end = filled_ + count;
-    store_big_endian(out_, with_code);
-    out_ += end / 64 * 8;
-    waiting_ = end >= 64 ? rest : with_code;
-    filled_ = end % 64;
+  /// Appends the codes of blocks.
+  void append(const std::uint8_t* packed, std::size_t block_count, const CodedBlocks& blocks) {
+    std::size_t size = size_;
+    for (std::size_t b = 0; b < block_count; ++b) {
+      const std::uint64_t base = packed[b * fast_block_size];
+      const unsigned zero_planes = blocks.zero_planes[b];
+      const std::uint64_t used = ~blocks.unused[b] & zeros_below_zero_sign.used[zero_planes];
+      const auto count = static_cast<unsigned>(_mm_popcnt_u64(used));
+      // Nearly always a run of zero planes reaches the top, and the block fits 64 bits.
+      if ((zero_planes & 1) != 0 && blocks.sign_x[b] == 0 && count <= 64 - fast_word_bits) {
+        const std::uint64_t codes = blocks.codes[b] | zeros_below_zero_sign.codes[zero_planes];
+        codes_[size] = shift_left(base, count) | _pext_u64(codes, used);
+        counts_[size++] = fast_word_bits + count;
+      } else {
+        size = append_any(base, b, blocks, size);
+      }
+    }
+    size_ = size;
   }
 
-  /// All bits so far, padded with zeros to a byte, are in the stream after this.
-  std::uint64_t finish() {
-    store_big_endian(out_, waiting_);
-    return static_cast<std::uint64_t>(out_ - begin_) * 8 + filled_;
+  /// Writes the codes, four at a time, and keeps the rest. `bit` is where the first one goes.
+  ///
+  /// Each is stored as eight bytes from the byte on in which it begins. What belongs to others in
+  /// that byte are bits of the code before, since none has less than 7; the last bits of a code
+  /// that do not fit are stored with the one that follows.
+  std::uint64_t write(std::uint8_t* out, std::uint64_t bit) {
+    const __m256i swap_bytes = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(7, 6, 5, 4, 3, 2, 1, 0, 15, 14, 13, 12, 11, 10, 9, 8));
+    const __m256i bits_of_word = _mm256_set1_epi64x(64);
+    __m256i before = _mm256_set1_epi64x(static_cast<long long>(bit));
+    std::size_t i = 1;
+    for (; i + 4 <= size_; i += 4) {
+      const __m256i codes = load(&codes_[i]);
+      const __m256i counts = load(&counts_[i]);
+      const __m256i in_pairs = _mm256_add_epi64(counts, _mm256_slli_si256(counts, 8));
+      const __m256i first_pair = _mm256_blend_epi32(
+          _mm256_setzero_si256(), _mm256_permute4x64_epi64(in_pairs, 0b01'01'01'01), 0xF0);
+      const __m256i ends = _mm256_add_epi64(before, _mm256_add_epi64(in_pairs, first_pair));
+      const __m256i starts = _mm256_sub_epi64(ends, counts);
+      before = _mm256_permute4x64_epi64(ends, 0b11'11'11'11);
+
+      // Shifts by 64 give zero.
+      const __m256i filled = _mm256_and_si256(starts, _mm256_set1_epi64x(7));
+      const __m256i justified = _mm256_sllv_epi64(codes, _mm256_sub_epi64(bits_of_word, counts));
+      const __m256i previous =
+          _mm256_sllv_epi64(load(&codes_[i - 1]), _mm256_sub_epi64(bits_of_word, filled));
+      const __m256i stored = _mm256_shuffle_epi8(
+          _mm256_or_si256(previous, _mm256_srlv_epi64(justified, filled)), swap_bytes);
+      alignas(32) std::uint64_t at[4];
+      _mm256_store_si256(reinterpret_cast<__m256i*>(at), _mm256_srli_epi64(starts, 3));
+      const __m128i low = _mm256_castsi256_si128(stored);
+      const __m128i high = _mm256_extracti128_si256(stored, 1);
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(out + at[0]), low);
+      _mm_storeh_pd(reinterpret_cast<double*>(out + at[1]), _mm_castsi128_pd(low));
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(out + at[2]), high);
+      _mm_storeh_pd(reinterpret_cast<double*>(out + at[3]), _mm_castsi128_pd(high));
+    }
+    codes_[0] = codes_[i - 1];
+    std::size_t kept = 1;
+    for (; i < size_; ++i, ++kept) {
+      codes_[kept] = codes_[i];
+      counts_[kept] = counts_[i];
+    }
+    size_ = kept;
+    return static_cast<std::uint64_t>(_mm256_extract_epi64(before, 0));
+  }
+
+  /// Writes all, and zeros as padding.
+  std::uint64_t finish(std::uint8_t* out, std::uint64_t bit) {
+    // Codes of no bits, at least one of them: each stores the end of the last code once more.
+    for (int i = 0; i < 4; ++i, ++size_) {
+      codes_[size_] = codes_[size_ - 1];
+      counts_[size_] = 0;
+    }
+    return write(out, bit);
   }
 
  private:
-  std::uint8_t* begin_;
-  std::uint8_t* out_;
-  std::uint64_t waiting_ = 0;
-  unsigned filled_ = 0;
+  static __m256i load(const std::uint64_t* from) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  }
+
+  /// Appends one or two codes for a block of any kind.
+  std::size_t append_any(std::uint64_t base, std::size_t b, const CodedBlocks& blocks,
+                         std::size_t size) {
+    const bool sign_zero = blocks.sign_x[b] == 0;
+    const ZeroPlanesTable& zeros = sign_zero ? zeros_below_zero_sign : zeros_below_nonzero_sign;
+    const unsigned zero_planes = blocks.zero_planes[b];
+    const std::uint64_t used = ~blocks.unused[b] & zeros.used[zero_planes];
+    const std::uint64_t bits = _pext_u64(blocks.codes[b] | zeros.codes[zero_planes], used);
+    const auto count = static_cast<unsigned>(_mm_popcnt_u64(used));
+    const Code sign = sign_code(b, blocks);
+    // In the second code, if there are two, half of what belongs to planes 0 to 7.
+    const unsigned second = fast_word_bits + count + sign.count <= 64 ? 0 : 32;
+    if (second != 0) {
+      codes_[size] = base << (count - second) | bits >> second;
+      counts_[size++] = fast_word_bits + count - second;
+      codes_[size] = (bits & 0xFFFFFFFF) << sign.count | sign.bits;
+      counts_[size++] = second + sign.count;
+    } else {
+      codes_[size] = (base << count | bits) << sign.count | sign.bits;
+      counts_[size++] = fast_word_bits + count + sign.count;
+    }
+    return size;
+  }
+
+  static constexpr std::size_t capacity = 1 + 2 * CodedBlocks::capacity + 8;
+
+  std::uint64_t codes_[capacity];
+  std::uint64_t counts_[capacity];
+  std::size_t size_ = 1;  // the first one has been written
 };
 
-/// Writes a block of any kind: base, planes 0 to 7, plane 8.
-[[gnu::always_inline]] inline void write_block(std::uint64_t base, std::size_t b,
-                                               const CodedBlocks& blocks, CodeWriter& out) {
-  const bool sign_zero = blocks.sign_x[b] == 0;
-  const ZeroPlanesTable& zeros = sign_zero ? zeros_below_zero_sign : zeros_below_nonzero_sign;
-  const unsigned zero_planes = blocks.zero_planes[b];
-  const std::uint64_t used = ~blocks.unused[b] & zeros.used[zero_planes];
-  out.put(base, fast_word_bits);
-  out.put(_pext_u64(blocks.codes[b] | zeros.codes[zero_planes], used),
-          static_cast<unsigned>(_mm_popcnt_u64(used)));
-  if (!sign_zero) {
-    const Code code = sign_code(blocks.sign_x[b], blocks.sign_plane[b]);
-    out.put(code.bits, code.count);
-  } else if ((zero_planes & 1) == 0) {
-    out.put(0b01, 2);  // otherwise it is part of the run that reached plane 7
-  }
-}
-
-CodeWriter write_blocks(const std::uint8_t* packed, std::size_t block_count,
-                        const CodedBlocks& blocks, CodeWriter out) {
-  for (std::size_t b = 0; b < block_count; ++b) {
-    const std::uint64_t base = packed[b * fast_block_size];
-    const unsigned zero_planes = blocks.zero_planes[b];
-    const std::uint64_t used = ~blocks.unused[b] & zeros_below_zero_sign.used[zero_planes];
-    const auto count = static_cast<unsigned>(_mm_popcnt_u64(used));
-    // Nearly always a run of zero planes reaches the top, and the block fits 64 bits.
-    if ((zero_planes & 1) != 0 && blocks.sign_x[b] == 0 && count <= 64 - fast_word_bits) {
-      const std::uint64_t codes = blocks.codes[b] | zeros_below_zero_sign.codes[zero_planes];
-      out.put(shift_left(base, count) | _pext_u64(codes, used), fast_word_bits + count);
-    } else {
-      write_block(base, b, blocks, out);
-    }
-  }
-  return out;
-}
-
 // ------------------------------------------------------------------------------------- everything
+
+struct CodeCounter {
+  std::uint64_t bits = 0;
+
+  void put(std::uint64_t, unsigned count) { bits += count; }
+};
+
+/// Codes the zeros of the last words, less than 64, and packs them. Returns the number of blocks
+/// that are packed now, the last one filled up with zeros.
+template <class Sink>
+std::size_t finish_words(const std::uint8_t* words, std::size_t count, const std::uint8_t* packed,
+                         std::uint8_t* packed_end, ZeroEntries& zeros, Sink& zero_sink) {
+  std::uint8_t last_words[64] = {};
+  if (count > 0) std::memcpy(last_words, words, count);
+  std::uint64_t mask = nonzero_mask(last_words);
+  packed_end = pack(last_words, mask, packed_end);
+  for (; count >= 8; mask >>= 8, count -= 8) {
+    const std::uint32_t entry = zeros.find(static_cast<std::uint8_t>(mask));
+    zero_sink.put(code_of(entry), length_of(entry));
+  }
+  const std::uint32_t last =
+      zeros.find_last(static_cast<std::uint8_t>(mask), static_cast<unsigned>(count));
+  zero_sink.put(code_of(last), length_of(last));
+
+  std::memset(packed_end, 0, words_per_vector);
+  return (static_cast<std::size_t>(packed_end - packed) + fast_block_size - 1) / fast_block_size;
+}
 
 template <bool is_signed>
 StreamBits encode_words(const std::uint8_t* words, std::size_t count, std::uint8_t* zero_stream,
@@ -458,36 +554,96 @@ StreamBits encode_words(const std::uint8_t* words, std::size_t count, std::uint8
   // Packed words of a chunk behind those that the last one left, which fill no vector.
   alignas(32) std::uint8_t packed[words_per_vector + chunk_words + 64];
   alignas(32) std::uint64_t masks[chunk_words / 64];
+  alignas(32) std::uint32_t entries[chunk_words / 8];
   CodedBlocks blocks;
+  PlaneCodes plane_codes;
+  ZeroEntries zeros;
+  ShortCodeWriter zero_writer(zero_stream);
+  std::uint64_t plane_bits = 0;
   std::uint8_t* packed_end = packed;
-  ZeroCoder zeros{ShortCodeWriter(zero_stream)};
-  CodeWriter planes(plane_stream);
   while (count >= 64) {
     const std::size_t mask_count = (count < chunk_words ? count : chunk_words) / 64;
-    for (std::size_t i = 0; i < mask_count; ++i, words += 64) {
-      masks[i] = nonzero_mask(words);
-      packed_end = pack(words, masks[i], packed_end);
-    }
+    packed_end = pack_masks(words, mask_count, masks, packed_end);
+    words += mask_count * 64;
     count -= mask_count * 64;
-    zeros.push(masks, mask_count);
+    zeros.find(masks, mask_count, entries);
+    zero_writer = write_entries(entries, mask_count, zero_writer);
+
     const auto whole_vectors =
         static_cast<std::size_t>(packed_end - packed) / words_per_vector * words_per_vector;
     code_blocks<is_signed>(packed, whole_vectors / fast_block_size, blocks);
-    planes = write_blocks(packed, whole_vectors / fast_block_size, blocks, planes);
+    plane_codes.append(packed, whole_vectors / fast_block_size, blocks);
+    plane_bits = plane_codes.write(plane_stream, plane_bits);
     packed_end -= whole_vectors;
     std::memcpy(packed, packed + whole_vectors, words_per_vector);
   }
 
-  std::uint8_t last_words[64] = {};
-  if (count > 0) std::memcpy(last_words, words, count);
-  const std::uint64_t mask = nonzero_mask(last_words);
-  packed_end = pack(last_words, mask, packed_end);
-  std::memset(packed_end, 0, words_per_vector);  // fills the last block up
   const std::size_t block_count =
-      (static_cast<std::size_t>(packed_end - packed) + fast_block_size - 1) / fast_block_size;
+      finish_words(words, count, packed, packed_end, zeros, zero_writer);
   code_blocks<is_signed>(packed, block_count, blocks);
-  planes = write_blocks(packed, block_count, blocks, planes);
-  return {zeros.finish(mask, static_cast<unsigned>(count)), planes.finish()};
+  plane_codes.append(packed, block_count, blocks);
+  plane_bits = plane_codes.finish(plane_stream, plane_bits);
+  return {zero_writer.bits(), plane_bits};
+}
+
+/// The lengths of all entries of whole masks.
+std::uint64_t count_entries(const std::uint32_t* entries, std::size_t mask_count) {
+  const __m256i length_mask = _mm256_set1_epi32((1 << ZeroTable::length_bits) - 1);
+  __m256i sum = _mm256_setzero_si256();
+  for (std::size_t i = 0; i < mask_count; ++i) {
+    const __m256i eight = _mm256_load_si256(reinterpret_cast<const __m256i*>(entries + 8 * i));
+    const __m256i lengths = _mm256_and_si256(eight, length_mask);
+    sum = _mm256_add_epi64(sum, _mm256_sad_epu8(lengths, _mm256_setzero_si256()));
+  }
+  alignas(32) std::uint64_t parts[4];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(parts), sum);
+  return parts[0] + parts[1] + parts[2] + parts[3];
+}
+
+/// The lengths of the codes that PlaneCodes::append makes.
+std::uint64_t count_blocks(std::size_t block_count, const CodedBlocks& blocks) {
+  std::uint64_t bits = fast_word_bits * block_count;
+  for (std::size_t b = 0; b < block_count; ++b) {
+    const unsigned zero_planes = blocks.zero_planes[b];
+    const bool sign_zero = blocks.sign_x[b] == 0;
+    const ZeroPlanesTable& zeros = sign_zero ? zeros_below_zero_sign : zeros_below_nonzero_sign;
+    bits += static_cast<std::uint64_t>(_mm_popcnt_u64(~blocks.unused[b] & zeros.used[zero_planes]));
+    if (!sign_zero || (zero_planes & 1) == 0) bits += sign_code(b, blocks).count;
+  }
+  return bits;
+}
+
+template <bool is_signed>
+StreamBits count_words(const std::uint8_t* words, std::size_t count) {
+  alignas(32) std::uint8_t packed[words_per_vector + chunk_words + 64];
+  alignas(32) std::uint64_t masks[chunk_words / 64];
+  alignas(32) std::uint32_t entries[chunk_words / 8];
+  CodedBlocks blocks;
+  ZeroEntries zeros;
+  StreamBits bits;
+  std::uint8_t* packed_end = packed;
+  while (count >= 64) {
+    const std::size_t mask_count = (count < chunk_words ? count : chunk_words) / 64;
+    packed_end = pack_masks(words, mask_count, masks, packed_end);
+    words += mask_count * 64;
+    count -= mask_count * 64;
+    zeros.find(masks, mask_count, entries);
+    bits.zero += count_entries(entries, mask_count);
+
+    const auto whole_vectors =
+        static_cast<std::size_t>(packed_end - packed) / words_per_vector * words_per_vector;
+    code_blocks<is_signed>(packed, whole_vectors / fast_block_size, blocks);
+    bits.plane += count_blocks(whole_vectors / fast_block_size, blocks);
+    packed_end -= whole_vectors;
+    std::memcpy(packed, packed + whole_vectors, words_per_vector);
+  }
+  CodeCounter zero_counter;
+  const std::size_t block_count =
+      finish_words(words, count, packed, packed_end, zeros, zero_counter);
+  code_blocks<is_signed>(packed, block_count, blocks);
+  bits.zero += zero_counter.bits;
+  bits.plane += count_blocks(block_count, blocks);
+  return bits;
 }
 
 }  // namespace
@@ -499,8 +655,7 @@ StreamBits encode_w8_n8(bool is_signed, const std::uint8_t* words, std::size_t c
 }
 
 StreamBits count_w8_n8(bool is_signed, const std::uint8_t* words, std::size_t count) {
-  const Parameters p{fast_word_bits, is_signed, fast_block_size, fast_max_zero_run, Base::sent};
-  return portable_kernel.count(p, {words, count, 1});
+  return is_signed ? count_words<true>(words, count) : count_words<false>(words, count);
 }
 
 }  // namespace ebpc::avx2

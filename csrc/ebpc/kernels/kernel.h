@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <span>
 
+#include "ebpc/decode_status.h"
 #include "ebpc/parameters.h"
 #include "ebpc/words.h"
 
@@ -65,22 +66,13 @@ struct Kernel {
 /// Bytes behind the end of a stream that an encoding kernel may overwrite.
 inline constexpr std::size_t kernel_slack_bytes = 64;
 
-/// What is wrong with a stream, and where.
-struct DecodeStatus {
-  const char* expected = nullptr;  // null if all is well
-  const char* found = nullptr;
-  bool in_plane_stream = false;
-  std::uint64_t bit = 0;  // of that stream
-
-  bool ok() const { return expected == nullptr; }
-};
-
 /// The portable kernel's decoder for one job, with the reason of a failure.
 DecodeStatus decode_portable(const Parameters& p, const DecodeJob& job);
 
 extern const Kernel portable_kernel;
 #ifdef EBPC_HAVE_X86_KERNELS
 extern const Kernel avx2_kernel;
+extern const Kernel avx512_kernel;
 #endif
 
 }  // namespace ebpc

@@ -6,6 +6,8 @@
 #include <cstring>
 
 #include "ebpc/bit_stream.h"
+#include "ebpc/encoder.h"
+#include "ebpc/kernels/jobs_decoder.h"
 #include "ebpc/kernels/kernel.h"
 #include "ebpc/plane_stream.h"
 #include "ebpc/zero_stream.h"
@@ -13,46 +15,13 @@
 namespace ebpc {
 namespace {
 
-/// Bit i is set where word i of up to 64 is non-zero.
-template <class Word>
-std::uint64_t nonzero_mask(const Word* words, int count) {
-  std::uint64_t mask = 0;
-  for (int i = 0; i < count; ++i) mask |= static_cast<std::uint64_t>(words[i] != 0) << i;
-  return mask;
-}
-
-/// Encoding and counting are this one function, with another sink.
-template <class Word, class Sink>
-StreamBits code_words(const Parameters& p, const Word* words, std::size_t count, Sink zero_sink,
-                      Sink plane_sink) {
-  ZeroEncoder zeros(p, zero_sink);
-  PlaneEncoder planes(p, ebpc_codes, plane_sink);
-  for (std::size_t first = 0; first < count; first += 64) {
-    const int length = static_cast<int>(std::min<std::size_t>(64, count - first));
-    std::uint64_t mask = nonzero_mask(words + first, length);
-    zeros.push(mask, length);
-    for (; mask != 0; mask &= mask - 1) {
-      planes.push(words[first + static_cast<std::size_t>(std::countr_zero(mask))]);
-    }
-  }
-  zeros.finish();
-  planes.finish();
-  return {zero_sink.bits(), plane_sink.bits()};
-}
-
 StreamBits encode(const Parameters& p, WordSpan words, std::uint8_t* zero_stream,
                   std::uint8_t* plane_stream) {
-  return visit_word_type(words.bytes_per_word, p.is_signed, [&]<class Word>(Word*) {
-    return code_words(p, static_cast<const Word*>(words.data), words.count, BitWriter(zero_stream),
-                      BitWriter(plane_stream));
-  });
+  return code_transmission(p, words, BitWriter(zero_stream), BitWriter(plane_stream));
 }
 
 StreamBits count(const Parameters& p, WordSpan words) {
-  return visit_word_type(words.bytes_per_word, p.is_signed, [&]<class Word>(Word*) {
-    return code_words(p, static_cast<const Word*>(words.data), words.count, BitCounter(),
-                      BitCounter());
-  });
+  return code_transmission(p, words, BitCounter(), BitCounter());
 }
 
 /// Whether a reader has taken exactly its stream: all bytes, and zeros as padding in the last one.
@@ -65,20 +34,6 @@ DecodeStatus check_end(const BitReader& reader, std::size_t byte_count, bool in_
   if (rest >= 8) return {"the end of the stream", "more bytes", in_plane_stream, bit};
   if (rest > 0 && reader.window() != 0) {
     return {"zero bits as padding", "a one bit", in_plane_stream, bit};
-  }
-  return {};
-}
-
-DecodeStatus status_of(PlaneDecoder::Verdict verdict, std::uint64_t bit) {
-  switch (verdict) {
-    case PlaneDecoder::Verdict::run_past_top_plane:
-      return {"a run of zero planes that ends within the block", "a longer run", true, bit};
-    case PlaneDecoder::Verdict::index_past_end:
-      return {"the index of a one inside the bit plane", "an index past its end", true, bit};
-    case PlaneDecoder::Verdict::stream_ends_early:
-      return {"more bits", "the end of the stream", true, bit};
-    case PlaneDecoder::Verdict::ok:
-      break;
   }
   return {};
 }
@@ -108,7 +63,7 @@ DecodeStatus decode_words(const Parameters& p, const DecodeJob& job) {
       if (used == p.block_size) {
         const std::uint64_t block_bit = planes.reader().position();
         if (const auto verdict = planes.next(block); verdict != PlaneDecoder::Verdict::ok) {
-          return status_of(verdict, block_bit);
+          return PlaneDecoder::status_of(verdict, block_bit);
         }
         used = 0;
       }
@@ -126,7 +81,67 @@ DecodeStatus decode_words(const Parameters& p, const DecodeJob& job) {
   return check_end(planes.reader(), job.plane_bytes, true);
 }
 
+/// X of the code bytes that read_block gives.
+constexpr auto x_of_code = [] {
+  std::array<std::uint8_t, 256> table{};
+  for (std::size_t code = 0; code < 256; ++code) {
+    table[code] = code >= 0x80 ? static_cast<std::uint8_t>(code << 1) : indexed_x[code % 16];
+  }
+  return table;
+}();
+
+/// Turns code bytes into words: bytes of one integer, by arithmetic that does not carry between
+/// them.
+struct DecodeBlocks {
+  bool operator()(const CodedBlocks& blocks, std::size_t count, std::uint8_t* words) const {
+    std::uint64_t all_x = 0;
+    for (std::size_t i = 0; i < count; ++i, words += block_size) {
+      std::uint64_t x = 0;
+      for (int shift = 0; shift < 64; shift += 8) {
+        x |= static_cast<std::uint64_t>(x_of_code[blocks.codes[i] >> shift & 0xFF]) << shift;
+      }
+      all_x |= x;
+      std::uint64_t planes = x ^ x >> 8;
+      planes ^= planes >> 16;
+      planes ^= planes >> 32;
+      if (blocks.zero_plane[i] != no_zero_plane) {
+        planes = restart_at_zero_planes(planes, blocks.zero_plane[i]);
+      }
+      // The first delta is in the least significant byte.
+      const std::uint64_t deltas = antitranspose_8x8(planes);
+      std::uint64_t sums = deltas << 8 | blocks.bases[i] >> 56;
+      for (const int shift : {8, 16, 32}) sums = add_bytes(sums, sums << shift);
+      store_little_endian(words, sums);
+    }
+    return (all_x & bad_index * every_byte) == 0;
+  }
+
+ private:
+  /// From an all-zero plane on, what had come together until then is taken out again.
+  static std::uint64_t restart_at_zero_planes(std::uint64_t planes, std::uint64_t zero_plane) {
+    std::uint64_t result = 0;
+    for (int shift = 0; shift < 64; shift += 8) {
+      const auto source = static_cast<std::uint8_t>(zero_plane >> shift);
+      const std::uint64_t before = source < 8 ? planes >> (8 * source) : 0;
+      result |= ((planes >> shift ^ before) & 0xFF) << shift;
+    }
+    return result;
+  }
+
+  static std::uint64_t add_bytes(std::uint64_t a, std::uint64_t b) {
+    constexpr std::uint64_t top = 0x80 * every_byte;
+    return ((a & ~top) + (b & ~top)) ^ ((a ^ b) & top);
+  }
+};
+
+bool is_common_setting(const Parameters& p, int bytes_per_word) {
+  return bytes_per_word == 1 && p == Parameters{.is_signed = p.is_signed};
+}
+
 std::size_t decode(const Parameters& p, std::span<const DecodeJob> jobs) {
+  if (!jobs.empty() && is_common_setting(p, jobs.front().words.bytes_per_word)) {
+    return JobsDecoder<DecodeBlocks>(jobs).run();
+  }
   const auto failed = std::find_if(jobs.begin(), jobs.end(), [&](const DecodeJob& job) {
     return !decode_portable(p, job).ok();
   });

@@ -1,0 +1,26 @@
+// What a decoder says of a transmission's two streams, and how it becomes an Error.
+
+#pragma once
+
+#include <cstdint>
+
+namespace ebpc {
+
+/// What is wrong with a stream, and where.
+struct DecodeStatus {
+  const char* expected = nullptr;  // null if all is well
+  const char* found = nullptr;
+  bool in_plane_stream = false;
+  std::uint64_t bit = 0;  // of that stream
+
+  bool ok() const { return expected == nullptr; }
+};
+
+/// Throws Error(format) that names the stream, its byte, what was expected and what was found,
+/// unless all is well.
+void require(const DecodeStatus& status);
+
+/// Throws Error(format) unless a stream has the bytes that its bits take.
+void require_stream_size(const char* name, std::uint64_t bytes, std::uint64_t bits);
+
+}  // namespace ebpc

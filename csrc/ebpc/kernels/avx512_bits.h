@@ -1,0 +1,132 @@
+// What the AVX-512 kernel's encoders share: tiles of words, their non-zero words packed, and a bit
+// writer without branches.
+//
+// The avx512* files are compiled with the flags that avx512.cpp names. Everything in them has
+// internal linkage, so that no function with these instructions replaces one of the same name that
+// was compiled for every CPU.
+
+#pragma once
+
+// g++ 12 takes the undefined operands inside of intrinsics for mistakes (GCC bug 105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#ifndef __clang__
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+namespace ebpc {
+namespace {
+
+/// Words that are worked on at once, so that everything about them stays in the L1 cache.
+constexpr std::size_t tile_words = 4096;
+
+constexpr std::uint64_t low_bits(int count) {
+  return count >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << count) - 1;
+}
+
+inline __m512i load_vector(const void* from) { return _mm512_loadu_si512(from); }
+inline void store_vector(void* to, __m512i x) { _mm512_storeu_si512(to, x); }
+
+/// std::array of vectors, which g++ warns of: a template argument loses the type's alignment.
+template <int count>
+struct VectorArray {
+  __m512i vectors[count];
+  __m512i& operator[](int i) { return vectors[i]; }
+  const __m512i& operator[](int i) const { return vectors[i]; }
+};
+
+/// Bits in the order of the stream. Loops work on a local copy, since the stores of bytes might
+/// otherwise change the members. Every put stores 8 bytes; those behind the last whole one are
+/// stored again by the next put, which is cheaper than asking whether they are complete.
+class StreamWriter {
+ public:
+  explicit StreamWriter(std::uint8_t* out) : out_(out) {}
+
+  /// Appends the low `count` bits (0 to 64) of `code`, which has no other bits set.
+  [[gnu::always_inline]] void put(std::uint64_t code, int count) {
+    const std::uint64_t left = code << (-count & 63);  // a shift of 64 only meets code 0
+    const std::uint64_t filled = bits_ & 63;
+    buffer_ |= left >> filled;
+    store(buffer_);
+    const std::uint64_t end = bits_ + static_cast<std::uint64_t>(count);
+    const std::uint64_t rest = left << 1 << (filled ^ 63);
+    const std::uint64_t full = (bits_ >> 6) - (end >> 6);  // a mask: a branch would guess badly
+    buffer_ = (buffer_ & ~full) | (rest & full);
+    bits_ = end;
+  }
+
+  std::uint64_t bits() const { return bits_; }
+
+  /// Pads the last byte with zeros: put may have left bytes of an earlier put behind it.
+  void finish() { store(buffer_); }
+
+ private:
+  [[gnu::always_inline]] void store(std::uint64_t x) {
+    x = __builtin_bswap64(x);
+    std::memcpy(out_ + (bits_ >> 6 << 3), &x, sizeof x);
+  }
+
+  std::uint8_t* out_;
+  std::uint64_t bits_ = 0;    // written
+  std::uint64_t buffer_ = 0;  // those of the last 8 bytes, left-justified
+};
+
+/// Appends the non-zero ones of a vector of words to `out`, each with `flip` XORed in. Stores a
+/// whole vector. Returns a mask of them.
+template <class Word>
+inline std::uint64_t pack_vector(__m512i words, __m512i flip, Word*& out) {
+  const __m512i flipped = _mm512_xor_si512(words, flip);
+  std::uint64_t nonzero;
+  if constexpr (sizeof(Word) == 1) {
+    nonzero = _mm512_test_epi8_mask(words, words);
+    store_vector(out, _mm512_maskz_compress_epi8(nonzero, flipped));
+  } else if constexpr (sizeof(Word) == 2) {
+    const __mmask32 mask = _mm512_test_epi16_mask(words, words);
+    nonzero = mask;
+    store_vector(out, _mm512_maskz_compress_epi16(mask, flipped));
+  } else {
+    const __mmask16 mask = _mm512_test_epi32_mask(words, words);
+    nonzero = mask;
+    store_vector(out, _mm512_maskz_compress_epi32(mask, flipped));
+  }
+  out += std::popcount(nonzero);
+  return nonzero;
+}
+
+/// Packs `count` words (up to a tile) as pack_vector does. masks[i] gets the non-zero mask of words
+/// 64 i to 64 i + 63; words behind the last count as zero and are not read.
+template <class Word>
+inline Word* pack_tile(const Word* words, std::size_t count, __m512i flip, std::uint64_t* masks,
+                       Word* out) {
+  constexpr std::size_t vector_words = 64 / sizeof(Word);
+  std::size_t first = 0;
+  for (; first + 64 <= count; first += 64) {
+    std::uint64_t mask = 0;
+    for (std::size_t i = 0; i < sizeof(Word); ++i) {
+      const __m512i vector = load_vector(words + first + i * vector_words);
+      mask |= pack_vector(vector, flip, out) << (i * vector_words % 64);
+    }
+    *masks++ = mask;
+  }
+  if (first == count) return out;
+  std::uint64_t mask = 0;
+  for (std::size_t i = 0; first < count; ++i, first += vector_words) {
+    const std::size_t bytes = (count - first) * sizeof(Word);
+    const __m512i vector = _mm512_maskz_loadu_epi8(
+        bytes >= 64 ? ~__mmask64{0} : low_bits(static_cast<int>(bytes)), words + first);
+    mask |= pack_vector(vector, flip, out) << (i * vector_words % 64);
+  }
+  *masks = mask;
+  return out;
+}
+
+}  // namespace
+}  // namespace ebpc

@@ -1,0 +1,214 @@
+// XORed bit planes back to words, for every setting.
+
+#pragma once
+
+#include <array>
+
+#include "ebpc/kernels/avx512_lanes.h"
+#include "ebpc/kernels/avx512_plane_group.h"
+#include "ebpc/parameters.h"
+
+namespace ebpc {
+namespace {
+
+/// Sums of words and all words before them, within 128 bits or across them.
+template <int word_bytes>
+struct PrefixSum {
+  using W = Lanes<8 * word_bytes>;
+
+  /// Sums over neighbouring `bytes` bytes, 8 to 64.
+  template <int bytes>
+  static __m512i within(__m512i x) {
+    if constexpr (bytes == 8) {
+      x = W::add(x, _mm512_slli_epi64(x, 8));
+      x = W::add(x, _mm512_slli_epi64(x, 16));
+      return W::add(x, _mm512_slli_epi64(x, 32));
+    } else {
+      if constexpr (word_bytes <= 1) x = W::add(x, _mm512_bslli_epi128(x, 1));
+      if constexpr (word_bytes <= 2) x = W::add(x, _mm512_bslli_epi128(x, 2));
+      x = W::add(x, _mm512_bslli_epi128(x, 4));
+      x = W::add(x, _mm512_bslli_epi128(x, 8));
+      if constexpr (bytes >= 32) {
+        x = W::add(x, _mm512_maskz_permutexvar_epi8(0xFFFF0000FFFF0000,
+                                                    load_vector(last_word_of[0].data()), x));
+      }
+      if constexpr (bytes >= 64) {
+        x = W::add(x, _mm512_maskz_permutexvar_epi8(0xFFFFFFFF00000000,
+                                                    load_vector(last_word_of[1].data()), x));
+      }
+      return x;
+    }
+  }
+
+  /// The last word, everywhere.
+  static __m512i last(__m512i x) {
+    return _mm512_permutexvar_epi8(load_vector(last_word_of[2].data()), x);
+  }
+
+ private:
+  /// The last word of the lower half of every 32 bytes; of all 64; of the vector.
+  static constexpr auto last_word_of = [] {
+    std::array<std::array<std::uint8_t, 64>, 3> indices{};
+    for (int i = 0; i < 64; ++i) {
+      const int byte = i % word_bytes;
+      indices[0][static_cast<std::size_t>(i)] =
+          static_cast<std::uint8_t>(i / 32 * 32 + 16 - word_bytes + byte);
+      indices[1][static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(32 - word_bytes + byte);
+      indices[2][static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(64 - word_bytes + byte);
+    }
+    return indices;
+  }();
+};
+
+template <class Group>
+class PlaneWords {
+ public:
+  using Word = typename Group::Word;
+
+  /// Words that may be written behind those of the last block, bytes that may be read behind its
+  /// planes.
+  static constexpr std::size_t words_written_behind = 2 * 64;
+  static constexpr std::size_t bytes_read_behind = 64 * Group::block_vectors;
+
+  explicit PlaneWords(const Parameters& p)
+      : block_size_(p.block_size),
+        plane_bits_(plane_bits(p)),
+        base_sent_(p.base == Base::sent),
+        is_whole_(p.block_size == Group::slots && p.base == Base::sent),
+        low_(W::set(low_bits(p.word_bits))),
+        sign_(W::set(p.is_signed ? std::uint64_t{1} << (p.word_bits - 1) : 0)) {}
+
+  /// Words of blocks whose planes and bases are given.
+  void decode(const std::uint8_t* lanes, const Word* bases, std::size_t blocks, Word* out) const {
+    Word* const first = out;
+    for (std::size_t block = 0; block < blocks; block += Group::vector_blocks) {
+      __m512i carry = _mm512_setzero_si512();
+      for (int part = 0; part < Group::block_vectors; ++part) {
+        const __m512i delta = deltas(lanes, part);
+        const std::uint64_t used = slots(plane_bits_, part);
+        if (!base_sent_) {
+          out = append(out, delta, used);
+          continue;
+        }
+        __m512i words = W::keep(static_cast<typename W::Mask>(used), delta);
+        const std::uint64_t with_base = slots(block_size_, part);
+        words = expand(words, with_base & ~used, load_vector(bases));
+        words = W::add(Sum::template within<segment_bytes>(words), carry);
+        if constexpr (Group::block_vectors > 1) carry = Sum::last(words);
+        words = extend(words);
+        if (is_whole_) {
+          store_vector(out, words);
+          out += 64 / Group::word_bytes;
+        } else {
+          out = append(out, words, with_base);
+        }
+      }
+      bases += Group::vector_blocks;
+      lanes += Group::vector_blocks * Group::block_lane_bytes;
+    }
+    if (!base_sent_) sum_all(first, out);
+  }
+
+ private:
+  using W = Lanes<8 * Group::word_bytes>;
+  using Sum = PrefixSum<Group::word_bytes>;
+  static constexpr int segment_bytes = std::min(64, Group::slots* Group::word_bytes);
+
+  /// The last `count` slots of every block, those of them in one vector.
+  static std::uint64_t slots(int count, int part) {
+    const int unused = Group::slots - count;
+    std::uint64_t slots = ~std::uint64_t{0} >> (64 - Group::slots) >> unused << unused;
+    if constexpr (Group::block_vectors == 1) {
+      for (int bits = Group::slots; bits < 64; bits *= 2) slots |= slots << (bits & 63);
+    }
+    slots >>= part * (64 / Group::word_bytes) & 63;
+    return slots & low_bits(64 / Group::word_bytes);
+  }
+
+  /// One vector of deltas, whose top planes are of no use: sums are modulo 2^W.
+  static __m512i deltas(const std::uint8_t* lanes, int part) {
+    // A column of 8 planes becomes a byte of a delta: the reverse of what encoding does.
+    __m512i delta = _mm512_gf2p8affine_epi64_epi8(_mm512_set1_epi64(0x0102040810204080),
+                                                  scatter(lanes, part), 0);
+    if constexpr (Group::word_bytes > 1) {
+      delta = _mm512_permutexvar_epi8(load_vector(Group::scatter_bytes.data()), delta);
+    }
+    // Each bit is the XOR of all bits below: in its byte, and the parities of the lower bytes.
+    const __m512i within =
+        _mm512_gf2p8affine_epi64_epi8(delta, _mm512_set1_epi64(0x0103070F1F3F7FFF), 0);
+    if constexpr (Group::word_bytes == 1) return within;
+    const __m512i parity = _mm512_gf2p8affine_epi64_epi8(delta, _mm512_set1_epi8(-1), 0);
+    if constexpr (Group::word_bytes == 2) {
+      return _mm512_xor_si512(within, _mm512_slli_epi16(parity, 8));
+    } else {
+      __m512i below = _mm512_slli_epi32(parity, 8);
+      below = _mm512_xor_si512(below, _mm512_slli_epi32(below, 8));
+      below = _mm512_xor_si512(below, _mm512_slli_epi32(below, 16));
+      return _mm512_xor_si512(within, below);
+    }
+  }
+
+  static __m512i scatter(const std::uint8_t* lanes, int part) {
+    const __m512i indices =
+        load_vector(Group::scatter_planes[static_cast<std::size_t>(part)].data());
+    if constexpr (Group::block_vectors == 1) {
+      return _mm512_permutexvar_epi8(indices, load_vector(lanes));
+    } else {
+      __m512i columns =
+          _mm512_permutex2var_epi8(load_vector(lanes), indices, load_vector(lanes + 64));
+      if constexpr (Group::block_vectors == 4) {
+        columns = _mm512_mask_blend_epi8(
+            _mm512_movepi8_mask(indices), columns,
+            _mm512_permutex2var_epi8(load_vector(lanes + 128), indices, load_vector(lanes + 192)));
+      }
+      return columns;
+    }
+  }
+
+  static __m512i expand(__m512i words, std::uint64_t mask, __m512i bases) {
+    if constexpr (Group::word_bytes == 1) {
+      return _mm512_mask_expand_epi8(words, mask, bases);
+    } else if constexpr (Group::word_bytes == 2) {
+      return _mm512_mask_expand_epi16(words, static_cast<__mmask32>(mask), bases);
+    } else {
+      return _mm512_mask_expand_epi32(words, static_cast<__mmask16>(mask), bases);
+    }
+  }
+
+  static Word* append(Word* out, __m512i words, std::uint64_t mask) {
+    if constexpr (Group::word_bytes == 1) {
+      store_vector(out, _mm512_maskz_compress_epi8(mask, words));
+    } else if constexpr (Group::word_bytes == 2) {
+      store_vector(out, _mm512_maskz_compress_epi16(static_cast<__mmask32>(mask), words));
+    } else {
+      store_vector(out, _mm512_maskz_compress_epi32(static_cast<__mmask16>(mask), words));
+    }
+    return out + std::popcount(mask);
+  }
+
+  /// Turns all deltas into words.
+  void sum_all(Word* words, const Word* end) const {
+    __m512i carry = _mm512_setzero_si512();
+    for (; words < end; words += 64 / Group::word_bytes) {
+      const __m512i sum = W::add(Sum::template within<64>(load_vector(words)), carry);
+      carry = Sum::last(sum);
+      store_vector(words, extend(sum));
+    }
+  }
+
+  /// The low W bits as a word of the type.
+  __m512i extend(__m512i words) const {
+    const __m512i bits = _mm512_and_si512(words, low_);
+    return W::sub(_mm512_xor_si512(bits, sign_), sign_);
+  }
+
+  int block_size_;
+  int plane_bits_;
+  bool base_sent_;
+  bool is_whole_;  // blocks fill their slots
+  __m512i low_;
+  __m512i sign_;
+};
+
+}  // namespace
+}  // namespace ebpc

@@ -1,0 +1,599 @@
+// Decoding of many jobs of 8-bit words in blocks of 8 behind a sent base, zero runs up to 16.
+//
+// Within one stream each code's place depends on the one before, so that a single job leaves most
+// of a core idle. Several jobs are therefore read in turns:
+// 1. plane streams: one block of each job per turn becomes eight code bytes, one per bit plane;
+//    these become the non-zero words in another loop, which is the including file's;
+// 2. zero streams: pairs of a stretch of non-zero words and a zero run of each job per turn put the
+//    words in their places.
+// Turns are only taken where no stream and no output can end; the ends are dealt with job by job. A
+// job in which anything is wrong is handed back: decode_portable says what.
+//
+// This is plain C++, compiled once for every instruction set that includes it. All is in an unnamed
+// namespace so that the linker cannot give one of them the code of another.
+
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+
+#include "ebpc/kernels/kernel.h"
+
+namespace ebpc {
+namespace {
+
+constexpr unsigned word_bits = 8;
+constexpr unsigned plane_total = word_bits + 1;
+constexpr std::size_t block_size = 8;
+constexpr std::size_t max_job_words = 4096;  // longer jobs are handed back
+constexpr std::size_t packed_slack = 64;
+constexpr std::size_t lane_count = 4;  // jobs that are read in turns
+
+constexpr std::size_t min(std::size_t a, std::size_t b) { return a < b ? a : b; }
+
+/// At least 57 bits from `bit` on, left-justified. Eight bytes from that bit's byte are read.
+std::uint64_t window(const std::uint8_t* bytes, std::uint64_t bit) {
+  std::uint64_t x;
+  std::memcpy(&x, bytes + bit / 8, sizeof x);
+  if constexpr (std::endian::native != std::endian::big) x = __builtin_bswap64(x);
+  return x << (bit % 8);
+}
+
+unsigned leading_zeros(std::uint64_t x) { return static_cast<unsigned>(__builtin_clzll(x)); }
+
+// ---------------------------------------------------------------------------------- plane streams
+
+constexpr std::size_t max_block_bytes = (word_bits + plane_total * 8) / 8;
+constexpr std::size_t window_bytes = 8 + 1;  // a block's window may begin behind its base
+
+constexpr std::uint64_t every_byte = 0x0101010101010101;
+constexpr std::uint64_t zero_codes = 0x80 * every_byte;  // uncompressed symbols of zero X
+constexpr std::uint64_t no_zero_plane = 0x80 * every_byte;
+
+/// Blocks of one job between reading and vectors. Plane 0 has the most significant byte of each.
+struct CodedBlocks {
+  static constexpr std::size_t capacity = 32;
+  static constexpr std::size_t slack = 4;  // what a vector may take too many
+
+  /// Symbols of 8 bits as they are. The others are replaced by an uncompressed one with the same X.
+  alignas(32) std::uint64_t codes[capacity + slack];
+  /// Windows at the base.
+  alignas(32) std::uint64_t bases[capacity + slack];
+  /// For planes from one on that is all zero (DBP): this plane's byte. Otherwise bit 7.
+  alignas(32) std::uint64_t zero_plane[capacity + slack];
+};
+
+/// X of the symbols of one or two ones, by the lowest four bits of their code: a plane's first bit
+/// is the most significant. An index for which there is no place gives the bit that no X has.
+constexpr std::uint8_t bad_index = 0x01;
+constexpr std::uint8_t indexed_x[16] = {0xC0, 0x60, 0x30, 0x18, 0x0C, 0x06, bad_index, bad_index,
+                                        0x80, 0x40, 0x20, 0x10, 0x08, 0x04, 0x02,      bad_index};
+
+/// Eight times the number of symbols of 8 bits (1xxxxxxx or 0001xxxx) at the front, at most 7.
+unsigned bits_of_long_symbols(std::uint64_t x) {
+  const std::uint64_t is_long = x | (~(x << 1 | x << 2) & x << 3);
+  return leading_zeros((~is_long & 0x80 * every_byte) | 1) & ~7U;
+}
+
+std::uint64_t first_bits(unsigned count) {
+  return count >= 64 ? ~std::uint64_t{0} : ~(~std::uint64_t{0} >> count);
+}
+
+/// Whether a symbol of one or two ones has an index for which there is no place in seven bits.
+bool has_bad_index(std::uint8_t code) {
+  return code >> 4 == 1 && indexed_x[code & 0x0F] == bad_index;
+}
+
+/// Reads the symbols of any block, from behind its base on. Returns the bit behind them, or 0 if
+/// they are malformed.
+[[gnu::noinline]] std::uint64_t read_symbols(const std::uint8_t* bytes, std::uint64_t bit,
+                                             std::uint64_t& codes_out,
+                                             std::uint64_t& zero_plane_out) {
+  std::uint64_t codes = zero_codes;
+  std::uint64_t zero_plane = no_zero_plane;
+  for (unsigned plane = 0; plane < plane_total;) {
+    const std::uint64_t symbols = window(bytes, bit);
+    const unsigned left = 8 * (plane_total - plane);
+    const unsigned found = bits_of_long_symbols(symbols);
+    const unsigned taken = found < left ? found : left;
+    if (plane < 8) {
+      const std::uint64_t place = first_bits(8 * plane + taken) & ~first_bits(8 * plane);
+      codes = (codes & ~place) | (symbols >> (8 * plane) & place);
+    }
+    bit += taken;
+    if (taken == left) {
+      // Plane 8 adds nothing to the words, but its index may be wrong.
+      if (has_bad_index(static_cast<std::uint8_t>(symbols >> (64 - taken)))) return 0;
+      break;
+    }
+    plane += taken / 8;
+    if (taken == 56) continue;  // the window ends here
+
+    const auto code = static_cast<unsigned>(symbols << taken >> 58);
+    if (code >= 0b01'0000) {
+      ++plane;
+      bit += 2;
+    } else if (code >= 0b001'000) {
+      plane += (code & 7) + 2;
+      if (plane > plane_total) return 0;
+      bit += 6;
+    } else {
+      if (plane < 8) {
+        const std::uint64_t from_here = ~std::uint64_t{0} >> (8 * plane);
+        if (code >= 0b00001'0) {
+          zero_plane = (zero_plane & ~from_here) | ((7 - plane) * every_byte & from_here);
+        } else {
+          codes |= std::uint64_t{0xFF} << (56 - 8 * plane);
+        }
+      }
+      ++plane;
+      bit += 5;
+    }
+  }
+  codes_out = codes;
+  zero_plane_out = zero_plane;
+  return bit;
+}
+
+/// A symbol that is shorter than 8 bits, by its first six.
+struct ShortSymbol {
+  std::uint8_t bits;
+  std::uint8_t plane_bits;    // 8 for each plane that it stands for
+  std::uint8_t ones;          // turns the code of a zero X into that of this one
+  std::int8_t is_zero_plane;  // -1 or 0
+};
+
+struct ShortSymbolTable {
+  ShortSymbol symbols[64];
+};
+
+constexpr ShortSymbolTable short_symbol_table = [] {
+  ShortSymbolTable table{};
+  for (unsigned code = 0; code < 64; ++code) {
+    ShortSymbol& symbol = table.symbols[code];
+    if (code >= 0b1'00000 || (code >= 0b0001'00 && code < 0b001'000)) {
+      symbol = {0, 0xFF, 0, 0};  // not a short one: as if it went past all planes
+    } else if (code >= 0b01'0000) {
+      symbol = {2, 8, 0, 0};
+    } else if (code >= 0b001'000) {
+      symbol = {6, static_cast<std::uint8_t>(8 * ((code & 7) + 2)), 0, 0};
+    } else if (code >= 0b00001'0) {
+      symbol = {5, 8, 0, -1};
+    } else {
+      symbol = {5, 8, 0x7F, 0};
+    }
+  }
+  return table;
+}();
+
+/// Whether a run of zero X from this plane (at most 7) on begins here that ends with the top plane.
+bool is_run_to_top(std::uint64_t symbols, unsigned plane) {
+  return (symbols >> 58) + plane == 0b001'000 + plane_total - 2;
+}
+
+/// Reads one block and returns the bit behind it, or 0.
+[[gnu::always_inline]] inline std::uint64_t read_block(const std::uint8_t* bytes, std::uint64_t bit,
+                                                       CodedBlocks& out, std::size_t index) {
+  out.bases[index] = window(bytes, bit);
+  const std::uint64_t symbols = window(bytes + 1, bit);
+  const unsigned taken = bits_of_long_symbols(symbols);
+  const std::uint64_t rest = ~std::uint64_t{0} >> taken;
+  std::uint64_t codes = (symbols & ~rest) | (zero_codes & rest);
+  // Nine of ten blocks: symbols of 8 bits, then a run of zero X up to the top plane.
+  if (is_run_to_top(symbols << taken, taken / 8)) {
+    out.codes[index] = codes;
+    out.zero_plane[index] = no_zero_plane;
+    return bit + 8 + taken + 6;
+  }
+  // Nearly all others: one more short symbol among the long ones. No branch but the last.
+  const ShortSymbol& symbol = short_symbol_table.symbols[symbols << taken >> 58];
+  const unsigned plane_bits = taken + symbol.plane_bits;
+  const std::uint64_t next = bit + 8 + taken + symbol.bits;
+  const std::uint64_t more = window(bytes, next);
+  const unsigned more_taken = bits_of_long_symbols(more);
+  const unsigned run_plane = (plane_bits + more_taken) / 8;
+  if (run_plane < 8 && is_run_to_top(more << more_taken, run_plane)) {
+    const std::uint64_t place = ~std::uint64_t{0} >> plane_bits;
+    const std::uint64_t more_rest = place >> more_taken;
+    codes |= std::uint64_t{symbol.ones} << 56 >> taken;
+    codes = (codes & ~place) | (more >> plane_bits & place & ~more_rest) | (zero_codes & more_rest);
+    const std::uint64_t this_plane = (7 - taken / 8) * every_byte;
+    const auto change = static_cast<std::uint64_t>(std::int64_t{symbol.is_zero_plane}) & rest;
+    out.codes[index] = codes;
+    out.zero_plane[index] = no_zero_plane ^ (change & (no_zero_plane ^ this_plane));
+    return next + more_taken + 6;
+  }
+  return read_symbols(bytes, bit + 8, out.codes[index], out.zero_plane[index]);
+}
+
+/// The non-zero words of one job, in blocks.
+struct PackedWords {
+  alignas(32) std::uint8_t words[max_job_words + packed_slack];
+  std::size_t blocks;
+};
+
+/// A job whose plane stream is being read. DecodeBlocks turns blocks into words, and returns false
+/// if an index was bad.
+template <class DecodeBlocks>
+struct PlaneLane {
+  const std::uint8_t* bytes;
+  std::size_t byte_count;
+  std::uint64_t bit;
+  std::size_t max_blocks;
+  bool well_formed;
+  PackedWords* out;
+  std::size_t job;
+
+  void start(const DecodeJob& from, std::size_t index, PackedWords& packed) {
+    bytes = from.plane_stream;
+    byte_count = from.plane_bytes;
+    bit = 0;
+    max_blocks = (from.words.count + block_size - 1) / block_size;
+    well_formed = true;
+    out = &packed;
+    out->blocks = 0;
+    job = index;
+  }
+
+  /// Blocks that can be read without looking at the end of the stream.
+  std::size_t safe_blocks() const {
+    const std::size_t at = bit / 8;
+    if (!well_formed || at + window_bytes > byte_count) return 0;
+    const std::size_t by_bytes = (byte_count - at - window_bytes) / max_block_bytes;
+    return min(min(by_bytes, max_blocks - out->blocks), CodedBlocks::capacity);
+  }
+
+  void append(CodedBlocks& blocks, std::size_t count) {
+    const bool ok = DecodeBlocks()(blocks, count, out->words + out->blocks * block_size);
+    well_formed = well_formed && ok;
+    out->blocks += count;
+  }
+
+  /// Reads what is left, with zeros behind the end.
+  void finish(CodedBlocks& blocks) {
+    constexpr std::size_t tail_bytes = 256;
+    while (well_formed && byte_count - bit / 8 > tail_bytes) {
+      const std::size_t count = safe_blocks();
+      if (count == 0) break;
+      for (std::size_t i = 0; i < count && well_formed; ++i) {
+        bit = read_block(bytes, bit, blocks, i);
+        well_formed = bit != 0;
+      }
+      append(blocks, count);
+    }
+    const std::size_t rest = byte_count - bit / 8;
+    if (!well_formed || rest > tail_bytes) {
+      well_formed = false;  // more bytes than blocks
+      return;
+    }
+    std::uint8_t tail[tail_bytes + 2 * max_block_bytes + window_bytes] = {};
+    if (rest > 0) std::memcpy(tail, bytes + bit / 8, rest);
+    const std::uint64_t end = 8 * rest;
+    std::uint64_t at = bit % 8;
+    while (well_formed && at + 8 <= end) {
+      std::size_t count = 0;
+      while (count < CodedBlocks::capacity && at + 8 <= end && well_formed) {
+        at = read_block(tail, at, blocks, count++);
+        well_formed = at != 0 && at <= end && out->blocks + count <= max_blocks;
+      }
+      if (well_formed) append(blocks, count);
+    }
+    // Less than a byte is left: padding, which is zero.
+    if (at < end && window(tail, at) != 0) well_formed = false;
+  }
+};
+
+/// Takes turns of `count` blocks of each lane.
+template <class DecodeBlocks>
+void read_blocks(PlaneLane<DecodeBlocks> (&lanes)[lane_count], CodedBlocks (&blocks)[lane_count],
+                 std::size_t count) {
+  const std::uint8_t* bytes[lane_count];
+  std::uint64_t bits[lane_count];
+  bool well_formed[lane_count];
+  for (std::size_t lane = 0; lane < lane_count; ++lane) {
+    bytes[lane] = lanes[lane].bytes;
+    bits[lane] = lanes[lane].bit;
+    well_formed[lane] = true;
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto take_turn = [&](int lane) {
+      const std::uint64_t next = read_block(bytes[lane], bits[lane], blocks[lane], i);
+      // A malformed block is read again and again until the turns end.
+      if (next != 0) [[likely]] {
+        bits[lane] = next;
+      } else {
+        well_formed[lane] = false;
+      }
+    };
+    take_turn(0);
+    take_turn(1);
+    take_turn(2);
+    take_turn(3);
+  }
+  for (std::size_t lane = 0; lane < lane_count; ++lane) {
+    lanes[lane].bit = bits[lane];
+    if (well_formed[lane]) {
+      lanes[lane].append(blocks[lane], count);
+    } else {
+      lanes[lane].well_formed = false;
+    }
+  }
+}
+
+// ----------------------------------------------------------------------------------- zero streams
+
+constexpr std::size_t max_ones = 16;  // non-zero words that one pair puts down
+constexpr std::size_t max_zeros = 16;
+constexpr std::size_t zero_symbol_bits = 5;
+constexpr std::size_t max_turn_words = 2 * (max_ones + max_zeros);
+constexpr std::size_t max_turn_bits = 2 * (max_ones + zero_symbol_bits);
+static_assert(max_turn_bits <= 57);  // one window is enough
+
+/// What the five bits behind a stretch of ones say.
+struct ZeroRunTable {
+  std::uint8_t zeros[32];
+  std::uint8_t bits[32];  // that this symbol has
+};
+
+constexpr ZeroRunTable zero_run_table = [] {
+  ZeroRunTable table{};  // 1xxxx: the stretch goes on, so that there is no run
+  for (unsigned i = 0; i < max_zeros; ++i) {
+    table.zeros[i] = static_cast<std::uint8_t>(i + 1);
+    table.bits[i] = zero_symbol_bits;
+  }
+  return table;
+}();
+
+/// A job whose zero stream is being read.
+struct ZeroLane {
+  const std::uint8_t* bytes;
+  std::uint64_t bit;
+  std::uint8_t* words;
+  const std::uint8_t* next_packed;  // never further in than the words are
+  std::size_t byte_count;
+  std::uint8_t* words_end;
+  PackedWords* packed;
+  std::size_t job;
+
+  void start(const DecodeJob& from, std::size_t index, PackedWords& nonzero_words) {
+    bytes = from.zero_stream;
+    bit = 0;
+    words = static_cast<std::uint8_t*>(from.words.data);
+    next_packed = nonzero_words.words;
+    byte_count = from.zero_bytes;
+    words_end = words + from.words.count;
+    packed = &nonzero_words;
+    job = index;
+  }
+
+  /// Turns that can be taken without looking at the end of the stream or of the words.
+  std::size_t safe_turns() const {
+    const std::size_t at = bit / 8 + sizeof(std::uint64_t);
+    if (at > byte_count) return 0;
+    return min((byte_count - at) * 8 / max_turn_bits, words_left() / max_turn_words);
+  }
+
+  /// Reads and puts down two pairs, without a branch. Writes max_turn_words bytes.
+  void take_turn() {
+    const std::uint64_t symbols = window(bytes, bit);
+    const std::size_t bits = put_pair(symbols);
+    put_pair(symbols << bits);
+  }
+
+  /// Reads what is left. Returns whether all is well-formed.
+  bool finish() {
+    while (safe_turns() > 0) take_turn();
+    // Either the stream is about to end or the words are; then few bytes matter.
+    constexpr std::size_t tail_bytes = 32;
+    std::uint8_t tail[2 * tail_bytes] = {};
+    const std::size_t start = bit / 8;
+    if (start < byte_count) {
+      std::memcpy(tail, bytes + start, min(byte_count - start, tail_bytes));
+    }
+    const std::uint64_t end = 8 * (byte_count - start);
+    bytes = tail;
+    bit %= 8;
+    while (bit <= min(end, 8 * tail_bytes) && words_left() >= max_turn_words) take_turn();
+
+    std::uint8_t last_words[max_turn_words + max_ones + max_zeros];
+    std::size_t last = 0;
+    const std::size_t left = words_left();
+    while (bit <= min(end, 8 * tail_bytes) && last < left) {
+      const std::uint64_t symbols = window(bytes, bit);
+      const std::size_t ones = min(leading_ones(symbols), left - last);
+      put(last_words + last, ones);
+      last += ones;
+      next_packed += ones;
+      bit += ones;
+      if (last == left) break;
+      const std::size_t run = symbols << ones >> (64 - zero_symbol_bits);
+      last += zero_run_table.zeros[run];
+      bit += zero_run_table.bits[run];
+    }
+    if (last != left || bit > end || end - bit >= 8 || window(bytes, bit) != 0) return false;
+    if (left > 0) std::memcpy(words, last_words, left);
+    // The last block may be filled up, but there must be no block without words.
+    const auto used = static_cast<std::size_t>(next_packed - packed->words);
+    return (used + block_size - 1) / block_size == packed->blocks;
+  }
+
+ private:
+  std::size_t words_left() const { return static_cast<std::size_t>(words_end - words); }
+
+  /// Returns the bits of the pair.
+  std::size_t put_pair(std::uint64_t symbols) {
+    const std::size_t ones = leading_ones(symbols);
+    const std::size_t run = symbols << ones >> (64 - zero_symbol_bits);
+    const std::size_t bits = ones + zero_run_table.bits[run];
+    put(words, ones);
+    words += ones + zero_run_table.zeros[run];
+    next_packed += ones;
+    bit += bits;
+    return bits;
+  }
+
+  /// At most max_ones.
+  static std::size_t leading_ones(std::uint64_t symbols) {
+    const std::uint64_t stop = std::uint64_t{1} << (63 - max_ones);
+    return leading_zeros(~symbols | stop);
+  }
+
+  /// Non-zero words, and as many zeros behind them as there may be.
+  void put(std::uint8_t* to, std::size_t ones) const {
+    std::memcpy(to, next_packed, max_ones);
+    std::memset(to + ones, 0, max_zeros);
+  }
+};
+
+/// Takes `count` turns of each lane.
+void take_turns(ZeroLane (&lanes)[lane_count], std::size_t count) {
+  static_assert(lane_count == 4);
+  // Copies, which nothing that is written can be part of.
+  ZeroLane first = lanes[0];
+  ZeroLane second = lanes[1];
+  ZeroLane third = lanes[2];
+  ZeroLane fourth = lanes[3];
+  for (std::size_t i = 0; i < count; ++i) {
+    first.take_turn();
+    second.take_turn();
+    third.take_turn();
+    fourth.take_turn();
+  }
+  lanes[0] = first;
+  lanes[1] = second;
+  lanes[2] = third;
+  lanes[3] = fourth;
+}
+
+// ------------------------------------------------------------------------------------------- jobs
+
+/// Keeps both kinds of lanes busy from the first job to the last.
+template <class DecodeBlocks>
+class JobsDecoder {
+ public:
+  explicit JobsDecoder(std::span<const DecodeJob> jobs) : jobs_(jobs), failed_(jobs.size()) {
+    for (std::size_t i = 0; i < slot_count; ++i) free_[i] = &slots_[i];
+  }
+
+  /// Returns the first job that is handed back, or the number of jobs.
+  std::size_t run() {
+    do {
+      read_planes();
+      place_words();
+    } while (may_start());
+    for (std::size_t lane = 0; lane < plane_lanes_; ++lane) finish_planes(lane);
+    place_words();
+    for (std::size_t lane = 0; lane < zero_lanes_; ++lane) finish_words(lane);
+    return failed_;
+  }
+
+ private:
+  static constexpr std::size_t slot_count = 32;
+  static constexpr std::size_t min_turns = 4;  // fewer are not worth looking for more
+
+  bool may_start() const { return next_job_ < failed_; }
+
+  /// Starts the next job in this lane.
+  void start_planes(std::size_t lane) {
+    const DecodeJob& job = jobs_[next_job_];
+    if (job.words.count > max_job_words) {
+      failed_ = next_job_;
+      return;
+    }
+    lanes_of_planes_[lane].start(job, next_job_++, *free_[--free_count_]);
+    ++plane_lanes_;
+  }
+
+  void finish_planes(std::size_t lane) {
+    PlaneLane<DecodeBlocks>& it = lanes_of_planes_[lane];
+    it.finish(blocks_[lane]);
+    if (it.well_formed) {
+      ready_[ready_count_++] = {it.job, it.out};
+    } else {
+      hand_back(it.job, it.out);
+    }
+  }
+
+  /// Reads plane streams until there is no free slot, or no job that would fill the lanes.
+  void read_planes() {
+    while (true) {
+      while (plane_lanes_ < lane_count && may_start() && free_count_ > 0)
+        start_planes(plane_lanes_);
+      if (plane_lanes_ < lane_count) return;
+      std::size_t turns = CodedBlocks::capacity;
+      for (const PlaneLane<DecodeBlocks>& lane : lanes_of_planes_)
+        turns = min(turns, lane.safe_blocks());
+      if (turns >= min_turns) {
+        read_blocks(lanes_of_planes_, blocks_, turns);
+        continue;
+      }
+      for (std::size_t lane = plane_lanes_; lane-- > 0;) {
+        if (lanes_of_planes_[lane].safe_blocks() >= min_turns) continue;
+        finish_planes(lane);
+        lanes_of_planes_[lane] = lanes_of_planes_[--plane_lanes_];
+      }
+    }
+  }
+
+  void finish_words(std::size_t lane) {
+    ZeroLane& it = lanes_of_zeros_[lane];
+    if (it.finish()) {
+      free_[free_count_++] = it.packed;
+    } else {
+      hand_back(it.job, it.packed);
+    }
+  }
+
+  /// Reads zero streams until the jobs that are ready do not fill the lanes.
+  void place_words() {
+    while (true) {
+      while (zero_lanes_ < lane_count && ready_count_ > 0) {
+        const Ready& next = ready_[--ready_count_];
+        lanes_of_zeros_[zero_lanes_++].start(jobs_[next.job], next.job, *next.packed);
+      }
+      if (zero_lanes_ < lane_count) return;
+      std::size_t turns = max_job_words;
+      for (const ZeroLane& lane : lanes_of_zeros_) turns = min(turns, lane.safe_turns());
+      if (turns >= min_turns) {
+        take_turns(lanes_of_zeros_, turns);
+        continue;
+      }
+      for (std::size_t lane = zero_lanes_; lane-- > 0;) {
+        if (lanes_of_zeros_[lane].safe_turns() >= min_turns) continue;
+        finish_words(lane);
+        lanes_of_zeros_[lane] = lanes_of_zeros_[--zero_lanes_];
+      }
+    }
+  }
+
+  /// Jobs before it have been started, and will be finished; no others will be started.
+  void hand_back(std::size_t job, PackedWords* packed) {
+    failed_ = min(failed_, job);
+    free_[free_count_++] = packed;
+  }
+
+  struct Ready {
+    std::size_t job;
+    PackedWords* packed;
+  };
+
+  std::span<const DecodeJob> jobs_;
+  std::size_t failed_;
+  std::size_t next_job_ = 0;
+  PlaneLane<DecodeBlocks> lanes_of_planes_[lane_count];
+  CodedBlocks blocks_[lane_count];
+  std::size_t plane_lanes_ = 0;  // that have a job
+  ZeroLane lanes_of_zeros_[lane_count];
+  std::size_t zero_lanes_ = 0;
+  Ready ready_[slot_count];
+  std::size_t ready_count_ = 0;
+  PackedWords* free_[slot_count];
+  std::size_t free_count_ = slot_count;
+  PackedWords slots_[slot_count];
+};
+
+}  // namespace
+}  // namespace ebpc

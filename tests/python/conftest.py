@@ -1,0 +1,51 @@
+"""Fixtures of all tests, and how hypothesis runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import hypothesis
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT))  # for `evaluation`, which is run from the checkout and not installed
+
+# The same examples in every run; nothing is written into the checkout.
+hypothesis.settings.register_profile(
+    "torch_ebpc", deadline=None, max_examples=60, derandomize=True, database=None
+)
+hypothesis.settings.load_profile("torch_ebpc")
+
+
+def missing(what: str) -> NoReturn:
+    """Skips a test visibly; where CI=true nothing may be missing, so there it fails."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what}; with CI=true nothing may be skipped")
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of shared images and weights: $TORCH_EBPC_DATA, else `shared` beside the
+    checkout."""
+    folder = Path(os.environ.get("TORCH_EBPC_DATA") or ROOT.parent / "shared")
+    if not folder.is_dir():
+        missing(f"no shared data: {folder} is not a folder (see $TORCH_EBPC_DATA)")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def restored_threads():
+    """Sets the number of PyTorch's threads back after the test."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)

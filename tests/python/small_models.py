@@ -1,0 +1,58 @@
+"""Small models with what makes hooks difficult."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Residual(nn.Module):
+    """As in ResNet: one in-place ReLU called twice, and `out += identity` between."""
+
+    def __init__(self, channels: int = 4) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        identity = x
+        out = self.relu(self.conv1(x))
+        out = self.conv2(out)
+        out += identity
+        return self.relu(out)
+
+
+class InPlaceAfter(nn.Module):
+    """The measured layer's own output is changed in place, twice, right behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.relu(self.conv(x))
+        out += 1.5
+        return torch.relu_(out.mul_(0.5))
+
+
+def small_network() -> nn.Sequential:
+    """Five calls of three ReLU modules."""
+    torch.manual_seed(1)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.ReLU(inplace=True),
+        Residual(),
+        Residual(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(16, 5),
+    ).eval()
+
+
+SMALL_CALLS = ["1#1", "2.relu#1", "2.relu#2", "3.relu#1", "3.relu#2"]
+
+
+def images(count: int = 2) -> Tensor:
+    return torch.randn(count, 3, 12, 12, generator=torch.Generator().manual_seed(2))

@@ -1,0 +1,126 @@
+"""Damaged data: which exception, above which others, with what message."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from sample_inputs import DTYPES, feature_map
+
+import torch_ebpc
+from torch_ebpc import EBPCChecksumError, EBPCError, EBPCFormatError
+from torch_ebpc.errors import translated
+
+
+def test_the_hierarchy_of_exceptions():
+    assert issubclass(EBPCError, RuntimeError)
+    assert issubclass(EBPCFormatError, EBPCError)
+    assert issubclass(EBPCChecksumError, EBPCError)
+    assert not issubclass(EBPCChecksumError, EBPCFormatError)
+    assert not issubclass(EBPCError, (ValueError, TypeError))
+
+
+@pytest.fixture
+def packed():
+    return torch_ebpc.compress(feature_map(torch.int8, (100,)))
+
+
+def changed(packed, index, value):
+    damaged = packed.clone()
+    damaged[index] = value
+    return damaged
+
+
+@pytest.mark.parametrize("function", [torch_ebpc.decompress, torch_ebpc.inspect])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            lambda packed: packed[:0],
+            r"container at byte 0 \(magic\): expected the eight bytes that begin every container,"
+            r" found the end after 0 bytes",
+        ),
+        (
+            lambda packed: torch.zeros_like(packed),
+            r"container at byte 0 \(magic\): expected .*, found other bytes",
+        ),
+        (
+            lambda packed: packed[:30],
+            r"container at byte 30 \(header\): expected at least 52 bytes, found the end",
+        ),
+        (
+            lambda packed: changed(packed, 8, 2),
+            r"container at byte 8 \(format version\): expected 1, .*, found 2",
+        ),
+        (
+            lambda packed: packed[:-1],
+            r"container at byte 24 \(container bytes\): expected \d+, the bytes given, found \d+",
+        ),
+    ],
+)
+def test_what_is_no_container_is_a_format_error(packed, function, damage, message):
+    with pytest.raises(EBPCFormatError, match=f"^{message}$"):
+        function(damage(packed))
+
+
+def test_a_changed_header_is_a_checksum_error(packed):
+    for function in (torch_ebpc.decompress, torch_ebpc.inspect):
+        with pytest.raises(
+            EBPCChecksumError,
+            match=r"^container at byte 64 \(header\): checksum expected \d+, found \d+$",
+        ):
+            function(changed(packed, 13, 9))
+
+
+def test_a_changed_payload_is_a_checksum_error_that_names_the_segment(packed):
+    damaged = changed(packed, -1, int(packed[-1]) ^ 1)
+    assert torch_ebpc.inspect(damaged).words == 100
+    with pytest.raises(
+        EBPCChecksumError,
+        match=r"^container at byte 68 \(segment 0\): checksum expected \d+, found \d+$",
+    ):
+        torch_ebpc.decompress(damaged)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_every_flipped_bit_is_an_error(dtype):
+    packed = torch_ebpc.compress(feature_map(dtype, (3, 4)))
+    for bit in range(8 * packed.numel()):
+        damaged = changed(packed, bit // 8, int(packed[bit // 8]) ^ (1 << bit % 8))
+        with pytest.raises(EBPCError):
+            torch_ebpc.decompress(damaged)
+
+
+def test_streams_that_are_no_transmission_are_format_errors():
+    streams = torch_ebpc.encode(torch.arange(20, dtype=torch.int8))
+
+    def message_of(**fields):
+        with pytest.raises(EBPCFormatError) as error:
+            torch_ebpc.decode(dataclasses.replace(streams, **fields))
+        return str(error.value)
+
+    assert message_of(zero_stream=streams.zero_stream[:-1], zero_bits=16) == (
+        "zero_stream at byte 2 (bit 16): expected more bits, found the end of the stream"
+    )
+    assert message_of(plane_bits=streams.plane_bits + 8).startswith(
+        f"plane_stream must have {streams.plane_stream.numel() + 1} bytes for "
+    )
+    assert message_of(shape=(19,)).startswith("zero_stream at byte ")
+    # Refused before the memory for it is asked for, which there would not be.
+    assert "zero_stream" in message_of(shape=(1 << 50,))
+
+
+def test_errors_of_the_operators_keep_their_message_and_lose_their_prefix():
+    for prefix, exception in [
+        ("EBPCFormatError", EBPCFormatError),
+        ("EBPCChecksumError", EBPCChecksumError),
+        ("ValueError", ValueError),
+        ("TypeError", TypeError),
+    ]:
+        with pytest.raises(exception, match=r"^what: happened$") as error, translated():
+            raise RuntimeError(f"{prefix}: what: happened")
+        assert error.value.__suppress_context__
+    with pytest.raises(RuntimeError, match=r"^something else$") as error, translated():
+        raise RuntimeError("something else")
+    assert type(error.value) is RuntimeError

@@ -1,0 +1,189 @@
+"""The package and its library: what they load, need and refuse."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import ROOT, missing
+from sample_inputs import feature_map
+
+import torch_ebpc
+from torch_ebpc import _library
+
+DYNAMIC = re.compile(r"\(NEEDED\).*\[(.+)\]")
+
+
+def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def binutil(*command: str) -> str:
+    if shutil.which(command[0]) is None:
+        missing(f"no {command[0]}, of Debian's package binutils")
+    return subprocess.check_output(command, text=True)
+
+
+# ---- Versions ----------------------------------------------------------------------------------
+
+
+def test_the_version_is_the_one_in_version_txt():
+    version = (ROOT / "version.txt").read_text().strip()
+    assert torch_ebpc.__version__ == version
+    assert importlib.metadata.version("torch_ebpc") == version
+    assert torch.ops.torch_ebpc.version() == version
+
+
+def test_a_library_of_another_version_is_an_import_error(monkeypatch):
+    library_version = torch_ebpc.__version__
+    monkeypatch.setattr(_library, "__version__", "99.1")
+    with pytest.raises(ImportError) as error:
+        _library.load()
+    message = str(error.value)
+    assert message.startswith("torch_ebpc is version 99.1, but its library ")
+    assert f" is version {library_version}. Install torch_ebpc again" in message
+
+
+def test_a_missing_library_is_an_import_error_that_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr(_library, "LIBRARY_PATH", tmp_path / "libtorch_ebpc.so")
+    with pytest.raises(ImportError) as error:
+        _library.load()
+    assert str(error.value) == (
+        f"torch_ebpc's library is missing: {tmp_path / 'libtorch_ebpc.so'} does not exist."
+        " Install torch_ebpc again: 'pip install .' in its source folder."
+    )
+
+
+def test_a_library_that_does_not_load_is_an_import_error_with_the_reason(monkeypatch, tmp_path):
+    broken = tmp_path / "libtorch_ebpc.so"
+    broken.write_bytes(b"no library")
+    monkeypatch.setattr(_library, "LIBRARY_PATH", broken)
+    with pytest.raises(ImportError, match=r"does not load into torch .*Install torch_ebpc again"):
+        _library.load()
+
+
+def test_importing_without_the_library_fails_and_does_not_only_warn(tmp_path):
+    package = tmp_path / "torch_ebpc"
+    shutil.copytree(
+        ROOT / "torch_ebpc", package, ignore=shutil.ignore_patterns("*.so", "__pycache__")
+    )
+    done = run_python(
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import torch_ebpc", PYTHONPATH=""
+    )
+    assert done.returncode != 0
+    assert "ImportError: torch_ebpc's library is missing: " in done.stderr
+
+
+# ---- What it needs -----------------------------------------------------------------------------
+
+
+def test_the_library_uses_no_symbol_of_python():
+    undefined = binutil("nm", "--dynamic", "--undefined-only", str(_library.LIBRARY_PATH))
+    names = [line.split()[-1] for line in undefined.splitlines()]
+    assert any(name.startswith("aoti_torch_") for name in names)  # the stable ABI
+    assert not [name for name in names if re.match(r"_?Py[A-Z_]", name)]
+
+
+def test_the_library_uses_nothing_of_torch_but_its_stable_abi():
+    undefined = binutil("nm", "--dynamic", "--undefined-only", str(_library.LIBRARY_PATH))
+    names = [line.split()[-1] for line in undefined.splitlines()]
+    unstable = [name for name in names if re.match(r"_ZNK?\d*(3c10|2at|5torch)", name)]
+    assert unstable == []
+
+
+def test_the_library_needs_torch_cpu_and_the_standard_libraries_alone():
+    dynamic = binutil("readelf", "--dynamic", "--wide", str(_library.LIBRARY_PATH))
+    needed = set(DYNAMIC.findall(dynamic))
+    assert "libtorch_cpu.so" in needed
+    others = needed - {"libtorch_cpu.so"}
+    assert {re.sub(r"[-.].*", "", name) for name in others} <= {"libstdc++", "libm", "libgcc_s",
+                                                                "libc", "ld"}  # fmt: skip
+    assert "RPATH" not in dynamic
+    assert "RUNPATH" not in dynamic
+
+
+def test_importing_pulls_in_neither_pandas_nor_matplotlib_nor_torchvision():
+    done = run_python(
+        "import torch, sys; before = set(sys.modules); import torch_ebpc;"
+        "print({name.split('.')[0] for name in set(sys.modules) - before})"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "'torch_ebpc'" in done.stdout
+    for name in ("pandas", "matplotlib", "torchvision", "skimage"):
+        assert f"'{name}'" not in done.stdout
+
+
+def test_importing_says_nothing():
+    done = run_python("import torch_ebpc")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in torch_ebpc.__all__:
+        assert hasattr(torch_ebpc, name)
+        if name != "__version__":
+            assert getattr(torch_ebpc, name).__doc__
+
+
+# ---- The forced kernel ---------------------------------------------------------------------------
+
+ROUND_TRIP = """
+import torch, torch_ebpc
+x = torch.arange(-50, 50, dtype=torch.int8)
+assert torch.equal(torch_ebpc.decompress(torch_ebpc.compress(x)), x)
+print(torch.ops.torch_ebpc.kernel())
+"""
+
+
+def test_the_environment_variable_forces_a_kernel():
+    done = run_python(ROUND_TRIP, TORCH_EBPC_KERNEL="portable")
+    assert done.stdout == "portable\n", done.stderr
+
+
+def test_an_unknown_kernel_is_an_error_that_lists_them():
+    done = run_python(ROUND_TRIP, TORCH_EBPC_KERNEL="mmx")
+    assert done.returncode != 0
+    assert re.search(
+        r"ValueError: .*TORCH_EBPC_KERNEL.*must be one of .*portable.*'mmx'", done.stderr
+    )
+
+
+def test_every_kernel_of_this_cpu_can_be_chosen_and_writes_the_same_bytes():
+    assert torch_ebpc.kernels()[-1] == "portable"
+    x = feature_map(torch.int8, (3, 5000))
+    packed = torch_ebpc.compress(x)
+    before = torch_ebpc.kernel()
+    for name in torch_ebpc.kernels():
+        with torch_ebpc.use_kernel(name):
+            assert torch_ebpc.kernel() == name
+            assert torch.equal(torch_ebpc.compress(x), packed)
+            assert torch.equal(torch_ebpc.decompress(packed), x)
+        assert torch_ebpc.kernel() == before
+
+
+def test_the_kernel_is_set_back_after_an_exception_and_unknown_ones_are_refused():
+    before = torch_ebpc.kernel()
+    with pytest.raises(KeyError), torch_ebpc.use_kernel("portable"):
+        raise KeyError
+    assert torch_ebpc.kernel() == before
+    with pytest.raises(ValueError, match=r"must be one of .*portable.*got 'mmx'"):
+        torch_ebpc.use_kernel("mmx").__enter__()
+    assert torch_ebpc.kernel() == before
+
+
+def test_show_config_says_what_runs():
+    text = torch_ebpc.show_config()
+    for each in (torch_ebpc.__version__, torch_ebpc.kernel(), str(_library.LIBRARY_PATH)):
+        assert each in text

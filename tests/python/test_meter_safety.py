@@ -1,0 +1,288 @@
+"""What the meter leaves behind (nothing), and what it refuses."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+import weakref
+
+import pytest
+import torch
+from sample_inputs import assert_same_bits
+from small_models import SMALL_CALLS, images, small_network
+from torch import nn
+
+import torch_ebpc
+from torch_ebpc import CompressionMeter, EBPCFormatError, Quantizer
+
+
+@pytest.fixture
+def network():
+    return small_network()
+
+
+def hooks_of(model):
+    return [
+        hook
+        for module in model.modules()
+        for name, hooks in vars(module).items()
+        if name.endswith("_hooks")
+        for hook in hooks
+    ]
+
+
+class Failing(nn.Module):
+    def forward(self, x):
+        raise ZeroDivisionError
+
+
+# ---- What is left behind -------------------------------------------------------------------------
+
+
+def test_hooks_are_there_inside_and_gone_outside(network):
+    assert not hooks_of(network)
+    with CompressionMeter(network):
+        assert hooks_of(network)
+    assert not hooks_of(network)
+
+
+def test_hooks_are_gone_after_an_exception_in_the_block(network):
+    with pytest.raises(KeyError), CompressionMeter(network):
+        raise KeyError
+    assert not hooks_of(network)
+
+
+def test_hooks_are_gone_after_an_exception_in_the_model_and_counting_starts_anew(network):
+    failing = nn.Sequential(network, Failing())
+    meter = CompressionMeter(failing)
+    with pytest.raises(ZeroDivisionError), meter:
+        failing(images())
+    assert not hooks_of(failing)
+    failing[1] = nn.Identity()
+    with meter:
+        failing(images())
+    assert [row.name for row in meter.report().rows] == [f"0.{name}" for name in SMALL_CALLS]
+
+
+def test_a_model_that_failed_in_the_middle_names_its_calls_right_the_next_time(network):
+    with CompressionMeter(network) as meter:
+        with pytest.raises(RuntimeError):
+            network(torch.randn(2, 3, 1, 1))
+        network(images())
+    assert [row.name for row in meter.report().rows] == SMALL_CALLS
+
+
+def test_the_model_pickles_and_deep_copies_afterwards(network):
+    with torch.no_grad():
+        with CompressionMeter(network):
+            expected = network(images())
+        for again in (pickle.loads(pickle.dumps(network)), copy.deepcopy(network)):
+            assert_same_bits(again(images()), expected)
+            assert not hooks_of(again)
+
+
+def test_hooks_of_others_stay(network):
+    seen = []
+    network[1].register_forward_hook(lambda *_: seen.append(1))
+    with CompressionMeter(network):
+        network(images())
+    network(images())
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("mode", ["insert", "observe"])
+@pytest.mark.parametrize("quantizer", [None, Quantizer(), Quantizer(scale="calibrated")])
+def test_no_tensor_is_kept(network, mode, quantizer):
+    kept = []
+
+    class Remember(nn.Module):
+        def forward(self, x):
+            kept.append(weakref.ref(x))
+            return x
+
+    model = nn.Sequential(network[0], nn.ReLU(), Remember(), nn.ReLU(inplace=True), Remember())
+    with CompressionMeter(model, quantizer=quantizer, mode=mode, verify=True) as meter:
+        with meter.calibrate():
+            model(images())
+        model(images())
+        report = meter.report()
+        gc.collect()
+        assert len(kept) == 4
+        assert [ref() for ref in kept] == [None] * 4
+    assert len(report.rows) == 2
+
+
+def test_the_models_training_mode_and_parameters_are_left_alone(network):
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    network.train()
+    with CompressionMeter(network, quantizer=Quantizer(bits=4)):
+        network(images())
+    assert network.training
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+# ---- Verification --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["insert", "observe"])
+def test_verify_catches_one_wrong_bit_and_names_layer_call_and_index(network, mode, monkeypatch):
+    decompress = torch_ebpc.ops.decompress
+    calls = []
+
+    def wrong(packed, **_):
+        x = decompress(packed)
+        calls.append(1)
+        if len(calls) == 3:  # the second call of 2.relu
+            x.view(torch.int32).flatten()[123] ^= 1
+        return x
+
+    monkeypatch.setattr(torch_ebpc.ops, "decompress", wrong)
+    with (
+        CompressionMeter(network, mode=mode, verify=True),
+        pytest.raises(AssertionError, match=r"^2\.relu#2: .*differs at index 123: "),
+    ):
+        network(images())
+
+
+def test_verify_catches_a_negative_zero_for_a_zero(monkeypatch):
+    model = nn.Sequential(nn.ReLU())
+    monkeypatch.setattr(torch_ebpc.ops, "decompress", lambda packed, **_: -torch.zeros(2, 3))
+    with CompressionMeter(model) as meter:
+        model(torch.zeros(2, 3))
+    assert meter.report().rows[0].verified_values == 0
+    with CompressionMeter(model, verify=True), pytest.raises(AssertionError, match="at index 0"):
+        model(torch.zeros(2, 3))
+
+
+def test_verify_catches_another_shape_or_dtype(monkeypatch):
+    model = nn.Sequential(nn.ReLU())
+    for wrong in (torch.zeros(3, 2), torch.zeros(2, 3, dtype=torch.int32)):
+        monkeypatch.setattr(torch_ebpc.ops, "decompress", lambda packed, wrong=wrong, **_: wrong)
+        with (
+            CompressionMeter(model, verify=True),
+            pytest.raises(AssertionError, match=r"^0#1: .*differs: torch.float32 \(2, 3\) became"),
+        ):
+            model(torch.zeros(2, 3))
+
+
+def test_an_error_of_the_decoder_names_the_call(monkeypatch):
+    def failing(packed, **_):
+        raise EBPCFormatError("no container")
+
+    monkeypatch.setattr(torch_ebpc.ops, "decompress", failing)
+    model = nn.Sequential(nn.ReLU())
+    with CompressionMeter(model), pytest.raises(EBPCFormatError, match=r"^0#1: no container$"):
+        model(torch.zeros(2, 3))
+
+
+def test_verified_values_are_counted(network):
+    with CompressionMeter(network, verify=True) as meter:
+        network(images())
+    report = meter.report()
+    assert [row.verified_values for row in report.rows] == [800] * 5
+    assert "verified bit by bit after decoding: 4,000 values" in repr(report)
+
+
+# ---- What is refused -----------------------------------------------------------------------------
+
+
+class TwoOutputs(nn.Module):
+    def forward(self, x):
+        return x, x
+
+
+def test_an_output_that_is_no_tensor_is_an_error_that_names_the_call():
+    model = nn.Sequential(TwoOutputs())
+    with (
+        CompressionMeter(model, TwoOutputs),
+        pytest.raises(TypeError, match=r"^0#1: the output must be a tensor, got tuple$"),
+    ):
+        model(torch.zeros(1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64, torch.bool, torch.complex64])
+def test_an_unsupported_dtype_is_an_error_that_names_the_call_and_leaves_no_row(dtype):
+    model = nn.Sequential(nn.Identity())
+    with CompressionMeter(model, nn.Identity) as meter:
+        with pytest.raises(TypeError, match=rf"^0#1: .*must be one of int8, .*, got {dtype}$"):
+            model(torch.zeros(2, 3, dtype=dtype))
+        assert meter.report().rows == []
+        assert meter.report().never_called == ["0"]
+
+
+def test_a_quantizer_on_integers_is_an_error_that_names_the_call():
+    model = nn.Sequential(nn.Identity())
+    with (
+        CompressionMeter(model, nn.Identity, quantizer=Quantizer()),
+        pytest.raises(TypeError, match=r"^0#1: a quantizer needs a floating-point map, got"),
+    ):
+        model(torch.zeros(2, 3, dtype=torch.int8))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_an_error_that_names_the_call(value):
+    model = nn.Sequential(nn.Identity())
+    x = torch.tensor([[1.0, value]])
+    for scale in ("batch", 1.0):
+        with (
+            CompressionMeter(model, nn.Identity, quantizer=Quantizer(scale=scale)),
+            pytest.raises(ValueError, match=r"^0#1: .*must be finite"),
+        ):
+            model(x)
+    meter = CompressionMeter(model, nn.Identity, quantizer=Quantizer(scale="calibrated"))
+    with meter, meter.calibrate(), pytest.raises(ValueError, match=r"^0#1: .*must be finite"):
+        model(x)
+
+
+def test_entering_twice_is_an_error_and_keeps_the_first(network):
+    meter = CompressionMeter(network)
+    with meter:
+        with pytest.raises(RuntimeError, match="entered already; make a second one"):
+            meter.__enter__()
+        network(images())
+    assert not hooks_of(network)
+    assert {row.images for row in meter.report().rows} == {2}
+
+
+def test_two_meters_on_one_model_measure_both(network):
+    with CompressionMeter(network) as outer, CompressionMeter(network, mode="observe") as inner:
+        network(images())
+    for row, other in zip(outer.report().rows, inner.report().rows, strict=True):
+        assert row.value_bits == other.value_bits
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exception", "message"),
+    [
+        ({"layers": "3.gelu"}, ValueError, r"layers: the model has no module named '3\.gelu'"),
+        ({"layers": ["1", "9"]}, ValueError, r"layers: the model has no module named '9'"),
+        ({"layers": nn.GELU}, ValueError, r"layers: no module of the model is a GELU"),
+        ({"layers": (nn.GELU, nn.ELU)}, ValueError, r"layers: no module .* is a GELU, ELU"),
+        ({"layers": lambda *_: False}, ValueError, r"layers: the predicate matches no module"),
+        ({"layers": []}, ValueError, r"layers: no module"),
+        ({"layers": int}, TypeError, r"layers must be module types, names or a predicate"),
+        ({"layers": [3]}, TypeError, r"layers must be module types, names .*, got 3$"),
+        ({"layers": 3}, TypeError, r"layers must be module types, names .*, got 3$"),
+        ({"mode": "replace"}, ValueError, r"mode must be 'insert' or 'observe', got 'replace'"),
+        ({"transmission": "row"}, ValueError, r"transmission must be 'image', .*, got 'row'"),
+        ({"methods": "ebpc"}, ValueError, r"methods must be a non-empty sequence .*'ebpc'"),
+        ({"methods": ()}, ValueError, r"methods must be a non-empty sequence"),
+        ({"methods": ("ebpc", "lz4")}, ValueError, r"methods must be of ebpc, .*, got 'lz4'"),
+        ({"methods": ("zvc", "zvc")}, ValueError, r"methods must be different ones"),
+        ({"quantizer": 8}, TypeError, r"quantizer must be a Quantizer.*, got int"),
+        ({"block_size": 1}, ValueError, r"block_size must be from 2 to 64, got 1"),
+        ({"max_zero_run": 10}, ValueError, r"max_zero_run must be a power of two, got 10"),
+        ({"base": "kept"}, ValueError, r"base must be 'sent' or 'reused', got 'kept'"),
+    ],
+)
+def test_wrong_arguments_are_named_before_anything_runs(network, arguments, exception, message):
+    with pytest.raises(exception, match=message):
+        CompressionMeter(network, **arguments)
+    assert not hooks_of(network)
+
+
+def test_what_is_no_module_is_refused():
+    with pytest.raises(TypeError, match=r"^model must be a torch\.nn\.Module, got function$"):
+        CompressionMeter(lambda x: x)

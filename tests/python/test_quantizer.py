@@ -1,0 +1,195 @@
+"""Fixed-point words: exactly what the docstring says, and nothing in silence."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from torch_ebpc import FloatCast, Quantizer
+
+
+def quantized(quantizer, *values, scale=1.0):
+    return quantizer.quantize(torch.tensor(values), scale).tolist()
+
+
+# ---- Words -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("bits", "signed", "dtype", "low", "high"),
+    [
+        (2, True, torch.int8, -2, 1),
+        (8, True, torch.int8, -128, 127),
+        (8, False, torch.uint8, 0, 255),
+        (9, True, torch.int16, -256, 255),
+        (9, False, torch.uint16, 0, 511),
+        (16, True, torch.int16, -32768, 32767),
+        (16, False, torch.uint16, 0, 65535),
+    ],
+)
+def test_words_fill_their_range_and_saturate(bits, signed, dtype, low, high):
+    quantizer = Quantizer(bits=bits, signed=signed)
+    assert (quantizer.smallest_word, quantizer.largest_word) == (low, high)
+    assert quantizer.dtype == dtype
+    words = quantizer.quantize(torch.tensor([0.0, low, high, high + 1.0, 1e9]), 1.0)
+    assert words.dtype == dtype
+    assert words.tolist() == [0, low, high, high, high]
+    if signed:
+        assert quantized(quantizer, -1e9) == [low]
+
+
+def test_nearest_rounds_ties_to_even():
+    assert quantized(Quantizer(), 0.5, 1.5, 2.5, -0.5, -1.5, 0.51, 2.49) == [0, 2, 2, 0, -2, 1, 2]
+
+
+def test_truncate_goes_towards_zero():
+    truncate = Quantizer(rounding="truncate")
+    assert quantized(truncate, 0.99, 1.5, 2.999, -0.99, -1.5) == [0, 1, 2, 0, -1]
+
+
+def test_a_scale_divides():
+    assert quantized(Quantizer(), 1.0, 0.25, -0.5, scale=0.25) == [4, 1, -2]
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "largest"),
+    [
+        (Quantizer(bits=8), 127),
+        (Quantizer(bits=8, signed=False), 255),
+        (Quantizer(bits=8, headroom=0.75), 95.25),
+        (Quantizer(bits=12, headroom=0.8), 2047 * 0.8),
+    ],
+)
+def test_the_largest_magnitude_comes_to_headroom_of_the_range(quantizer, largest):
+    scale = quantizer.scale_for(3.7)
+    assert 3.7 / scale == pytest.approx(largest)
+    assert quantized(quantizer, 3.7, scale=scale) == [round(largest)]
+
+
+def test_a_map_of_zeros_has_a_scale_all_the_same():
+    assert Quantizer().scale_for(0.0) == 1.0
+    assert quantized(Quantizer(), 0.0, scale=Quantizer().scale_for(0.0)) == [0]
+
+
+def test_a_given_scale_is_the_scale():
+    assert Quantizer(scale=0.125).scale_for(99.0) == 0.125
+
+
+def test_a_map_of_subnormals_is_finite():
+    quantizer = Quantizer()
+    scale = quantizer.scale_for(1e-45)
+    assert quantized(quantizer, 1e-45, 0.0, scale=scale) == [0, 0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_every_floating_dtype_is_taken_and_given_back(dtype):
+    x = torch.tensor([[0.0, 0.5], [-1.0, 1.0]], dtype=dtype)
+    quantizer = Quantizer(bits=4, headroom=1.0)
+    words = quantizer.quantize(x, 0.25)
+    assert words.tolist() == [[0, 2], [-4, 4]]
+    back = quantizer.dequantize(words, 0.25, dtype)
+    assert back.dtype == dtype
+    assert torch.equal(back, x)
+
+
+@given(
+    st.integers(2, 16),
+    st.booleans(),
+    st.sampled_from(["nearest", "truncate"]),
+    st.lists(st.floats(0, 2.0**100, width=32), min_size=1, max_size=50),
+)
+def test_the_error_is_at_most_a_step_and_never_more_than_half_by_rounding(
+    bits, signed, rounding, values
+):
+    quantizer = Quantizer(bits=bits, signed=signed, rounding=rounding)
+    x = torch.tensor(values, dtype=torch.float32)
+    scale = quantizer.scale_for(x.max().item())
+    words = quantizer.quantize(x, scale)
+    assert quantizer.smallest_word <= min(words.tolist())
+    assert max(words.tolist()) <= quantizer.largest_word
+    error = (words.double() * scale - x.double()).abs().max().item()
+    assert error <= scale * (0.501 if rounding == "nearest" else 1.001)
+
+
+def test_the_input_is_not_changed_and_the_words_carry_no_graph():
+    x = torch.tensor([0.4, 300.0], requires_grad=True)
+    before = x.detach().clone()
+    words = Quantizer().quantize(x, 1.0)
+    assert not words.requires_grad
+    assert torch.equal(x.detach(), before)
+
+
+def test_an_empty_map_is_quantized():
+    assert Quantizer().quantize(torch.empty(0, 3), 1.0).shape == (0, 3)
+
+
+# ---- Errors ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_what_is_not_finite_is_refused(value):
+    with pytest.raises(ValueError, match=r"^x must be finite to be quantized, got inf or NaN$"):
+        Quantizer().quantize(torch.tensor([1.0, value]), 1.0)
+
+
+def test_negative_values_are_refused_where_words_are_unsigned():
+    with pytest.raises(
+        ValueError, match=r"^x must not be negative for unsigned words, got -3.*signed=True"
+    ):
+        Quantizer(signed=False).quantize(torch.tensor([1.0, -3.0]), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exception", "message"),
+    [
+        ({"bits": 1}, ValueError, "bits must be from 2 to 16, got 1"),
+        ({"bits": 17}, ValueError, "bits must be from 2 to 16, got 17"),
+        ({"bits": 8.0}, TypeError, "bits must be an int, got float"),
+        ({"bits": True}, TypeError, "bits must be an int, got bool"),
+        ({"signed": 1}, TypeError, "signed must be a bool, got int"),
+        (
+            {"rounding": "floor"},
+            ValueError,
+            "rounding must be 'nearest' or 'truncate', got 'floor'",
+        ),
+        (
+            {"scale": "layer"},
+            ValueError,
+            "scale must be 'batch', 'calibrated' or a number, got 'layer'",
+        ),
+        (
+            {"scale": None},
+            TypeError,
+            "scale must be 'batch', 'calibrated' or a number, got a NoneType",
+        ),
+        ({"scale": 0.0}, ValueError, "scale must be positive and finite, got 0.0"),
+        ({"scale": float("nan")}, ValueError, "scale must be positive and finite, got nan"),
+        ({"headroom": 0.0}, ValueError, "headroom must be above 0 and at most 1, got 0.0"),
+        ({"headroom": 1.1}, ValueError, "headroom must be above 0 and at most 1, got 1.1"),
+        ({"headroom": "all"}, TypeError, "headroom must be a number, got a str"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, exception, message):
+    with pytest.raises(exception) as error:
+        Quantizer(**arguments)
+    assert str(error.value) == message
+
+
+def test_a_quantizer_is_a_value():
+    quantizer = Quantizer(bits=4, headroom=0.75)
+    assert quantizer == Quantizer(4, True, "nearest", "batch", 0.75)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        quantizer.bits = 8
+
+
+def test_a_float_cast_has_the_bits_of_its_dtype():
+    assert FloatCast(torch.float16).bits == FloatCast(torch.bfloat16).bits == 16
+    assert FloatCast(torch.float32).bits == 32
+    with pytest.raises(
+        ValueError, match=r"^dtype must be float16, bfloat16 or float32, got torch.int8$"
+    ):
+        FloatCast(torch.int8)

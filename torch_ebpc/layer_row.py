@@ -1,0 +1,174 @@
+"""What one call of one layer cost."""
+
+from __future__ import annotations
+
+import array
+import copy
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+
+@dataclasses.dataclass
+class LayerRow:
+    """What one call of one layer cost, summed over all batches.
+
+    Bits and counts are of words (``word_bits`` wide), before padding and without container, as the
+    papers count; the container's bytes stand beside them.
+
+    ``transmission_bits`` and ``transmission_words`` keep the single transmissions, in the order in
+    which they were measured, for medians and percentiles over images: arrays of 64-bit integers,
+    which work like lists. Where every channel is a transmission of its own, they have one entry for
+    all channels of an image.
+    """
+
+    name: str  # layer#call
+    layer: str
+    call: int
+    shape: tuple[int, ...]  # of one image, as first seen
+    word_bits: int
+    methods: tuple[str, ...]
+    images: int = 0
+    values: int = 0
+    zeros: int = 0  # words of which all bits are zero
+    position_bits: dict[str, int] = dataclasses.field(default_factory=dict)
+    value_bits: dict[str, int] = dataclasses.field(default_factory=dict)
+    transmission_bits: dict[str, array.array[int]] = dataclasses.field(default_factory=dict)
+    transmission_words: array.array[int] = dataclasses.field(default_factory=lambda: _int64s(()))
+    container_bytes: int = 0  # of the container_values values that were really compressed
+    container_values: int = 0
+    verified_values: int = 0
+    encode_seconds: float = 0.0
+    decode_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.shape = tuple(self.shape)
+        self.methods = tuple(self.methods)
+        for method in self.methods:
+            self.position_bits.setdefault(method, 0)
+            self.value_bits.setdefault(method, 0)
+            self.transmission_bits[method] = _int64s(self.transmission_bits.get(method, ()))
+        self.transmission_words = _int64s(self.transmission_words)
+
+    def copy(self) -> LayerRow:
+        return copy.deepcopy(self)
+
+    @property
+    def zero_share(self) -> float:
+        return _divide(self.zeros, self.values)
+
+    @property
+    def bits_before(self) -> int:
+        return self.values * self.word_bits
+
+    def bits_after(self, method: str) -> int:
+        return self.position_bits[method] + self.value_bits[method]
+
+    def ratio(self, method: str) -> float:
+        """Uncompressed / compressed bits, against words of ``word_bits``."""
+        return _divide(self.bits_before, self.bits_after(method))
+
+    def bits_per_value(self, method: str) -> float:
+        return _divide(self.bits_after(method), self.values)
+
+    @property
+    def container_ratio(self) -> float | None:
+        """Uncompressed bits / bits of the containers; None where nothing was compressed."""
+        if self.container_bytes == 0:
+            return None
+        return self.container_values * self.word_bits / (8 * self.container_bytes)
+
+    def transmission_ratios(self, method: str) -> list[float]:
+        """Uncompressed / compressed bits of every single transmission."""
+        return [
+            _divide(words * self.word_bits, bits)
+            for words, bits in zip(
+                self.transmission_words, self.transmission_bits[method], strict=True
+            )
+        ]
+
+    def add(self, other: LayerRow) -> None:
+        """Adds the counts of another row, for a total over calls: without its images, which are the
+        same ones, and its single transmissions."""
+        for field in (
+            "values",
+            "zeros",
+            "container_bytes",
+            "container_values",
+            "verified_values",
+            "encode_seconds",
+            "decode_seconds",
+        ):
+            setattr(self, field, getattr(self, field) + getattr(other, field))
+        for method in self.methods:
+            self.position_bits[method] += other.position_bits[method]
+            self.value_bits[method] += other.value_bits[method]
+
+    def extend(self, other: LayerRow) -> None:
+        """Adds a row of the same call that was measured on other images.
+
+        Raises:
+            ValueError: it is of another call, of other methods or of words of another width.
+        """
+        for field in ("name", "methods", "word_bits"):
+            mine, others = getattr(self, field), getattr(other, field)
+            if mine != others:
+                raise ValueError(
+                    f"{self.name}: {field} must be {mine!r} to be added, got {others!r}"
+                )
+        self.add(other)
+        self.images += other.images
+        self.transmission_words.extend(other.transmission_words)
+        for method in self.methods:
+            self.transmission_bits[method].extend(other.transmission_bits[method])
+
+    def as_dict(self) -> dict[str, Any]:
+        """A flat record, as in CSV and pandas, without single transmissions."""
+        record: dict[str, Any] = {
+            "name": self.name,
+            "layer": self.layer,
+            "call": self.call,
+            "shape": "x".join(map(str, self.shape)),
+            "word_bits": self.word_bits,
+            "images": self.images,
+            "values": self.values,
+            "zeros": self.zeros,
+            "zero_share": self.zero_share,
+            "bits_before": self.bits_before,
+        }
+        for method in self.methods:
+            record |= {
+                f"{method}_position_bits": self.position_bits[method],
+                f"{method}_value_bits": self.value_bits[method],
+                f"{method}_bits": self.bits_after(method),
+                f"{method}_ratio": self.ratio(method),
+                f"{method}_bits_per_value": self.bits_per_value(method),
+            }
+        return record | {
+            "container_bytes": self.container_bytes,
+            "container_values": self.container_values,
+            "container_ratio": self.container_ratio,
+            "verified_values": self.verified_values,
+            "encode_seconds": self.encode_seconds,
+            "decode_seconds": self.decode_seconds,
+        }
+
+    def as_record(self) -> dict[str, Any]:
+        """All fields, of types that JSON has; ``LayerRow(**record)`` makes the same row again."""
+        record = dataclasses.asdict(self)
+        record["transmission_words"] = self.transmission_words.tolist()
+        record["transmission_bits"] = {
+            method: bits.tolist() for method, bits in self.transmission_bits.items()
+        }
+        return record
+
+
+def _int64s(values: Sequence[int]) -> array.array[int]:
+    return array.array("q", values)
+
+
+def _divide(numerator: float, denominator: float) -> float:
+    """0 / 0 is a ratio of 1 (nothing became nothing); x / 0 is infinite."""
+    if denominator == 0:
+        return 1.0 if numerator == 0 else float("inf")
+    return numerator / denominator

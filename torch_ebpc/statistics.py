@@ -1,0 +1,155 @@
+"""What the code of a tensor is made of: symbols, zero runs, bursts and deltas."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from torch_ebpc.errors import translated
+from torch_ebpc.ops import _check_input, _check_parameters
+
+SYMBOLS: tuple[str, ...] = (
+    "uncompressed",
+    "single_zero",
+    "zero_run",
+    "all_ones",
+    "plane_zero",
+    "two_ones",
+    "single_one",
+)
+"""The symbols of a bit plane (JETCAS 2019, table I): not compressed; one zero plane; a run of two
+or more; all ones; zero before the XOR; two ones, side by side; a single one."""
+
+_BURSTS = 64
+_DELTAS = 33
+
+
+@dataclasses.dataclass(frozen=True)
+class SymbolStatistics:
+    """Counts of one tensor or, added with ``+``, of several that have the same parameters.
+
+    The words that fill up a transmission's last block count among its planes and deltas, but not
+    as words.
+    """
+
+    word_bits: int
+    block_size: int
+    max_zero_run: int
+    base: str
+    words: int
+    nonzero_words: int
+    blocks: int
+    symbols: dict[str, int]  # codes, by SYMBOLS
+    planes: dict[str, int]  # bit planes that these stand for: more, for zero runs
+    bursts: tuple[int, ...]  # [i]: bursts of i + 1 non-zero words side by side; the last one: more
+    delta_bits: tuple[int, ...]  # [i]: deltas whose magnitude has i bits: 0, 1, 2-3, 4-7, ...
+    zero_runs: tuple[int, ...]  # [i]: symbols of i + 1 zero words, up to max_zero_run
+
+    def __add__(self, other: SymbolStatistics) -> SymbolStatistics:
+        if not isinstance(other, SymbolStatistics):
+            return NotImplemented
+        for field in ("word_bits", "block_size", "max_zero_run", "base"):
+            if getattr(self, field) != getattr(other, field):
+                raise ValueError(
+                    f"{field} must be the same to add statistics,"
+                    f" got {getattr(self, field)!r} and {getattr(other, field)!r}"
+                )
+        return dataclasses.replace(
+            self,
+            words=self.words + other.words,
+            nonzero_words=self.nonzero_words + other.nonzero_words,
+            blocks=self.blocks + other.blocks,
+            symbols={name: self.symbols[name] + other.symbols[name] for name in SYMBOLS},
+            planes={name: self.planes[name] + other.planes[name] for name in SYMBOLS},
+            bursts=_sum(self.bursts, other.bursts),
+            delta_bits=_sum(self.delta_bits, other.delta_bits),
+            zero_runs=_sum(self.zero_runs, other.zero_runs),
+        )
+
+    @property
+    def zero_words(self) -> int:
+        return self.words - self.nonzero_words
+
+    @property
+    def symbol_bits(self) -> dict[str, int]:
+        """Bits that the codes of each symbol take, and ``"base"`` for the first words of blocks:
+        together the plane stream."""
+        deltas = self.block_size - (self.base == "sent")
+        index_bits = (self.block_size - 1).bit_length()
+        code_bits = {
+            "uncompressed": 1 + deltas,
+            "single_zero": 2,
+            "zero_run": 3 + (self.word_bits - 1).bit_length(),
+            "all_ones": 5,
+            "plane_zero": 5,
+            "two_ones": 5 + index_bits,
+            "single_one": 5 + index_bits,
+        }
+        bits = {name: count * code_bits[name] for name, count in self.symbols.items()}
+        return bits | {"base": self.blocks * self.word_bits if self.base == "sent" else 0}
+
+    @property
+    def plane_bits(self) -> int:
+        """Bits of the plane stream."""
+        return sum(self.symbol_bits.values())
+
+    @property
+    def zero_bits(self) -> int:
+        """Bits of the zero stream."""
+        return self.nonzero_words + sum(self.zero_runs) * self.max_zero_run.bit_length()
+
+
+def symbol_statistics(
+    x: Tensor,
+    word_bits: int | None = None,
+    block_size: int = 8,
+    max_zero_run: int = 16,
+    base: str = "sent",
+    transmission_dims: int = 0,
+) -> SymbolStatistics:
+    """Counts what EBPC's encoder puts out for a tensor.
+
+    Args:
+        x: the tensor; dtypes and other arguments are those of :func:`torch_ebpc.compress`.
+        transmission_dims: every index into this many leading dimensions of ``x`` is a transmission
+            of its own: 1 for each image of a batch. The counts are of all of them.
+
+    Raises:
+        TypeError, ValueError: as :func:`torch_ebpc.count_bits`.
+
+    Example:
+        >>> counts = torch_ebpc.symbol_statistics(torch.arange(1, 9, dtype=torch.int8))
+        >>> {name: count for name, count in counts.planes.items() if count > 0}
+        {'zero_run': 7, 'all_ones': 1, 'plane_zero': 1}
+    """
+    _check_input("x", x, cuts_graph=False)
+    _check_parameters(word_bits, block_size, max_zero_run, base)
+    with translated():
+        fields = torch.ops.torch_ebpc.statistics.default(
+            x.detach(), word_bits, block_size, max_zero_run, base, transmission_dims
+        )
+    sizes = (3, len(SYMBOLS), len(SYMBOLS), _BURSTS, _DELTAS, max_zero_run)
+    (words, nonzero_words, blocks), symbols, planes, bursts, deltas, zero_runs = (
+        part.tolist() for part in fields.split(sizes)
+    )
+    width = 8 * x.dtype.itemsize if word_bits is None else word_bits
+    return SymbolStatistics(
+        width,
+        block_size,
+        max_zero_run,
+        base,
+        words,
+        nonzero_words,
+        blocks,
+        dict(zip(SYMBOLS, symbols, strict=True)),
+        dict(zip(SYMBOLS, planes, strict=True)),
+        tuple(bursts),
+        tuple(deltas[: width + 1]),
+        tuple(zero_runs),
+    )
+
+
+def _sum(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(x + y for x, y in zip(a, b, strict=True))
