@@ -67,7 +67,7 @@ test-python: setup
 
 # Every C++ test with the address and undefined behaviour sanitizers, and what runs in threads with the
 # thread sanitizer, each in a build folder of its own.
-THREADED_TESTS := ^(Executor|Container|ContainerStream|PartialRead|Recover|Threads)\\.
+THREADED_TESTS := ^(Executor|Container|ContainerStream|PartialRead|Recover|Threads)[.]
 SANITIZED := -G Ninja -DTORCH_EBPC_BUILD_OPERATORS=OFF -DTORCH_EBPC_BUILD_TESTS=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo
 
 sanitize: $(VENV)/.requirements

@@ -193,7 +193,7 @@ TEST(Container, BytesAreTheSameForAnyNumberOfThreads) {
     const TensorInfo tensor{dtype, MemoryFormat::contiguous, {static_cast<std::int64_t>(words)}};
     const Parameters p = default_parameters(dtype);
     const Bytes alone = compressed(tensor, p, memory);
-    for (const std::size_t threads : {1, 2, 3, 8}) {
+    for (const std::size_t threads : {1, 2, 3, 8, 64}) {
       ASSERT_EQ(compressed(tensor, p, memory, std_threads(threads)), alone) << threads;
       ASSERT_EQ(decompressed(alone, std_threads(threads)), memory) << threads;
     }
