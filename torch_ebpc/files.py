@@ -108,7 +108,8 @@ def read_file(path: str | os.PathLike[str]) -> Iterator[Tensor]:
 
 def map_file(path: str | os.PathLike[str]) -> Tensor:
     """A file as uint8 [bytes] that is read where it is looked at: ``decompress(map_file(path),
-    index=3)`` reads the header and one sample. The file must not be cut while it is in use.
+    index=3)`` reads the header and one sample. The file must not be cut while it is in use. Other
+    processes map it themselves.
 
     Raises:
         OSError: the file cannot be read.

@@ -109,14 +109,14 @@ class Samples(Dataset):
     """A container in a file, of which each worker reads what it needs."""
 
     def __init__(self, path):
-        self.packed = torch_ebpc.map_file(path)
-        self.info = torch_ebpc.inspect(self.packed)
+        self.path = path
+        self.samples = torch_ebpc.inspect(torch_ebpc.map_file(path)).shape[0]
 
     def __len__(self):
-        return self.info.shape[0]
+        return self.samples
 
     def __getitem__(self, index):
-        sample = torch_ebpc.decompress(self.packed, index=index)
+        sample = torch_ebpc.decompress(torch_ebpc.map_file(self.path), index=index)
         assert torch.equal(torch_ebpc.decompress(torch_ebpc.compress(sample)), sample)
         return sample
 
