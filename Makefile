@@ -10,13 +10,15 @@ NATIVE_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h')
 FORMATTED := $(NATIVE_SOURCES) $(shell find tests/cpp tests/fuzz -name '*.cpp' -o -name '*.h')
 OPTIONS ?=
 
-.PHONY: help setup evaluate bench test test-cpp test-python sanitize fuzz coverage lint format clean
+.PHONY: help setup evaluate paper bench hardware test test-cpp test-python sanitize fuzz coverage lint format clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make evaluate   ResNet-34: the compression ratio of every ReLU call (OPTIONS="--help" lists options)'
+	@echo 'make paper      the tables of the paper: methods, types, networks, claims, pictures (OPTIONS too)'
 	@echo 'make test       all tests, C++ and Python'
 	@echo 'make bench      speed of compressing and decompressing, beside other compressors'
+	@echo 'make hardware   ResNet-34 through the hardware model: registers, cycles, FIFOs, memory traffic, exports'
 	@echo 'make sanitize   the C++ tests with sanitizers'
 	@echo 'make fuzz       every fuzzer for a minute (SECONDS=3600 for an hour)'
 	@echo 'make coverage   which lines and branches of csrc/ebpc the C++ tests reach'
@@ -44,8 +46,14 @@ $(VENV)/.installed: $(VENV)/.requirements $(NATIVE_SOURCES) CMakeLists.txt setup
 evaluate: setup
 	$(BIN)/python -m evaluation.resnet34 $(OPTIONS)
 
+paper: setup
+	$(BIN)/python -m evaluation.paper $(OPTIONS)
+
 bench: setup
 	$(BIN)/python -m evaluation.throughput --json reports/throughput.json --plot reports/throughput.svg $(OPTIONS)
+
+hardware: setup
+	$(BIN)/python -m evaluation.hardware $(OPTIONS)
 
 # ---- Tests -----------------------------------------------------------------------------------------
 

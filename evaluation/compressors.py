@@ -51,7 +51,7 @@ def numpy_mask() -> Compressor:
     """Zero-value compression as one would write it in NumPy: packed mask and non-zero words."""
 
     def compress(x: Tensor) -> tuple[Any, Any]:
-        words = _words(x)
+        words = words_of(x)
         nonzero = words != 0
         return numpy.packbits(nonzero), words[nonzero]
 
@@ -70,7 +70,7 @@ def zstd(level: int) -> Compressor:
     compressor, decompressor = zstandard.ZstdCompressor(level), zstandard.ZstdDecompressor()
     return Compressor(
         f"zstd -{level}",
-        lambda x: compressor.compress(_words(x).data),
+        lambda x: compressor.compress(words_of(x).data),
         lambda packed, like: _tensor(decompressor.decompress(packed), like),
         len,
     )
@@ -79,7 +79,7 @@ def zstd(level: int) -> Compressor:
 def lz4_block() -> Compressor:
     return Compressor(
         "lz4",
-        lambda x: lz4.block.compress(_words(x).data, store_size=False),
+        lambda x: lz4.block.compress(words_of(x).data, store_size=False),
         lambda packed, like: _tensor(
             lz4.block.decompress(packed, uncompressed_size=like.numel() * like.element_size()), like
         ),
@@ -93,7 +93,7 @@ def blosc(codec: str, shuffle: str) -> Compressor:
 
     def compress(x: Tensor) -> Any:
         return blosc2.compress2(
-            _words(x).view(numpy.uint8),
+            words_of(x).view(numpy.uint8),
             codec=getattr(blosc2.Codec, codec),
             clevel=1,
             typesize=x.element_size(),
@@ -125,7 +125,7 @@ def software() -> list[Compressor]:
 _INTEGER = {1: torch.uint8, 2: torch.int16, 4: torch.int32}
 
 
-def _words(x: Tensor) -> Any:
+def words_of(x: Tensor) -> Any:
     """The tensor's words as a flat NumPy array that shares its memory."""
     return x.contiguous().view(-1).view(_INTEGER[x.element_size()]).numpy()
 

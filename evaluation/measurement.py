@@ -135,9 +135,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--images", type=Path, metavar="DIR", help="a folder of images or of classes"
     )
-    source.add_argument("--limit", type=_positive, metavar="N", help="use the first N images only")
-    source.add_argument("--batch-size", type=_positive, default=default.batch_size)
-    source.add_argument("--threads", type=_positive, help="PyTorch's threads")
+    source.add_argument("--limit", type=positive, metavar="N", help="use the first N images only")
+    source.add_argument("--batch-size", type=positive, default=default.batch_size)
+    source.add_argument("--threads", type=positive, help="PyTorch's threads")
 
     words = parser.add_argument_group("words")
     words.add_argument(
@@ -146,7 +146,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=default.dtype,
         help="fixed point, or maps by the bit pattern of a floating-point type",
     )
-    words.add_argument("--bits", type=_positive, default=default.bits, help="of fixed point")
+    words.add_argument("--bits", type=positive, default=default.bits, help="of fixed point")
     words.add_argument(
         "--signed", action=argparse.BooleanOptionalAction, default=default.signed,
         help="two's complement words",
@@ -164,8 +164,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
     code = parser.add_argument_group("code")
-    code.add_argument("--block-size", type=_positive, default=default.block_size)
-    code.add_argument("--max-zero-run", type=_positive, default=default.max_zero_run)
+    code.add_argument("--block-size", type=positive, default=default.block_size)
+    code.add_argument("--max-zero-run", type=positive, default=default.max_zero_run)
     code.add_argument("--base", choices=["sent", "reused"], default=default.base)
     code.add_argument("--methods", nargs="+", choices=METHODS, default=list(default.methods))
     code.add_argument("--mode", choices=["insert", "observe"], default=default.mode)
@@ -178,7 +178,7 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
     return Settings(**(values | {"methods": tuple(arguments.methods)}))
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -50,6 +50,35 @@ def import_torchvision() -> ModuleType:
 
 
 @dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """How a PIL image becomes a network's input: resized (its shorter side, bilinear), cropped
+    around the centre, and ``(value - mean) / std`` by channel of values from 0 to 255."""
+
+    resize: int
+    crop: int
+    channels: Literal["rgb", "bgr"]
+    mean: tuple[float, float, float]  # in the order of `channels`
+    std: tuple[float, float, float]
+
+    def __call__(self, image: Any) -> torch.Tensor:
+        functional = import_torchvision().transforms.functional
+        image = functional.resize(image, [self.resize])
+        x = functional.pil_to_tensor(functional.center_crop(image, [self.crop])).float()
+        if self.channels == "bgr":
+            x = x.flip(0)
+        return (x - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
+
+
+# The stand-ins that do not descend from TorchVision's weights, by their name in the data folder.
+STAND_IN_PREPROCESSING = {
+    # The authors' Caffe weights.
+    "squeezenet1_1": Preprocessing(256, 227, "bgr", (104.0, 117.0, 123.0), (1.0, 1.0, 1.0)),
+    # Google's quantised model: x / 127.5 - 1.
+    "mobilenet_v2": Preprocessing(256, 224, "rgb", (127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
+}
+
+
+@dataclasses.dataclass(frozen=True)
 class LoadedModel:
     """A network ready to be measured, and what a report has to say about it."""
 
@@ -59,6 +88,7 @@ class LoadedModel:
     weights: str  # where they come from, in words
     weights_sha256: str  # of their file; empty where there is none
     trained: bool
+    batch_statistics: bool = False  # whether it normalizes by those of each batch
 
     @property
     def warning(self) -> str:
@@ -102,15 +132,31 @@ def load_model(name: str, weights_file: Path | None = None) -> LoadedModel:
     if stand_in.exists():
         model.load_state_dict(_read_state(stand_in))
         origin = f"stand-in {stand_in.name} from the data folder (not TorchVision's weights)"
+        transform = STAND_IN_PREPROCESSING.get(name, transform)
         return _loaded(name, model, transform, origin, stand_in)
 
     torch.manual_seed(0)
     model = models.get_model(name)
-    model.eval()
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.train()
-    return LoadedModel(name, model, transform, "none (seed 0, batch statistics)", "", trained=False)
+    untrained = LoadedModel(name, model.eval(), transform, "none (seed 0)", "", trained=False)
+    return with_batch_statistics(untrained)
+
+
+def with_batch_statistics(network: LoadedModel) -> LoadedModel:
+    """Makes the network normalize by the statistics of each batch, as in training, and otherwise
+    work as in evaluation. Returned unchanged where that cannot be: it normalizes nothing, or its
+    batch normalization was folded into the convolutions and its statistics are placeholders."""
+    layers = [m for m in network.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    folded = network.trained and all(
+        m.running_mean is not None
+        and m.running_var is not None
+        and bool((m.running_mean == 0).all() and (m.running_var == 1).all())
+        for m in layers
+    )
+    if not layers or folded:
+        return network
+    for module in layers:
+        module.train()
+    return dataclasses.replace(network, batch_statistics=True)
 
 
 def _read_state(path: Path) -> dict[str, torch.Tensor]:

@@ -8,6 +8,7 @@ from torch_ebpc._library import __version__
 
 _library.load()
 
+from torch_ebpc import hardware  # noqa: E402
 from torch_ebpc.config import kernel, kernels, show_config, use_kernel  # noqa: E402
 from torch_ebpc.errors import (  # noqa: E402
     EBPCChecksumError,
@@ -61,6 +62,7 @@ __all__ = [
     "decode",
     "decompress",
     "encode",
+    "hardware",
     "inspect",
     "kernel",
     "kernels",

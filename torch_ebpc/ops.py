@@ -260,7 +260,7 @@ def encode(
         TypeError, ValueError: as :func:`compress`.
 
     Example:
-        The words 1 to 8 of JETCAS 2019's code: a base, all ones, a zero bit plane, a zero run.
+        The words 1 to 8: a base, two planes of all ones, a run of seven zero planes.
 
         >>> streams = torch_ebpc.encode(torch.arange(1, 9, dtype=torch.int8))
         >>> streams.zero_bits, streams.plane_bits, bytes(streams.plane_stream.tolist()).hex()

@@ -122,7 +122,7 @@ def symbol_statistics(
     Example:
         >>> counts = torch_ebpc.symbol_statistics(torch.arange(1, 9, dtype=torch.int8))
         >>> {name: count for name, count in counts.planes.items() if count > 0}
-        {'zero_run': 7, 'all_ones': 1, 'plane_zero': 1}
+        {'zero_run': 7, 'all_ones': 2}
     """
     _check_input("x", x, cuts_graph=False)
     _check_parameters(word_bits, block_size, max_zero_run, base)

@@ -7,14 +7,6 @@
 namespace torch_ebpc {
 namespace {
 
-int checked_int(const char* argument, std::int64_t value) {
-  if (value < INT32_MIN || value > INT32_MAX) {
-    throw ebpc::Error(ebpc::ErrorCode::argument,
-                      std::string(argument) + " is out of range: " + std::to_string(value));
-  }
-  return static_cast<int>(value);
-}
-
 std::string shape_text(const Shape& shape) {
   std::string text = "[";
   for (const std::int64_t size : shape) {
@@ -24,6 +16,14 @@ std::string shape_text(const Shape& shape) {
 }
 
 }  // namespace
+
+int checked_int(const char* argument, std::int64_t value) {
+  if (value < INT32_MIN || value > INT32_MAX) {
+    throw ebpc::Error(ebpc::ErrorCode::argument,
+                      std::string(argument) + " is out of range: " + std::to_string(value));
+  }
+  return static_cast<int>(value);
+}
 
 ebpc::Parameters parameters_of(ebpc::DType dtype, OptionalInt word_bits, std::int64_t block_size,
                                std::int64_t max_zero_run, const std::string& base) {

@@ -96,7 +96,7 @@ TEST(Golden, CountingGivesTheBitsOfTheStreams) {
   }
 }
 
-TEST(Golden, BaselinesCountTheirBits) {
+TEST(Golden, BaselinesCountAndWriteTheirBits) {
   for (const GoldenCase& golden : golden_cases()) {
     SCOPED_TRACE(golden.name);
     const Parameters& p = golden.parameters;
@@ -106,6 +106,10 @@ TEST(Golden, BaselinesCountTheirBits) {
     ASSERT_EQ(golden.baseline_bits.size(), 4U);
     for (const auto& [name, bits] : golden.baseline_bits.items()) {
       EXPECT_EQ(count_bits(method_named(name), p, words).total(), bits.get<std::uint64_t>())
+          << name;
+      Bytes positions, values;
+      EXPECT_EQ(encode(method_named(name), p, words, positions, values).total(),
+                bits.get<std::uint64_t>())
           << name;
     }
     EXPECT_EQ(count_bits(Method::none, p, words).total(),

@@ -44,6 +44,7 @@ REQUIRED = {
     "encode": ["input"],
     "decode": ["zero_stream", "plane_stream", "zero_bits", "plane_bits", "shape", "dtype"],
     "count_bits": ["input"],
+    "statistics": ["input"],
 }
 
 

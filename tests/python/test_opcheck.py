@@ -64,14 +64,32 @@ def test_count_bits(x):
         check(OPS.count_bits.default, x, transmission_dims=dims)
 
 
+@sampled
+def test_statistics(x):
+    for dims in range(min(3, x.dim() + 1)):
+        check(OPS.statistics.default, x, max_zero_run=4, transmission_dims=dims)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_encode_and_decode_by_every_method(method):
+    x = feature_map(torch.int16, (4, 5))
+    check(OPS.encode.default, x, method=method)
+    streams = torch_ebpc.encode(x, method=method)
+    check(
+        OPS.decode.default,
+        streams.zero_stream,
+        streams.plane_stream,
+        streams.zero_bits,
+        streams.plane_bits,
+        x.shape,
+        x.dtype,
+        method=method,
+    )
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_count_bits_by_every_method(method):
     check(OPS.count_bits.default, feature_map(torch.int16, (4, 5)), method, word_bits=16)
-
-
-@sampled
-def test_statistics(x):
-    check(OPS.statistics.default, x)
 
 
 @sampled
@@ -122,6 +140,19 @@ def test_decode_segments(x):
         info.header_bytes,
         x.dtype,
     )
+
+
+def test_hardware_encode():
+    x = feature_map(torch.int8, (10, 20))
+    check(OPS.hardware_encode.default, x)
+    check(OPS.hardware_encode.default, x, block_size=16, bits_per_cycle=4, fifo_words=128)
+
+
+def test_hardware_decode():
+    x = feature_map(torch.int16, (10, 20))
+    zero, plane, *_ = OPS.hardware_encode.default(x)
+    check(OPS.hardware_decode.default, zero, plane, x.shape, x.dtype)
+    check(OPS.hardware_decode.default, zero, plane, x.shape, x.dtype, bits_per_cycle=4)
 
 
 def test_every_operator_on_tensors_has_its_opcheck():

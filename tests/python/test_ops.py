@@ -18,6 +18,7 @@ from sample_inputs import (
     METHODS,
     SHAPES,
     assert_same_bits,
+    bits_of,
     feature_map,
     from_patterns,
     special_values,
@@ -96,6 +97,24 @@ def tensors(draw):
 def test_any_tensor_comes_back_with_any_parameters(x, parameters):
     assert_same_bits(round_trip(x, **parameters), x)
     assert_same_bits(streams_round_trip(x, **parameters), x)
+
+
+@given(tensors(), parameters, st.sampled_from(METHODS))
+def test_every_method_encodes_into_the_bits_it_counts_and_decodes(x, parameters, method):
+    streams = torch_ebpc.encode(x, method=method, **parameters)
+    assert streams.bits == torch_ebpc.count_bits(x, method, **parameters)
+    assert_same_bits(torch_ebpc.decode(streams), x)
+
+
+@given(tensors(), parameters)
+def test_statistics_add_up_to_the_streams(x, parameters):
+    statistics = torch_ebpc.symbol_statistics(x, **parameters)
+    streams = torch_ebpc.encode(x, **parameters)
+    assert statistics.zero_bits == streams.zero_bits
+    assert statistics.plane_bits == streams.plane_bits
+    assert statistics.words == x.numel()
+    assert statistics.zero_words == int((bits_of(x) == 0).sum())
+    assert sum(statistics.planes.values()) == statistics.blocks * (8 * x.dtype.itemsize + 1)
 
 
 @given(st.data(), parameters, st.sampled_from(INTEGERS))

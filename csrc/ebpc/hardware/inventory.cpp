@@ -73,6 +73,8 @@ int decoder_register_bits(const Parameters& p) {
          bits_to_count(W + 2) + bits_to_count(W + L - 1) + bits_to_count(W + z) + 1;
 }
 
+std::string growth_law() { return closed_form; }
+
 std::string growth_table(int max_zero_run) {
   std::ostringstream out;
   out << "Register bits, R = " << max_zero_run << '\n'

@@ -16,6 +16,9 @@ std::string inventory_table(const RegisterBank& bank);
 int encoder_register_bits(const Parameters& p);
 int decoder_register_bits(const Parameters& p);
 
+/// The closed form in words and symbols, several lines of text.
+std::string growth_law();
+
 /// Counted bits of encoder and decoder for W = 4, 8, 12, 16, 32 and N = 4, 8, 16 at this R, with
 /// the closed form above the table.
 std::string growth_table(int max_zero_run = 16);

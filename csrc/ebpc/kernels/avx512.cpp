@@ -1,7 +1,7 @@
 // The AVX-512 kernel: see avx512_encode.cpp and avx512_decode.cpp.
 //
 // The avx512*.cpp files are compiled with
-//   -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vbmi -mavx512vbmi2 -mavx512bitalg
+//   -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd -mavx512vbmi -mavx512vbmi2 -mavx512bitalg
 //   -mavx512vpopcntdq -mgfni -mvpclmulqdq -mpclmul -mbmi -mbmi2 -mlzcnt -mpopcnt
 // and run only where dispatch.cpp finds all of these.
 

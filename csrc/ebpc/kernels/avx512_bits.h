@@ -32,8 +32,21 @@ constexpr std::uint64_t low_bits(int count) {
   return count >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << count) - 1;
 }
 
+/// All ones where `condition` holds: choices that are as good as random are made with such masks,
+/// since compilers turn conditional expressions into branches, which then guess badly.
+inline std::uint64_t mask_if(bool condition) { return -static_cast<std::uint64_t>(condition); }
+
 inline __m512i load_vector(const void* from) { return _mm512_loadu_si512(from); }
 inline void store_vector(void* to, __m512i x) { _mm512_storeu_si512(to, x); }
+
+/// Copies bytes and puts 64 zeros behind them.
+inline void copy_with_zeros_behind(std::uint8_t* to, const std::uint8_t* from, std::size_t count) {
+  std::size_t done = 0;
+  for (; done + 64 <= count; done += 64) store_vector(to + done, load_vector(from + done));
+  const std::uint64_t rest = low_bits(static_cast<int>(count - done));
+  store_vector(to + done, _mm512_maskz_loadu_epi8(rest, from + done));
+  store_vector(to + count, _mm512_setzero_si512());
+}
 
 /// std::array of vectors, which g++ warns of: a template argument loses the type's alignment.
 template <int count>
@@ -49,6 +62,12 @@ struct VectorArray {
 class StreamWriter {
  public:
   explicit StreamWriter(std::uint8_t* out) : out_(out) {}
+
+  /// Continues a stream of `bits` bits. Some bytes behind it must be readable.
+  StreamWriter(std::uint8_t* out, std::uint64_t bits) : out_(out), bits_(bits) {
+    std::memcpy(&buffer_, out + (bits >> 6 << 3), sizeof buffer_);
+    buffer_ = __builtin_bswap64(buffer_) & ~(~std::uint64_t{0} >> (bits & 63));
+  }
 
   /// Appends the low `count` bits (0 to 64) of `code`, which has no other bits set.
   [[gnu::always_inline]] void put(std::uint64_t code, int count) {

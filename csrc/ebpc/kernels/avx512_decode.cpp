@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "ebpc/kernels/avx512.h"
+#include "ebpc/kernels/avx512_plane_lanes.h"
+#include "ebpc/kernels/avx512_plane_lanes_8x8.h"
 #include "ebpc/kernels/avx512_plane_parser.h"
 #include "ebpc/kernels/avx512_plane_words.h"
 #include "ebpc/kernels/avx512_settings.h"
@@ -62,6 +64,9 @@ void interleave(std::array<Slot, slot_count>& slots) {
   }
 }
 
+/// Plane streams that are parsed at once: one in each 64-bit lane of four vectors.
+constexpr std::size_t plane_slots = 32;
+
 /// A batch of jobs that are decoded together.
 template <class WordType>
 struct Batch {
@@ -80,86 +85,140 @@ struct Batch {
 
 constexpr std::size_t round_up(std::size_t x) { return (x + 63) / 64 * 64; }
 
-/// The first pass: plane streams to non-zero words.
-template <class Group, bool raw_fills_lane>
-class PlaneSlot {
+/// The first pass: plane streams to non-zero words, each in one of several slots at a time.
+template <class Group>
+class PlanePass {
  public:
   using Word = typename Group::Word;
   using Jobs = Batch<Word>;
 
-  /// What a slot needs for jobs of the longest size.
-  struct Sizes {
-    std::size_t max_blocks;
-    std::size_t stream;  // bytes
-    std::size_t lanes;   // bytes
-    std::size_t bases;   // bytes
+  explicit PlanePass(const Parameters& p)
+      : words_(p),
+        max_blocks_((longest_job + static_cast<std::size_t>(p.block_size) - 1) /
+                    static_cast<std::size_t>(p.block_size)),
+        stream_size_(round_up(max_plane_stream_bits(p, longest_job) / 8 + 1 + zeros_behind)),
+        base_size_(round_up((max_blocks_ + 1) * sizeof(Word) + 64)),
+        lane_size_(round_up(max_blocks_ * Group::block_lane_bytes +
+                            PlaneParser<Group>::bytes_written_behind +
+                            PlaneWords<Group>::bytes_read_behind)) {}
 
-    explicit Sizes(const Parameters& p)
-        : max_blocks((longest_job + static_cast<std::size_t>(p.block_size) - 1) /
-                     static_cast<std::size_t>(p.block_size)),
-          stream(round_up(max_plane_stream_bits(p, longest_job) / 8 + 1 +
-                          PlaneParser<Group>::bytes_read_behind)),
-          lanes(round_up(max_blocks * Group::block_lane_bytes +
-                         PlaneParser<Group>::bytes_written_behind +
-                         PlaneWords<Group>::bytes_read_behind)),
-          bases(round_up((max_blocks + 1) * sizeof(Word) + 64)) {}
-    std::size_t scratch() const { return stream + bases; }
-  };
+  std::size_t scratch_size() const { return stream_size_ + base_size_; }
+  std::size_t lane_size() const { return lane_size_; }
 
-  /// `lanes` is all zero, and is left so.
-  void start(Jobs& batch, const PlaneSyntax<Group>& syntax, const PlaneWords<Group>& words,
-             const Sizes& sizes, std::uint8_t* scratch, std::uint8_t* lanes) {
+  /// `scratch` and `lanes` are those of all slots. `lanes` is all zero, and is left so.
+  void start(Jobs& batch, std::uint8_t* scratch, std::uint8_t* lanes) {
     batch_ = &batch;
-    syntax_ = &syntax;
-    words_ = &words;
-    sizes_ = &sizes;
-    stream_ = scratch;
-    bases_ = reinterpret_cast<Word*>(scratch + sizes.stream);
+    scratch_ = scratch;
     lanes_ = lanes;
   }
 
-  [[gnu::always_inline]] bool step() { return parser_.template step<raw_fills_lane>(*syntax_); }
-
-  bool next() {
-    finish();
+  /// Gives the slot the next stream. False if there is none.
+  bool take(int slot, PlaneStream<Word>& stream) {
     while (batch_->started < batch_->jobs.size()) {
-      job_ = batch_->started++;
-      const DecodeJob& job = batch_->jobs[job_];
-      batch_->blocks[job_] = Jobs::unknown;
-      if (job.plane_bytes > sizes_->stream - PlaneParser<Group>::bytes_read_behind) continue;
-      if (job.plane_bytes > 0) std::memcpy(stream_, job.plane_stream, job.plane_bytes);
-      std::memset(stream_ + job.plane_bytes, 0, PlaneParser<Group>::bytes_read_behind);
-      parser_ = PlaneParser<Group>(stream_, job.plane_bytes, lanes_, bases_, sizes_->max_blocks);
-      busy_ = true;
+      const std::size_t index = batch_->started++;
+      const DecodeJob& job = batch_->jobs[index];
+      batch_->blocks[index] = Jobs::unknown;
+      if (job.plane_bytes > stream_size_ - zeros_behind) continue;
+      std::uint8_t* const bytes = scratch_ + static_cast<std::size_t>(slot) * scratch_size();
+      copy_with_zeros_behind(bytes, job.plane_stream, job.plane_bytes);
+      stream.bytes = bytes;
+      stream.byte_count = job.plane_bytes;
+      stream.lanes = lanes_of(slot);
+      stream.bases = bases_of(slot);
+      stream.max_blocks = max_blocks_;
+      job_[static_cast<std::size_t>(slot)] = index;
       return true;
     }
     return false;
   }
 
- private:
-  void finish() {
-    if (!busy_) return;
-    busy_ = false;
-    if (parser_.ok()) {
-      batch_->blocks[job_] = parser_.blocks();
-      words_->decode(lanes_, bases_, parser_.blocks(), batch_->nonzero_of(job_));
-    }
-    const std::size_t written =
-        parser_.blocks() * Group::block_lane_bytes + PlaneParser<Group>::bytes_written_behind;
-    std::memset(lanes_, 0, std::min(written, sizes_->lanes));
+  /// The same where words are decoded at once, without planes in memory.
+  bool take(int slot, PlaneStream<Word>& stream, Word*& words) {
+    if (!take(slot, stream)) return false;
+    words = batch_->nonzero_of(job_[static_cast<std::size_t>(slot)]);
+    return true;
+  }
+  void done_words(int slot, bool ok, std::size_t blocks) {
+    if (ok) batch_->blocks[job_[static_cast<std::size_t>(slot)]] = blocks;
   }
 
+  /// Turns the planes of `blocks` blocks in the slot into words.
+  void done(int slot, bool ok, std::size_t blocks) {
+    const std::size_t job = job_[static_cast<std::size_t>(slot)];
+    std::uint8_t* const lanes = lanes_of(slot);
+    if (ok) {
+      batch_->blocks[job] = blocks;
+      words_.decode(lanes, bases_of(slot), blocks, batch_->nonzero_of(job));
+    }
+    const std::size_t written =
+        blocks * Group::block_lane_bytes + PlaneParser<Group>::bytes_written_behind;
+    std::memset(lanes, 0, std::min(written, lane_size_));
+  }
+
+ private:
+  static constexpr std::size_t zeros_behind = PlaneParser<Group>::bytes_read_behind;
+  static_assert(zeros_behind == 64);
+
+  Word* bases_of(int slot) const {
+    return reinterpret_cast<Word*>(scratch_ + static_cast<std::size_t>(slot) * scratch_size() +
+                                   stream_size_);
+  }
+  std::uint8_t* lanes_of(int slot) const {
+    return lanes_ + static_cast<std::size_t>(slot) * lane_size_;
+  }
+
+  PlaneWords<Group> words_;
+  std::size_t max_blocks_;
+  std::size_t stream_size_;
+  std::size_t base_size_;
+  std::size_t lane_size_;
   Jobs* batch_ = nullptr;
-  const PlaneSyntax<Group>* syntax_ = nullptr;
-  const PlaneWords<Group>* words_ = nullptr;
-  const Sizes* sizes_ = nullptr;
-  std::uint8_t* stream_ = nullptr;
-  Word* bases_ = nullptr;
+  std::uint8_t* scratch_ = nullptr;
   std::uint8_t* lanes_ = nullptr;
+  std::array<std::size_t, plane_slots> job_;
+};
+
+/// One slot of the first pass where planes are too wide for lanes.
+template <class Group>
+class WidePlaneSlot {
+ public:
+  WidePlaneSlot(PlanePass<Group>& pass, const PlaneSyntax<Group>& syntax, int slot)
+      : pass_(&pass), syntax_(&syntax), slot_(slot) {}
+
+  [[gnu::always_inline]] bool step() { return parser_.step(*syntax_); }
+
+  bool next() {
+    if (busy_) pass_->done(slot_, parser_.ok(), parser_.blocks());
+    PlaneStream<typename Group::Word> stream;
+    busy_ = pass_->take(slot_, stream);
+    if (busy_) parser_ = PlaneParser<Group>(stream);
+    return busy_;
+  }
+
+ private:
+  PlanePass<Group>* pass_;
+  const PlaneSyntax<Group>* syntax_;
+  int slot_;
   PlaneParser<Group> parser_;
-  std::size_t job_ = 0;
   bool busy_ = false;
 };
+
+template <class Group>
+void run_plane_pass(PlanePass<Group>& pass, const PlaneSyntax<Group>& syntax, const Parameters& p) {
+  if constexpr (std::is_same_v<Group, PlaneGroup<std::uint8_t, 8>>) {
+    if (p.word_bits == 8 && p.block_size == 8 && p.base == Base::sent) {
+      PlaneLanes8x8<PlanePass<Group>>(pass).run();
+      return;
+    }
+  }
+  if constexpr (Group::lane_bits == 64) {
+    std::array slots{WidePlaneSlot(pass, syntax, 0), WidePlaneSlot(pass, syntax, 1),
+                     WidePlaneSlot(pass, syntax, 2), WidePlaneSlot(pass, syntax, 3)};
+    interleave(slots);
+  } else {
+    PlaneLanes<Group, PlanePass<Group>>(syntax, pass).run();
+  }
+}
 
 /// The second pass: zero streams and non-zero words to all words.
 template <class Word>
@@ -191,7 +250,7 @@ class ZeroSlot {
         batch_->blocks[job_] = Jobs::unknown;
         continue;
       }
-      if (job.zero_bytes > 0) std::memcpy(stream_, job.zero_stream, job.zero_bytes);
+      copy_with_zeros_behind(stream_, job.zero_stream, job.zero_bytes);
       expander_ = ZeroExpander<Word>(batch_->p, stream_, job.zero_bytes, batch_->nonzero_of(job_),
                                      static_cast<Word*>(job.words.data), job.words.count);
       busy_ = true;
@@ -225,26 +284,24 @@ struct ThreadScratch {
   Scratch nonzero;
 };
 
-template <class Group, bool raw_fills_lane>
+template <class Group>
 std::size_t decode_group(const Parameters& p, std::span<const DecodeJob> jobs) {
   using Word = typename Group::Word;
-  using Planes = PlaneSlot<Group, raw_fills_lane>;
   using Zeros = ZeroSlot<Word>;
-  constexpr std::size_t plane_slots = 4;
   constexpr std::size_t zero_slots = 4;
-  constexpr std::size_t batch_bytes = 256 << 10;  // of non-zero words, which stay in the L2 cache
+  constexpr std::size_t batch_bytes = 1024
+                                      << 10;  // of non-zero words, half of it used on most maps
   constexpr std::size_t stride =
       longest_job + max_block_size + PlaneWords<Group>::words_written_behind;
   constexpr std::size_t batch_jobs = batch_bytes / (stride * sizeof(Word));
 
   thread_local ThreadScratch scratch;
-  const typename Planes::Sizes sizes(p);
   const PlaneSyntax<Group> syntax(p);
-  const PlaneWords<Group> words(p);
+  PlanePass<Group> planes(p);
   std::array<std::size_t, batch_jobs> blocks;
   std::uint8_t* const slot_bytes = scratch.slots.get(
-      std::max(plane_slots * sizes.scratch(), zero_slots * Zeros::scratch_size(p)));
-  std::uint8_t* const lanes = scratch.lanes.get(plane_slots * sizes.lanes);
+      std::max(plane_slots * planes.scratch_size(), zero_slots * Zeros::scratch_size(p)));
+  std::uint8_t* const lanes = scratch.lanes.get(plane_slots * planes.lane_size());
   auto* const nonzero =
       reinterpret_cast<Word*>(scratch.nonzero.get(batch_jobs * stride * sizeof(Word)));
 
@@ -260,12 +317,8 @@ std::size_t decode_group(const Parameters& p, std::span<const DecodeJob> jobs) {
       ++count;
     }
     Batch<Word> batch{p, jobs.subspan(first, count), blocks, nonzero, stride};
-    std::array<Planes, plane_slots> plane;
-    for (std::size_t i = 0; i < plane_slots; ++i) {
-      plane[i].start(batch, syntax, words, sizes, slot_bytes + i * sizes.scratch(),
-                     lanes + i * sizes.lanes);
-    }
-    interleave(plane);
+    planes.start(batch, slot_bytes, lanes);
+    run_plane_pass(planes, syntax, p);
     batch.started = 0;
     std::array<Zeros, zero_slots> zero;
     for (std::size_t i = 0; i < zero_slots; ++i) {
@@ -285,11 +338,8 @@ std::size_t decode_group(const Parameters& p, std::span<const DecodeJob> jobs) {
 std::size_t avx512::decode(const Parameters& p, std::span<const DecodeJob> jobs) {
   if (jobs.empty()) return 0;
   if (codes_too_wide(p)) return portable_kernel.decode(p, jobs);
-  return visit_group(p, jobs.front().words.bytes_per_word, [&]<class Group>(Group*) {
-    const bool raw_fills_lane = 1 + plane_bits(p) == Group::lane_bits;
-    return raw_fills_lane ? decode_group<Group, true>(p, jobs)
-                          : decode_group<Group, false>(p, jobs);
-  });
+  return visit_group(p, jobs.front().words.bytes_per_word,
+                     [&]<class Group>(Group*) { return decode_group<Group>(p, jobs); });
 }
 
 }  // namespace ebpc

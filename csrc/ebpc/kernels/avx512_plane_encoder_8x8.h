@@ -6,6 +6,7 @@
 #include <array>
 
 #include "ebpc/kernels/avx512_bits.h"
+#include "ebpc/kernels/avx512_code_appender.h"
 #include "ebpc/parameters.h"
 
 namespace ebpc {
@@ -73,20 +74,12 @@ constexpr auto iota = [] {
   return table;
 }();
 
-/// Byte i of lane k takes the lowest byte of lane i if i < k.
-constexpr auto lower_lanes = [] {
-  ByteTable<64> table{};
-  for (unsigned i = 0; i < 64; ++i) table[i] = static_cast<std::uint8_t>(i % 8 * 8);
-  return table;
-}();
-constexpr std::uint64_t lower_lanes_mask = 0x7F3F1F0F07030100;
-
 }  // namespace tables_8x8
 
 class PlaneEncoder8x8 {
  public:
   PlaneEncoder8x8(const Parameters&, std::uint8_t flip, std::uint8_t* out)
-      : out_(out), flip_(flip), position_(_mm512_set1_epi64(base_bits)) {}
+      : out_(out), flip_(flip), appender_(out, base_bits) {}
 
   /// Words that one step takes. It looks at the word behind them, too.
   static constexpr std::size_t step_words = 64;
@@ -110,7 +103,7 @@ class PlaneEncoder8x8 {
     const __m512i positions = step(words);
     std::array<std::uint64_t, 9> ends;
     store_vector(ends.data(), positions);
-    ends[8] = first_position();
+    ends[8] = appender_.bits();
     // The zero words behind the last block were coded, too: their base pads the last byte.
     return ends[(count + 7) / 8] - base_bits;
   }
@@ -119,11 +112,7 @@ class PlaneEncoder8x8 {
   static constexpr int base_bits = 8;
 
   void begin(std::uint8_t base) {
-    if (first_position() == base_bits) out_[0] = static_cast<std::uint8_t>(base ^ flip_);
-  }
-
-  std::uint64_t first_position() const {
-    return static_cast<std::uint64_t>(_mm_cvtsi128_si64(_mm512_castsi512_si128(position_)));
+    if (appender_.bits() == base_bits) out_[0] = static_cast<std::uint8_t>(base ^ flip_);
   }
 
   /// Codes 8 blocks: the symbols of each and the base of the next. Returns where the symbols of
@@ -231,40 +220,8 @@ class PlaneEncoder8x8 {
     const __m512i low =
         _mm512_sllv_epi64(tail, _mm512_sub_epi64(_mm512_set1_epi64(64), symbol_bits));
 
-    // Each block's place: the sum of the lengths before it.
-    const __m512i bits_before = _mm512_sad_epu8(
-        _mm512_maskz_permutexvar_epi8(tables::lower_lanes_mask,
-                                      load_vector(tables::lower_lanes.data()), bits),
-        zero);
-    const __m512i positions = _mm512_add_epi64(position_, bits_before);
-    position_ = _mm512_permutexvar_epi64(_mm512_set1_epi64(7), _mm512_add_epi64(positions, bits));
-    store(out_, word, high, low, positions);
-    return positions;
-  }
-
-  /// Stores 16 bytes for every block from the byte on in which its symbols begin; what is too much
-  /// is overwritten by the next block. The bits before, in the same byte, are the end of the
-  /// block's base, the lowest byte of its words.
-  static void store(std::uint8_t* out, __m512i base, __m512i high, __m512i low, __m512i positions) {
-    const __m512i bit = _mm512_and_si512(positions, _mm512_set1_epi64(7));
-    const __m512i first = swap_bytes(_mm512_shrdv_epi64(high, base, bit));
-    const __m512i second = swap_bytes(_mm512_shrdv_epi64(low, high, bit));
-    alignas(64) std::array<std::uint64_t, 8> bytes;
-    store_vector(bytes.data(), _mm512_srli_epi64(positions, 3));
-    const __m512i even = _mm512_unpacklo_epi64(first, second);
-    const __m512i odd = _mm512_unpackhi_epi64(first, second);
-    store_16(out + bytes[0], _mm512_castsi512_si128(even));
-    store_16(out + bytes[1], _mm512_castsi512_si128(odd));
-    store_16(out + bytes[2], _mm512_extracti64x2_epi64(even, 1));
-    store_16(out + bytes[3], _mm512_extracti64x2_epi64(odd, 1));
-    store_16(out + bytes[4], _mm512_extracti64x2_epi64(even, 2));
-    store_16(out + bytes[5], _mm512_extracti64x2_epi64(odd, 2));
-    store_16(out + bytes[6], _mm512_extracti64x2_epi64(even, 3));
-    store_16(out + bytes[7], _mm512_extracti64x2_epi64(odd, 3));
-  }
-
-  static void store_16(std::uint8_t* out, __m128i x) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), x);
+    // In front of a block's symbols is its base, the lowest byte of its words.
+    return appender_.append(word, high, low, bits);
   }
 
   static __m512i eight_bit_code(__m512i dbx) {
@@ -272,14 +229,9 @@ class PlaneEncoder8x8 {
                                     load_vector(tables_8x8::by_plane.data() + 64));
   }
 
-  static __m512i swap_bytes(__m512i x) {
-    return _mm512_shuffle_epi8(
-        x, _mm512_broadcast_i32x4(_mm_set_epi64x(0x08090A0B0C0D0E0F, 0x0001020304050607)));
-  }
-
   std::uint8_t* out_;
   std::uint8_t flip_;
-  __m512i position_;  // in every lane: where the next block's symbols begin
+  CodeAppender appender_;  // behind the first base
 };
 
 }  // namespace

@@ -71,7 +71,7 @@ class ZeroExpander {
 
  private:
   /// Words of either kind that a step writes without asking for their number.
-  static constexpr std::size_t step_words = std::min<std::size_t>(32, 64 / sizeof(Word));
+  static constexpr std::size_t step_words = sizeof(Word) == 1 ? 32 : 16;
   static constexpr std::size_t margin = 2 * step_words;
 
   /// Returns null if the run is longer than the words that are left.
@@ -81,14 +81,11 @@ class ZeroExpander {
     std::uint64_t ones = std::min<std::uint64_t>(_lzcnt_u64(~window), step_words);
     if constexpr (is_last) ones = std::min(ones, static_cast<std::uint64_t>(end - out));
     const std::uint64_t rest = window << ones;
-    std::uint64_t zeros = (rest >> (63 - length_bits_)) + 1;
-    auto zero_bits = static_cast<std::uint64_t>(1 + length_bits_);
-    // Otherwise there are more non-zero words than one step takes.
-    bool has_zeros = static_cast<std::int64_t>(rest) >= 0;
-    if constexpr (is_last) has_zeros &= ones < static_cast<std::uint64_t>(end - out);
-    zeros = has_zeros ? zeros : 0;
-    zero_bits = has_zeros ? zero_bits : 0;
-    bit_ += ones + zero_bits;
+    // If the next bit is a one, there are more non-zero words than one step takes.
+    std::uint64_t has_zeros = mask_if(static_cast<std::int64_t>(rest) >= 0);
+    if constexpr (is_last) has_zeros &= mask_if(ones < static_cast<std::uint64_t>(end - out));
+    const std::uint64_t zeros = ((rest >> (63 - length_bits_)) + 1) & has_zeros;
+    bit_ += ones + (static_cast<std::uint64_t>(1 + length_bits_) & has_zeros);
     copy_step(out, nonzero_);
     nonzero_ += ones;
     out += ones;
@@ -106,7 +103,7 @@ class ZeroExpander {
 
   /// Copies step_words words.
   [[gnu::always_inline]] static void copy_step(Word* to, const Word* from) {
-    if constexpr (sizeof(Word) == 1) {
+    if constexpr (sizeof(Word) <= 2) {
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
                           _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
     } else {
@@ -115,7 +112,7 @@ class ZeroExpander {
   }
 
   [[gnu::always_inline]] static void clear_step(Word* to) {
-    if constexpr (sizeof(Word) == 1) {
+    if constexpr (sizeof(Word) <= 2) {
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_setzero_si256());
     } else {
       store_vector(to, _mm512_setzero_si512());

@@ -7,6 +7,7 @@
 #include <array>
 
 #include "ebpc/kernels/avx512_bits.h"
+#include "ebpc/kernels/avx512_code_appender.h"
 #include "ebpc/parameters.h"
 
 namespace ebpc {
@@ -94,38 +95,52 @@ class ZeroRuns {
 class ZeroRunWriter {
  public:
   ZeroRunWriter(const Parameters& p, std::uint8_t* out)
-      : writer_(out), length_bits_(zero_run_bits(p)), max_run_(std::uint64_t{1} << length_bits_) {
+      : out_(out), length_bits_(zero_run_bits(p)), max_run_(std::uint64_t{1} << length_bits_) {
     const std::uint64_t full = max_run_ - 1;
     for (int shift = 0; shift < 64; shift += 1 + length_bits_) full_runs_ |= full << shift;
   }
 
   void put(const ZeroRuns& runs) {
-    StreamWriter writer = writer_;
     std::size_t token = 0;
-    if (runs.carried() > 0 && runs.tokens() > 0) {
-      put_token(writer, runs.zeros_of(0), runs.ones_of(0));
-      token = 1;
-    }
+    if (runs.carried() > 0 && runs.tokens() > 0) put_tokens(runs, token++, 1);
+    Stream stream = vector_stream();
     for (; token + 16 <= runs.tokens(); token += 16) {
-      if (!put_16(writer, runs.zeros(token), runs.ones(token))) [[unlikely]] {
-        for (std::size_t i = token; i < token + 16; ++i) {
-          put_token(writer, runs.zeros_of(i), runs.ones_of(i));
-        }
+      const __m512i zeros = runs.zeros(token);
+      const __m512i ones = runs.ones(token);
+      if (put_16(stream, zeros, ones)) [[likely]]
+        continue;
+      for (std::size_t half = 0; half < 16; half += 8) {
+        if (put_8(stream, widen(zeros, half), widen(ones, half))) continue;
+        bits_ = stream.appender.bits();
+        put_tokens(runs, token + half, 8);
+        stream = vector_stream();
       }
     }
-    for (; token < runs.tokens(); ++token) {
-      put_token(writer, runs.zeros_of(token), runs.ones_of(token));
+    if (token + 8 <= runs.tokens() &&
+        put_8(stream, widen(runs.zeros(token), 0), widen(runs.ones(token), 0))) {
+      token += 8;
     }
-    writer_ = writer;
+    bits_ = stream.appender.bits();
+    put_tokens(runs, token, runs.tokens() - token);
   }
 
   std::uint64_t finish(std::uint64_t open_zeros) {
-    put_token(writer_, open_zeros, 0);
-    writer_.finish();
-    return writer_.bits();
+    StreamWriter writer(out_, bits_);
+    put_token(writer, open_zeros, 0);
+    writer.finish();
+    return writer.bits();
   }
 
  private:
+  void put_tokens(const ZeroRuns& runs, std::size_t first, std::size_t count) {
+    StreamWriter writer(out_, bits_);
+    for (std::size_t i = first; i < first + count; ++i) {
+      put_token(writer, runs.zeros_of(i), runs.ones_of(i));
+    }
+    writer.finish();
+    bits_ = writer.bits();
+  }
+
   [[gnu::always_inline]] void put_token(StreamWriter& writer, std::uint64_t zeros,
                                         std::uint64_t ones) const {
     const int symbol_bits = 1 + length_bits_;
@@ -141,7 +156,25 @@ class ZeroRunWriter {
                (has_zeros ? symbol_bits : 0) + count);
   }
 
-  [[gnu::always_inline]] bool put_16(StreamWriter& writer, __m512i zeros, __m512i ones) const {
+  /// The stream while vectors of codes are appended.
+  struct Stream {
+    CodeAppender appender;
+    __m512i last;  // the last lane ends with the last bits before
+  };
+
+  Stream vector_stream() const {
+    const int last = bits_ % 8 == 0 ? 0 : out_[bits_ / 8] >> (8 - bits_ % 8);
+    return {CodeAppender(out_, bits_), _mm512_set1_epi64(last)};
+  }
+
+  /// 8 of 16 numbers, in 64 bits each.
+  static __m512i widen(__m512i numbers, std::size_t first) {
+    return _mm512_cvtepu32_epi64(first == 0 ? _mm512_castsi512_si256(numbers)
+                                            : _mm512_extracti64x4_epi64(numbers, 1));
+  }
+
+  /// Appends 16 tokens, unless one is longer than 32 bits.
+  [[gnu::always_inline]] bool put_16(Stream& stream, __m512i zeros, __m512i ones) const {
     // The symbols of a run are full ones, but for the last, which is short of it by -zeros mod R.
     const auto run_mask = static_cast<int>(max_run_ - 1);
     const __m512i symbols = _mm512_srl_epi32(_mm512_add_epi32(zeros, _mm512_set1_epi32(run_mask)),
@@ -161,15 +194,44 @@ class ZeroRunWriter {
     const __m512i justified =
         _mm512_mask_sllv_epi32(code, 0xAAAA, code, _mm512_sub_epi32(_mm512_set1_epi32(32), bits));
     const __m512i second_bits = _mm512_srli_epi64(bits, 32);
-    alignas(64) std::array<std::uint64_t, 8> codes;
-    alignas(64) std::array<std::uint64_t, 8> lengths;
-    store_vector(codes.data(), _mm512_rolv_epi64(justified, second_bits));
-    store_vector(lengths.data(), _mm512_add_epi64(bits, second_bits));
-    for (std::size_t i = 0; i < 8; ++i) writer.put(codes[i], static_cast<int>(lengths[i] & 127));
+    append(stream, _mm512_rolv_epi64(justified, second_bits),
+           _mm512_and_si512(_mm512_add_epi64(bits, second_bits), _mm512_set1_epi64(0xFF)));
     return true;
   }
 
-  StreamWriter writer_;
+  /// Appends 8 tokens in the same way, unless one is longer than 64 bits.
+  bool put_8(Stream& stream, __m512i zeros, __m512i ones) const {
+    if (length_bits_ == 1) return false;  // two tokens might have less than 7 bits
+    const auto run_mask = static_cast<long long>(max_run_ - 1);
+    const __m512i symbols = _mm512_srl_epi64(_mm512_add_epi64(zeros, _mm512_set1_epi64(run_mask)),
+                                             _mm_cvtsi32_si128(length_bits_));
+    const __m512i zero_bits = _mm512_madd_epi16(symbols, _mm512_set1_epi64(1 + length_bits_));
+    const __m512i bits = _mm512_add_epi64(zero_bits, ones);
+    if (_mm512_cmpgt_epu64_mask(bits, _mm512_set1_epi64(64)) != 0) return false;
+    const __m512i all = _mm512_set1_epi64(-1);
+    const __m512i full = _mm512_andnot_si512(_mm512_sllv_epi64(all, zero_bits),
+                                             _mm512_set1_epi64(static_cast<long long>(full_runs_)));
+    const __m512i missing = _mm512_and_si512(_mm512_sub_epi64(_mm512_setzero_si512(), zeros),
+                                             _mm512_set1_epi64(run_mask));
+    append(stream,
+           _mm512_or_si512(_mm512_sllv_epi64(_mm512_sub_epi64(full, missing), ones),
+                           _mm512_andnot_si512(_mm512_sllv_epi64(all, ones), all)),
+           bits);
+    return true;
+  }
+
+  /// Appends right-justified codes. One may have less than 7 bits, two neighbours have not.
+  [[gnu::always_inline]] static void append(Stream& stream, __m512i codes, __m512i bits) {
+    const __m512i left = _mm512_sllv_epi64(codes, _mm512_sub_epi64(_mm512_set1_epi64(64), bits));
+    const __m512i neighbours =
+        _mm512_or_si512(codes, _mm512_sllv_epi64(_mm512_alignr_epi64(codes, stream.last, 7), bits));
+    stream.appender.append(_mm512_alignr_epi64(neighbours, stream.last, 7), left,
+                           _mm512_setzero_si512(), bits);
+    stream.last = neighbours;
+  }
+
+  std::uint8_t* out_;
+  std::uint64_t bits_ = 0;  // written
   int length_bits_;
   std::uint64_t max_run_;
   std::uint64_t full_runs_ = 0;  // symbols of the longest run, as many as fit, right-justified

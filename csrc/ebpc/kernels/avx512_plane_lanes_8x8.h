@@ -1,0 +1,320 @@
+// Plane streams of 8-bit words in blocks of 8 with the base sent, the case that matters most, back
+// to words: a block of each of 8 segments in a vector's 64-bit lanes, without leaving registers.
+//
+// Uncompressed planes and planes of one or two ones all have codes of 8 bits. They are copied up to
+// the first other code, which nearly always is a run of zero planes and ends the block.
+
+#pragma once
+
+#include <array>
+#include <utility>
+
+#include "ebpc/kernels/avx512_plane_parser.h"
+
+namespace ebpc {
+namespace {
+
+/// Decodes streams that `Source` hands out:
+///   bool take(int lane, PlaneStream&, Word*& words)   the next stream; its memory is the lane's
+///   void done_words(int lane, bool ok, std::size_t blocks)
+template <class Source>
+class PlaneLanes8x8 {
+ public:
+  static constexpr int lanes = 32;
+
+  explicit PlaneLanes8x8(Source& source) : source_(source) {
+    for (int lane = 0; lane < lanes; ++lane) take(lane);
+  }
+
+  void run() {
+    std::array<Streams, vectors> streams;
+    while (busy_ > 0) {
+      for (int i = 0; i < vectors; ++i) streams[at(i)] = load_streams(8 * i);
+      while (!any_at_end(streams)) {
+        next_blocks(streams);
+      }
+      for (int i = 0; i < vectors; ++i) {
+        store_vector(bit_.data() + 8 * i, streams[at(i)].bit);
+        store_vector(out_.data() + 8 * i, streams[at(i)].out);
+      }
+      for (int lane = 0; lane < lanes; ++lane) {
+        if (bit_[at(lane)] >= stop_[at(lane)] || out_[at(lane)] >= limit_[at(lane)]) end(lane);
+      }
+    }
+  }
+
+ private:
+  static constexpr int vectors = lanes / 8;
+  static constexpr int base_bits = 8;
+  static constexpr int block_bytes = 8;   // of words
+  static constexpr int planes_bits = 72;  // the codes of 9 planes, if all have 8 bits
+  using PerLane = std::array<std::uint64_t, lanes>;
+
+  struct Streams {
+    __m512i bit;  // address of the next bit
+    __m512i out;  // address of the next word
+  };
+
+  static constexpr std::size_t at(int i) { return static_cast<std::size_t>(i); }
+
+  Streams load_streams(int lane) const {
+    return {load_vector(bit_.data() + lane), load_vector(out_.data() + lane)};
+  }
+
+  bool any_at_end(const std::array<Streams, vectors>& streams) const {
+    unsigned ends = 0;
+    for (int i = 0; i < vectors; ++i) {
+      ends |= _mm512_cmpge_epu64_mask(streams[at(i)].bit, load_vector(stop_.data() + 8 * i));
+      ends |= _mm512_cmpge_epu64_mask(streams[at(i)].out, load_vector(limit_.data() + 8 * i));
+    }
+    return ends != 0;
+  }
+
+  /// Gives the lane its next stream; a lane that has none decodes the same zeros for ever.
+  void take(int lane) {
+    PlaneStream<std::uint8_t> stream;
+    std::uint8_t* words = idle_.data();
+    if (source_.take(lane, stream, words)) {
+      ++busy_;
+      bit_[at(lane)] = 8 * address(stream.bytes);
+      end_[at(lane)] = bit_[at(lane)] + 8 * stream.byte_count;
+      stop_[at(lane)] = end_[at(lane)] - std::min<std::uint64_t>(7, 8 * stream.byte_count);
+      limit_[at(lane)] = address(words) + block_bytes * stream.max_blocks;
+      advance_[at(lane)] = ~std::uint64_t{0};
+    } else {
+      bit_[at(lane)] = 8 * address(idle_.data() + block_bytes);
+      stop_[at(lane)] = limit_[at(lane)] = ~std::uint64_t{0};
+      advance_[at(lane)] = 0;
+    }
+    out_[at(lane)] = first_out_[at(lane)] = address(words);
+    malformed_[at(lane)] = false;
+  }
+
+  static std::uint64_t address(const std::uint8_t* bytes) {
+    return static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(bytes));
+  }
+
+  /// Ends the lane's stream where a block would begin.
+  void end(int lane) {
+    const std::uint64_t bit = bit_[at(lane)];
+    const bool padding =
+        !malformed_[at(lane)] && bit <= end_[at(lane)] && end_[at(lane)] - bit < 8 &&
+        stream_window(reinterpret_cast<const std::uint8_t*>(bit >> 3), bit & 7) == 0;
+    --busy_;
+    source_.done_words(lane, padding, (out_[at(lane)] - first_out_[at(lane)]) / block_bytes);
+    take(lane);
+  }
+
+  /// The state of 8 blocks.
+  struct Block {
+    __m512i high;   // the next 64 bits of the stream, left-justified
+    __m512i low;    // those behind them
+    __m512i codes;  // a byte for each plane, the first one's most significant
+    __m512i place;  // where the next plane's goes: bits from the left
+    __m512i used;   // bits of the stream
+    __mmask64 malformed = 0;
+  };
+
+  static void skip(Block& b, __m512i bits) {
+    b.high = _mm512_shldv_epi64(b.high, b.low, bits);
+    b.low = _mm512_sllv_epi64(b.low, bits);
+    b.used = _mm512_add_epi64(b.used, bits);
+  }
+
+  /// Calls f for each vector, unrolled. What depends on one another within a vector is long; short
+  /// pieces of it for all vectors in turn keep the CPU busy.
+  template <class F>
+  static void each(F&& f) {
+    [&]<int... i>(std::integer_sequence<int, i...>) {
+      (f(i), ...);
+    }(std::make_integer_sequence<int, vectors>());
+  }
+
+  /// Decodes one block in each lane.
+  void next_blocks(std::array<Streams, vectors>& streams) {
+    std::array<Block, vectors> blocks;
+    VectorArray<vectors> base;
+    each([&](int i) {
+      const __m512i byte = _mm512_srli_epi64(streams[at(i)].bit, 3);
+      blocks[at(i)].high = _mm512_i64gather_epi64(byte, nullptr, 1);
+      blocks[at(i)].low =
+          _mm512_i64gather_epi64(_mm512_add_epi64(byte, _mm512_set1_epi64(8)), nullptr, 1);
+    });
+    each([&](int i) {
+      Block& b = blocks[at(i)];
+      const __m512i shift = _mm512_and_si512(streams[at(i)].bit, _mm512_set1_epi64(7));
+      const __m512i low = swap_bytes(b.low);
+      b.high = _mm512_shldv_epi64(swap_bytes(b.high), low, shift);
+      b.low = _mm512_sllv_epi64(low, shift);
+      b.codes = b.place = b.used = _mm512_setzero_si512();
+      base[i] = _mm512_srli_epi64(b.high, 64 - base_bits);
+      skip(b, _mm512_set1_epi64(base_bits));
+    });
+    step(blocks);
+    step(blocks);
+    const __m512i all = _mm512_set1_epi64(planes_bits);
+    for (bool done = false; !done;) {
+      unsigned open = 0;
+      each([&](int i) { open |= _mm512_cmplt_epu64_mask(blocks[at(i)].place, all); });
+      done = open == 0;
+      if (!done) step(blocks);
+    }
+    unsigned any_malformed = 0;
+    each([&](int i) {
+      Block& b = blocks[at(i)];
+      Streams& s = streams[at(i)];
+      const __m512i busy = load_vector(advance_.data() + 8 * i);
+      s.bit = _mm512_add_epi64(s.bit, _mm512_and_si512(b.used, busy));
+      store_words(s.out, words_of(b.codes, base[i]));
+      s.out = _mm512_add_epi64(s.out, _mm512_and_si512(_mm512_set1_epi64(block_bytes), busy));
+      b.malformed |= _mm512_movepi8_mask(_mm512_movm_epi64(_mm512_cmpgt_epu64_mask(b.place, all)));
+      any_malformed |= b.malformed != 0;
+    });
+    if (any_malformed != 0) [[unlikely]] {
+      for (int i = 0; i < vectors; ++i) give_up(blocks[at(i)].malformed, 8 * i);
+    }
+  }
+
+  /// Copies codes of 8 bits up to the first other code, then takes that one.
+  static void step(std::array<Block, vectors>& blocks) {
+    const __m512i all = _mm512_set1_epi64(planes_bits);
+    VectorArray<vectors> taken;
+    VectorArray<vectors> kept;
+    VectorArray<vectors> prefix;
+    VectorArray<vectors> symbol;
+    each([&](int i) {
+      // Codes of 8 bits start with 1 or 0001: with bit 4 flipped, they are less than 16 as signed.
+      const Block& b = blocks[at(i)];
+      const __mmask64 is_eight = _mm512_cmplt_epi8_mask(
+          _mm512_xor_si512(b.high, _mm512_set1_epi8(0x10)), _mm512_set1_epi8(0x10));
+      const __m512i eights = _mm512_lzcnt_epi64(_mm512_movm_epi8(~is_eight));
+      taken[i] = _mm512_min_epu64(_mm512_min_epu64(eights, _mm512_set1_epi64(56)),
+                                  _mm512_sub_epi64(all, b.place));
+    });
+    each([&](int i) {
+      Block& b = blocks[at(i)];
+      kept[i] = _mm512_andnot_si512(_mm512_srlv_epi64(_mm512_set1_epi64(-1), taken[i]), b.high);
+      b.codes = _mm512_or_si512(b.codes, _mm512_srlv_epi64(kept[i], b.place));
+      b.place = _mm512_add_epi64(b.place, taken[i]);
+      skip(b, taken[i]);
+    });
+    each([&](int i) {
+      // What stands for nothing, where no plane is left, is a prefix of ones.
+      const Block& b = blocks[at(i)];
+      const __m512i rest = _mm512_mask_mov_epi64(b.high, _mm512_cmpge_epu64_mask(b.place, all),
+                                                 _mm512_set1_epi64(-1));
+      prefix[i] = _mm512_srli_epi64(rest, 59);
+      symbol[i] = _mm512_and_si512(_mm512_permutexvar_epi16(prefix[i], load_vector(symbols.data())),
+                                   _mm512_set1_epi64(0xFFFF));
+      // A run of zero planes has 3 more bits for its length.
+      const __mmask8 is_run =
+          _mm512_cmpeq_epi64_mask(_mm512_srli_epi64(rest, 61), _mm512_set1_epi64(1));
+      const __m512i length =
+          _mm512_and_si512(_mm512_srli_epi64(rest, 55 - 8), _mm512_set1_epi64(7 << 11));
+      symbol[i] = _mm512_mask_add_epi64(symbol[i], is_run, symbol[i], length);
+    });
+    each([&](int i) {
+      Block& b = blocks[at(i)];
+      const __mmask8 is_marked = _mm512_cmplt_epu64_mask(prefix[i], _mm512_set1_epi64(2));
+      const __m512i mark = _mm512_maskz_slli_epi64(
+          is_marked, _mm512_add_epi64(prefix[i], _mm512_set1_epi64(all_ones)), 56);
+      b.codes = _mm512_or_si512(b.codes, _mm512_srlv_epi64(mark, b.place));
+      b.place = _mm512_add_epi64(b.place, _mm512_srli_epi64(symbol[i], 8));
+      skip(b, _mm512_and_si512(symbol[i], _mm512_set1_epi64(0xFF)));
+      // Indices past the end of a plane: a single one at 7, two at 6 or 7.
+      b.malformed |= _mm512_cmpeq_epi8_mask(kept[i], _mm512_set1_epi8(0x1F));
+      b.malformed |= _mm512_cmpeq_epi8_mask(_mm512_and_si512(kept[i], _mm512_set1_epi8(-2)),
+                                            _mm512_set1_epi8(0x16));
+    });
+  }
+
+  /// The 8 words of each block: base and 7 sums of deltas.
+  static __m512i words_of(__m512i codes, __m512i base) {
+    const __mmask64 is_raw = _mm512_movepi8_mask(codes);
+    __m512i planes = _mm512_mask_blend_epi8(
+        is_raw, _mm512_permutexvar_epi8(codes, load_vector(planes_of_codes.data())),
+        _mm512_and_si512(codes, _mm512_set1_epi8(0x7F)));
+    // XOR from the first plane on, but from a plane on that is zero before the XOR anew.
+    __m512i begins = _mm512_movm_epi8(_mm512_cmpeq_epi8_mask(codes, _mm512_set1_epi8(plane_zero)));
+    planes = scan<8>(planes, begins);
+    planes = scan<16>(planes, begins);
+    planes = scan<32>(planes, begins);
+    // The identity times the matrix of planes transposes them: byte i becomes word i's delta.
+    __m512i words = _mm512_gf2p8affine_epi64_epi8(_mm512_set1_epi64(0x0102040810204000), planes, 0);
+    words = _mm512_add_epi8(words, base);
+    words = _mm512_add_epi8(words, _mm512_slli_epi64(words, 8));
+    words = _mm512_add_epi8(words, _mm512_slli_epi64(words, 16));
+    return _mm512_add_epi8(words, _mm512_slli_epi64(words, 32));
+  }
+
+  template <int bits>
+  static __m512i scan(__m512i planes, __m512i& begins) {
+    constexpr int a_xor_b_and_not_c = 0xB4;  // planes ^ (shifted & ~begins)
+    const __m512i shifted = _mm512_srli_epi64(planes, bits);
+    planes = _mm512_ternarylogic_epi64(planes, shifted, begins, a_xor_b_and_not_c);
+    begins = _mm512_or_si512(begins, _mm512_srli_epi64(begins, bits));
+    return planes;
+  }
+
+  static void store_words(__m512i out, __m512i words) {
+    alignas(64) std::array<std::uint64_t, 8> to;
+    alignas(64) std::array<std::uint64_t, 8> from;
+    store_vector(to.data(), out);
+    store_vector(from.data(), words);
+    for (std::size_t i = 0; i < 8; ++i) {
+      std::memcpy(reinterpret_cast<void*>(to[i]), &from[i], block_bytes);
+    }
+  }
+
+  static __m512i swap_bytes(__m512i x) {
+    return _mm512_shuffle_epi8(
+        x, _mm512_broadcast_i32x4(_mm_set_epi64x(0x08090A0B0C0D0E0F, 0x0001020304050607)));
+  }
+
+  void give_up(std::uint64_t malformed, int first) {
+    for (int lane = first; malformed != 0; ++lane, malformed >>= 8) {
+      if ((malformed & 0xFF) == 0 || advance_[at(lane)] == 0) continue;
+      malformed_[at(lane)] = true;
+      stop_[at(lane)] = 0;
+    }
+  }
+
+  // In `codes`, a zero plane is 0, and these stand for two others.
+  static constexpr int all_ones = 1;
+  static constexpr int plane_zero = 2;
+
+  static constexpr auto planes_of_codes = [] {
+    std::array<std::uint8_t, 64> planes{};
+    planes[all_ones] = 0x7F;
+    for (std::size_t index = 0; index < 7; ++index) {
+      planes[0x18 + index] = static_cast<std::uint8_t>(0x40 >> index);
+      planes[0x10 + index] = static_cast<std::uint8_t>(0x60 >> index);
+    }
+    return planes;
+  }();
+
+  /// Codes that have not 8 bits, by 5 bits: 8 times the planes, and in the low byte the bits.
+  static constexpr auto symbols = [] {
+    std::array<std::uint16_t, 32> symbols{};
+    for (std::size_t prefix = 8; prefix < 16; ++prefix) symbols[prefix] = 8 << 8 | 2;
+    for (std::size_t prefix = 4; prefix < 8; ++prefix) symbols[prefix] = 16 << 8 | 6;
+    symbols[0] = symbols[1] = 8 << 8 | 5;
+    return symbols;
+  }();
+
+  Source& source_;
+  std::array<std::uint8_t, 64> idle_{};  // what lanes without a stream write, and read
+  int busy_ = 0;                         // lanes with a stream
+  // Addresses in each lane's stream:
+  alignas(64) PerLane bit_;
+  alignas(64) PerLane stop_;  // of the first bit where it may end
+  PerLane end_;               // of the bit behind the last
+  alignas(64) PerLane out_;
+  alignas(64) PerLane limit_;  // of the words' end
+  PerLane first_out_;
+  alignas(64) PerLane advance_;  // all ones if the lane has a stream
+  std::array<bool, lanes> malformed_;
+};
+
+}  // namespace
+}  // namespace ebpc

@@ -1,0 +1,111 @@
+"""A study's report folder, and its exports for other tools."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from evaluation.hardware import plots, simulators
+from evaluation.hardware.energy import MEMORIES
+from evaluation.hardware.study import Study
+from evaluation.hardware.tables import all_tables
+from torch_ebpc import hardware
+
+
+def write(study: Study, title: str, provenance: dict[str, Any], folder: Path) -> None:
+    """report.md, layers.csv, report.json and the plots."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = {
+        "registers": plots.registers(study),
+        "words_per_cycle": plots.words_per_cycle(study, title),
+        "traffic": plots.traffic(study, title),
+    }
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=150)
+        figure.savefig(folder / f"{name}.svg")
+    (folder / "report.md").write_text(markdown(study, title, provenance, list(figures)))
+    (folder / "report.json").write_text(json.dumps(as_dict(study, title, provenance), indent=1))
+    records = [layer.as_dict(study.options) for layer in [*study.layers.values(), study.total()]]
+    with (folder / "layers.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(records[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(records)
+
+
+def markdown(study: Study, title: str, provenance: dict[str, Any], figures: list[str]) -> str:
+    parts = [f"# {title}"]
+    for table in all_tables(study):
+        note = f"```\n{table.note}\n```" if table.note_is_code else table.note
+        parts += [f"## {table.title}", table.text("github"), note]
+    parts += ["## Plots", *(f"![{name}]({name}.png)" for name in figures)]
+    rows = [(key, json.dumps(value) if isinstance(value, dict) else str(value))
+            for key, value in provenance.items()]  # fmt: skip
+    parts += ["## Provenance", tabulate(rows, ["", ""], "github", disable_numparse=True)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def as_dict(study: Study, title: str, provenance: dict[str, Any]) -> dict[str, Any]:
+    w, n, r = study.options.code()
+    designs = ("encoder", "decoder")
+    return {
+        "title": title,
+        "provenance": provenance,
+        "registers": {
+            design: [
+                dataclasses.asdict(group) for group in hardware.inventory(design, w, n, r).groups
+            ]
+            for design in designs
+        },
+        "growth": [dataclasses.asdict(row) for row in hardware.growth_table(max_zero_run=r)],
+        "layers": [layer.as_dict(study.options) for layer in study.layers.values()],
+        "total": study.total().as_dict(study.options),
+        "bursts": {
+            name: {
+                design: dict(zip(("zero", "plane"), getattr(cycles, design).bursts, strict=True))
+                for design in (*designs, *(f"{design}_memory" for design in designs))
+            }
+            for name, cycles in (
+                (layer.name, layer.cycles) for layer in [*study.layers.values(), study.total()]
+            )
+        },
+        "memory_widths": [
+            {
+                "bits_per_cycle": row.bits_per_cycle,
+                "encoder_words_per_cycle": row.encoder.words_per_cycle,
+                "decoder_words_per_cycle": row.decoder.words_per_cycle,
+                "zero_fifo_words": row.depth[0],
+                "plane_fifo_words": row.depth[1],
+            }
+            for row in study.widths
+        ],
+        "tiles": [
+            {"buffer_bytes": buffer, "burst_bytes": burst, **found.as_dict(study.options.interface)}
+            for (buffer, burst), found in study.tiles.items()
+        ],
+        "energies": {key: dataclasses.asdict(memory) for key, memory in MEMORIES.items()},
+    }
+
+
+def export_simulators(study: Study, name: str, folder: Path) -> None:
+    """SCALE-Sim's topology and table, and a Timeloop problem for each convolution in both
+    spellings."""
+    scale_sim = folder / "scale-sim"
+    scale_sim.mkdir(parents=True, exist_ok=True)
+    topology = simulators.scale_sim_topology(row.convolution for row in study.convolutions.values())
+    (scale_sim / f"{name}.csv").write_text(topology)
+    (scale_sim / f"{name}_compression.csv").write_text(simulators.scale_sim_compression(study))
+    for version, subfolder in (("0.3", "sparseloop"), ("0.4", "timeloop")):
+        (folder / subfolder).mkdir(parents=True, exist_ok=True)
+        for row in study.convolutions.values():
+            written_as = row.convolution.written_as
+            density = None
+            if written_as is not None:
+                density = 1 - study.layers[written_as].cycles.zero_share
+            problem = simulators.timeloop_problem(row, density, version)  # type: ignore[arg-type]
+            target = folder / subfolder / f"{row.convolution.name}.yaml"
+            target.write_text(simulators.timeloop_yaml(problem))

@@ -1,0 +1,160 @@
+"""Files that accelerator models read: SCALE-Sim's topology with a table to join it with, and
+workloads with densities for Timeloop and its sparse extension Sparseloop.
+
+Formats as published: SCALE-Sim v2 (scalesim-project/scale-sim-v2, `topologies/` and
+`scalesim/topology_utils.py`); Sparseloop's MICRO 2022 artifact (Accelergy-Project/
+micro22-sparseloop-artifact, `workload/`) and Timeloop's front end, version 0.4
+(Accelergy-Project/timeloopfe, `timeloopfe/v4/problem.py`).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import yaml
+
+from evaluation.hardware.maps import Convolution
+from evaluation.hardware.study import ConvolutionInput, Study
+
+SCALE_SIM_HEADER = (
+    "Layer name",
+    "IFMAP Height",
+    "IFMAP Width",
+    "Filter Height",
+    "Filter Width",
+    "Channels",
+    "Num Filter",
+    "Strides",
+)
+
+
+def scale_sim_topology(convolutions: Iterable[Convolution]) -> str:
+    """A topology file: one convolution a line, every line closed by a comma. As in SCALE-Sim's own
+    ResNet topologies the input is given without padding, and there is one stride.
+
+    Raises:
+        ValueError: a convolution has groups or two strides, or a name that SCALE-Sim would read
+            as something else.
+    """
+    lines = [", ".join(SCALE_SIM_HEADER) + ","]
+    for each in convolutions:
+        if each.groups != 1 or each.stride[0] != each.stride[1]:
+            raise ValueError(f"{each.name}: the topology has no groups and one stride only")
+        if "," in each.name or "DP" in each.name:
+            raise ValueError(f"{each.name}: the topology's names have no comma and no DP")
+        channels, height, width = each.input_shape
+        values = (height, width, *each.kernel, channels, each.output_shape[0], each.stride[0])
+        lines.append(",".join([each.name, *map(str, values)]) + ",")
+    return "\n".join(lines) + "\n"
+
+
+def scale_sim_compression(study: Study) -> str:
+    """A table to join with the topology by `Layer name`, or with SCALE-Sim's reports by `LayerID`,
+    the line of the topology counted from 0.
+
+    `ifmap` is what the convolution reads; `ofmap` is the ReLU map written in place of its output,
+    empty where there is none (projection shortcuts). DRAM words of a report divided by the traffic
+    ratio are what a compressed interface moves.
+    """
+    text = io.StringIO()
+    fields = ["LayerID", "Layer name"]
+    figures = ["words", "density", "bits_per_word", "stream_ratio", "traffic_ratio"]
+    fields += [f"ifmap_{figure}" for figure in figures]
+    fields += ["ofmap_layer", *(f"ofmap_{figure}" for figure in figures)]
+    writer = csv.DictWriter(text, fields, lineterminator="\n")
+    writer.writeheader()
+    for index, row in enumerate(study.convolutions.values()):
+        record: dict[str, Any] = {"LayerID": index, "Layer name": row.convolution.name}
+        ifmap = (row.words, row.density, row.traffic)
+        written_as = row.convolution.written_as
+        maps = {"ifmap": ifmap}
+        if written_as is not None:
+            layer = study.layers[written_as]
+            record["ofmap_layer"] = written_as
+            maps["ofmap"] = (layer.cycles.words, 1 - layer.cycles.zero_share, layer.traffic)
+        for prefix, (words, density, traffic) in maps.items():
+            record |= {
+                f"{prefix}_words": words // study.images,
+                f"{prefix}_density": f"{density:.6f}",
+                f"{prefix}_bits_per_word": f"{8 * traffic.stream_bytes / words:.4f}",
+                f"{prefix}_stream_ratio": f"{traffic.stream_ratio:.4f}",
+                f"{prefix}_traffic_ratio": f"{traffic.ratio:.4f}",
+            }
+        writer.writerow(record)
+    return text.getvalue()
+
+
+Distribution = Literal["hypergeometric", "fixed-structured"]
+
+
+def density(value: float, distribution: Distribution, version: str) -> dict[str, Any]:
+    """One tensor's entry under `densities`. Version 0.4 spells the distribution with `_`."""
+    name = distribution.replace("-", "_") if version == "0.4" else distribution
+    return {"distribution": name, "density": round(value, 6)}
+
+
+def timeloop_problem(
+    row: ConvolutionInput,
+    output_density: float | None,
+    version: Literal["0.3", "0.4"] = "0.4",
+    distribution: Distribution = "hypergeometric",
+) -> dict[str, Any]:
+    """A convolution as a Timeloop problem, with the densities of its tensors: shape as in the
+    artifact's grouped convolution (R, S: filter width, height; E, F: output width, height; C, M:
+    input and output channels of a group; N: images; G: groups). Weights are taken to be dense,
+    Timeloop's default.
+    """
+    spaces, read_write = (
+        ("data_spaces", "read_write") if version == "0.4" else ("data-spaces", "read-write")
+    )
+    layer = row.convolution
+    densities = {"Inputs": density(row.density, distribution, version)}
+    if output_density is not None:
+        densities["Outputs"] = density(output_density, distribution, version)
+    coefficients = ("Wstride", "Hstride", "Wdilation", "Hdilation")
+    problem: dict[str, Any] = {"version": 0.4} if version == "0.4" else {}
+    problem["shape"] = {
+        "name": "grouped-CONV",
+        "dimensions": ["R", "S", "E", "F", "C", "M", "N", "G"],
+        "coefficients": [{"name": name, "default": 1} for name in coefficients],
+        spaces: [
+            {"name": "Weights", "projection": [[["C"]], [["M"]], [["G"]], [["R"]], [["S"]]]},
+            {
+                "name": "Inputs",
+                "projection": [
+                    [["N"]],
+                    [["C"]],
+                    [["G"]],
+                    [["R", "Wdilation"], ["E", "Wstride"]],
+                    [["S", "Hdilation"], ["F", "Hstride"]],
+                ],
+            },
+            {
+                "name": "Outputs",
+                "projection": [[["N"]], [["G"]], [["M"]], [["F"]], [["E"]]],
+                read_write: True,
+            },
+        ],
+    }
+    out_channels, out_height, out_width = layer.output_shape
+    problem["instance"] = {
+        "M": out_channels // layer.groups,
+        "E": out_width,
+        "F": out_height,
+        "R": layer.kernel[1],
+        "S": layer.kernel[0],
+        "N": 1,
+        "G": layer.groups,
+        "C": layer.input_shape[0] // layer.groups,
+        "Wstride": layer.stride[1],
+        "Hstride": layer.stride[0],
+        "densities": densities,
+    }
+    return {"problem": problem}
+
+
+def timeloop_yaml(problem: dict[str, Any]) -> str:
+    return str(yaml.safe_dump(problem, sort_keys=False, default_flow_style=None, width=100))

@@ -1,0 +1,173 @@
+"""Stimuli and expected responses for register-transfer-level test benches, as text."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from torch_ebpc.hardware import EncoderRun
+
+COUNT_BITS = 24  # of the decoder's word count, LOG_MAX_WORDS of the published RTL
+
+README = """# Stimuli and expected responses
+
+Each layer is one transmission: the fixed-point map of one image, channel by channel, row by row, in
+words of W = {word_bits} bits ({signedness}), coded with N = {block_size}, R = {max_zero_run},
+base sent. Line k of a file is the k-th beat of a port. Streams are packed most significant bit
+first; the last word of a stream is padded with zero bits. Lines are separated by a newline and none
+ends the file, so that a test bench that asks `$feof` before each read reads no line twice.
+
+`index.csv` lists the layers: name, file name, and the words in each file.
+
+## hexadecimal/ (if chosen)
+
+One beat a line: the word in {digits} hexadecimal digits, a blank, and 1 on the last beat of the
+transmission, else 0. Read it by `$fscanf(file, "%h %b", word, last)`.
+
+| file | encoder | decoder |
+| --- | --- | --- |
+| `NAME.words.hex` | stimulus: word input | expected response: word output |
+| `NAME.zero.hex` | expected response: zero stream (ZNZ) | stimulus |
+| `NAME.plane.hex` | expected response: plane stream (BPC) | stimulus |
+
+The decoder is given the number of words first: the lines of `NAME.words.hex`, in `index.csv`. A
+plane stream without words (a map of zeros) is an empty file: on such a stream the model drives one
+beat with `keep` = 0 and `last` = 1.
+
+## published/ (if chosen)
+
+The same beats as the test benches of pulp-platform/stream-ebpc (`rtl_tb`) read them: binary, named
+as its stimuli generator names them. Inputs of the encoder and outputs of the decoder have the last
+flag (`"%b %b"`); streams have none (`"%b"`); the number of words has {count_bits} bits.
+{published_note}
+| file | port |
+| --- | --- |
+| `encoder/NAME_input.stim` | word input |
+| `encoder/NAME_bpc.expresp` | plane stream |
+| `encoder/NAME_znz.expresp` | zero stream |
+| `decoder/NAME_num_words_input.stim` | number of words |
+| `decoder/NAME_bpc_input.stim` | plane stream |
+| `decoder/NAME_znz_input.stim` | zero stream |
+| `decoder/NAME_data_output.expresp` | word output |
+"""
+
+PUBLISHED_NOTE = """
+These parameters are outside of what the published RTL supports (signed words of a power of two of
+bits, at least 8 and at least N): the files are for designs that follow its test bench only.
+"""
+
+
+def file_name(layer: str) -> str:
+    """A layer's name without what shells and simulators stumble over."""
+    return re.sub(r"[^A-Za-z0-9.]+", "_", layer)
+
+
+def hexadecimal(words: Sequence[int], word_bits: int) -> str:
+    """A line for each word, with the last flag."""
+    digits = -(-word_bits // 4)
+    return "\n".join(_with_last([f"{word:0{digits}x}" for word in words]))
+
+
+def binary(words: Sequence[int], word_bits: int, *, last: bool) -> str:
+    """A line for each word, with or without the last flag."""
+    lines = [f"{word:0{word_bits}b}" for word in words]
+    return "\n".join(_with_last(lines) if last else lines)
+
+
+def _with_last(lines: list[str]) -> list[str]:
+    return [f"{line} {int(i + 1 == len(lines))}" for i, line in enumerate(lines)]
+
+
+def bit_patterns(words: Tensor, word_bits: int) -> list[int]:
+    """Words as the ports carry them: W bits, two's complement."""
+    mask = (1 << word_bits) - 1
+    return [word & mask for word in words.flatten().tolist()]
+
+
+def _hexadecimal_files(name: str, patterns: list[int], run: EncoderRun) -> dict[str, str]:
+    width = run.word_bits
+    return {
+        f"hexadecimal/{name}.words.hex": hexadecimal(patterns, width),
+        f"hexadecimal/{name}.zero.hex": hexadecimal(run.zero_stream.tolist(), width),
+        f"hexadecimal/{name}.plane.hex": hexadecimal(run.plane_stream.tolist(), width),
+    }
+
+
+def _published_files(name: str, patterns: list[int], run: EncoderRun) -> dict[str, str]:
+    words = binary(patterns, run.word_bits, last=True)
+    zero = binary(run.zero_stream.tolist(), run.word_bits, last=False)
+    plane = binary(run.plane_stream.tolist(), run.word_bits, last=False)
+    return {
+        f"published/encoder/{name}_input.stim": words,
+        f"published/encoder/{name}_bpc.expresp": plane,
+        f"published/encoder/{name}_znz.expresp": zero,
+        f"published/decoder/{name}_num_words_input.stim": binary(
+            [run.words], COUNT_BITS, last=False
+        ),
+        f"published/decoder/{name}_bpc_input.stim": plane,
+        f"published/decoder/{name}_znz_input.stim": zero,
+        f"published/decoder/{name}_data_output.expresp": words,
+    }
+
+
+@dataclasses.dataclass
+class StimuliWriter:
+    """Writes a folder of stimuli, layer by layer, and closes it with its README and index."""
+
+    folder: Path
+    signed: bool
+    hexadecimal: bool = True
+    published: bool = False
+
+    def __post_init__(self) -> None:
+        self._index: list[dict[str, str | int]] = []
+        self._run: EncoderRun | None = None
+
+    def add(self, layer: str, words: Tensor, run: EncoderRun) -> None:
+        self._run = run
+        name = file_name(layer)
+        patterns = bit_patterns(words, run.word_bits)
+        files = {}
+        if self.hexadecimal:
+            files |= _hexadecimal_files(name, patterns, run)
+        if self.published:
+            files |= _published_files(name, patterns, run)
+        for path, text in files.items():
+            target = self.folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+        self._index.append(
+            {
+                "layer": layer,
+                "file_name": name,
+                "words": run.words,
+                "zero_stream_words": run.zero.words,
+                "plane_stream_words": run.plane.words,
+            }
+        )
+
+    def close(self) -> None:
+        run = self._run
+        if run is None:
+            raise ValueError("no layer was added")
+        with (self.folder / "index.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(self._index[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self._index)
+        width = run.word_bits
+        supported = self.signed and width in (8, 16, 32) and run.block_size <= width
+        text = README.format(
+            word_bits=width,
+            signedness="two's complement" if self.signed else "unsigned",
+            block_size=run.block_size,
+            max_zero_run=run.max_zero_run,
+            digits=-(-width // 4),
+            count_bits=COUNT_BITS,
+            published_note="" if supported else PUBLISHED_NOTE,
+        )
+        (self.folder / "README.md").write_text(text)

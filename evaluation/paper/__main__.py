@@ -1,0 +1,160 @@
+"""The paper's tables in one command (`make paper`): methods, types, networks, averages, claims.
+
+Under torchrun, images are split over the processes and the report is the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import time
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from evaluation.images import find_images
+from evaluation.measurement import positive
+from evaluation.models import load_model
+from evaluation.paper import expected
+from evaluation.paper.claims import explain
+from evaluation.paper.plan import EXTENTS, Extent
+from evaluation.paper.ranks import Ranks, joined
+from evaluation.paper.report import run_record, write_report
+from evaluation.paper.sections import agreement_text, call_agreement, types_table, verdicts
+from evaluation.paper.study import NothingToMeasureError, Study, run_study
+from evaluation.paper.taps import FUNCTIONS, TapSelection
+from evaluation.presets import PRESETS, Preset
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(prog="python -m evaluation.paper", description=__doc__)
+    result.add_argument("--model", default="resnet34", help="a TorchVision classification network")
+    result.add_argument("--weights", type=Path, metavar="FILE", help="a state dict (.pth)")
+    result.add_argument(
+        "--images", type=Path, metavar="DIR", help="a folder of images or of classes"
+    )
+    result.add_argument("--limit", type=positive, metavar="N", help="use the first N images only")
+    result.add_argument("--threads", type=positive, help="PyTorch's threads, of each process")
+    result.add_argument(
+        "--output", type=Path, default=Path("reports/paper"), metavar="DIR",
+        help="the report; beside it, in DIR.work, what a later run can resume from",
+    )  # fmt: skip
+
+    extent = result.add_mutually_exclusive_group()
+    extent.add_argument("--quick", action="store_true", help="everything once, on a few images")
+    extent.add_argument("--full", action="store_true", help="also the ablations on all images")
+    result.add_argument(
+        "--networks", nargs="*", metavar="NAME", help="the other networks to measure beside it"
+    )
+
+    taps = result.add_argument_group("what is measured of the network")
+    taps.add_argument(
+        "--layers", nargs="*", metavar="NAME",
+        help="modules, or module types of torch.nn (default: all activations)",
+    )  # fmt: skip
+    taps.add_argument(
+        "--functions", nargs="*", default=[], choices=list(FUNCTIONS), metavar="NAME",
+        help=f"functions that it calls by itself: {', '.join(FUNCTIONS)}",
+    )  # fmt: skip
+    taps.add_argument("--inputs", action="store_true", help="their inputs instead of their outputs")
+
+    rule = result.add_argument_group("rule (a preset, and what is to be different)")
+    rule.add_argument("--preset", choices=list(PRESETS), default="notebook")
+    rule.add_argument("--scale", choices=["batch", "calibrated"])
+    rule.add_argument("--batch-size", type=positive, help="images that share a scale under 'batch'")
+    rule.add_argument("--headroom", type=float)
+    rule.add_argument("--rounding", choices=["nearest", "truncate"])
+    rule.add_argument("--block-size", type=positive)
+    rule.add_argument("--max-zero-run", type=positive)
+    rule.add_argument("--base", choices=["sent", "reused"])
+    rule.add_argument("--order", choices=["nchw", "nhwc"])
+    result.add_argument(
+        "--update-expected", action="store_true", help="store these ratios as the expected ones"
+    )
+    return result
+
+
+def rule_from(options: argparse.Namespace) -> Preset:
+    """The preset with the given flags on top of it."""
+    given = {
+        field.name: getattr(options, field.name)
+        for field in dataclasses.fields(Preset)
+        if getattr(options, field.name, None) is not None
+    }
+    return dataclasses.replace(PRESETS[options.preset].complete(), **given)
+
+
+def extent_from(options: argparse.Namespace) -> Extent:
+    extent = EXTENTS["quick" if options.quick else "full" if options.full else "default"]
+    if options.networks is None:
+        return extent
+    return dataclasses.replace(extent, networks=tuple(options.networks))
+
+
+def taps_from(options: argparse.Namespace) -> TapSelection | None:
+    """None: the default of the network."""
+    of: Literal["inputs", "outputs"] = "inputs" if options.inputs else "outputs"
+    functions = tuple(options.functions)
+    if options.layers is None:
+        return TapSelection(functions=functions, of=of) if functions or options.inputs else None
+    return TapSelection(tuple(options.layers), functions, of)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    argument_parser = parser()
+    options = argument_parser.parse_args(arguments)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    begin = time.monotonic()
+    with joined() as ranks:
+        try:
+            network = load_model(options.model, options.weights)
+            images = find_images(options.images).first(options.limit)
+            rule, taps = rule_from(options), taps_from(options)
+        except (OSError, ValueError) as error:
+            argument_parser.error(str(error))
+        if ranks.first:
+            print(f"weights: {network.weights}\nimages: {images.origin}, {len(images.files)}")
+            if network.warning:
+                print(f"\n*** {network.warning} ***\n", file=sys.stderr)
+        work = options.output.with_name(f"{options.output.name}.work")
+        try:
+            study = run_study(network, images, rule, extent_from(options), work, ranks, taps)
+        except NothingToMeasureError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        return finish(study, options, ranks, begin) if ranks.first else 0
+
+
+def finish(study: Study, options: argparse.Namespace, ranks: Ranks, begin: float) -> int:
+    """Writes the report, prints its main figures, and checks them; the exit code."""
+    run = run_record(begin, time.monotonic(), ranks.count)
+    write_report(study, options.output, run)
+    print(f"\n{types_table(study).markdown()}\n")
+    for verdict in verdicts(study):
+        print(f"Claim: {verdict.claim.text} ({verdict.claim.source})")
+        print("\n".join(f"- {line}" for line in explain(verdict)), "\n")
+    found = call_agreement(study)
+    if found is not None:
+        print(agreement_text(found))
+    print(f"{run['seconds']:g} s, peak memory {run['peak_memory_GiB']:g} GiB (of this process)")
+    print(f"report: {options.output / 'report.html'}")
+
+    if options.update_expected:
+        expected.store(study)
+        return 0
+    deviations = expected.check(study)
+    if deviations is None:
+        print("no expected values are stored for these weights, images and settings")
+        return 0
+    if deviations:
+        print("deviations from the expected ratios:", *deviations, sep="\n  ", file=sys.stderr)
+        return 1
+    print("all ratios are as expected")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

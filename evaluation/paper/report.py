@@ -1,0 +1,226 @@
+"""Writes the report of a study: Markdown, one HTML file, JSON, CSV and pictures."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import json
+import os
+import platform
+import re
+import resource
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from evaluation.paper import notes, sections, sections_more
+from evaluation.paper.averages import DEFINITIONS
+from evaluation.paper.figures import draw
+from evaluation.paper.study import Measured, Study
+from evaluation.paper.tables import Picture, Section, Table
+from torch_ebpc.report import software_versions
+
+TEMPLATE = Path(__file__).with_name("templates") / "report.html.jinja"
+
+
+def write_report(study: Study, folder: Path, run: dict[str, Any]) -> None:
+    """Puts all files into ``folder``, which has either the old report or the new one, never a part.
+
+    Args:
+        run: what may differ between runs of equal figures, as from :func:`run_record`.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    try:
+        partial.mkdir()
+        names = list(draw(study, partial))
+        all_sections = build_sections(study, run)
+        (partial / "report.md").write_text(_markdown(study, all_sections), encoding="utf-8")
+        (partial / "report.html").write_text(
+            _html(study, all_sections, {name: partial / f"{name}.svg" for name in names}),
+            encoding="utf-8",
+        )
+        _write_counts(study, partial / "counts.csv")
+        _write_layers(study, partial / "layers.csv")
+        content = figures_of(study) | {"provenance": study.provenance, "run": run}
+        (partial / "report.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        if folder.exists():
+            folder.rename(old)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def run_record(begin: float, end: float, processes: int) -> dict[str, Any]:
+    """Machine, date, time and memory; ``begin`` and ``end`` in seconds of the same clock."""
+    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    scale = 1 if platform.system() == "Darwin" else 1024  # bytes there, KiB elsewhere
+    return {
+        **software_versions(),
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "processes": processes,
+        "seconds": round(end - begin, 1),
+        "peak_memory_GiB": round(usage * scale / 2**30, 2),
+    }
+
+
+def build_sections(study: Study, run: dict[str, Any]) -> list[Section]:
+    return [
+        sections.types_section(study),
+        sections.claims_section(study),
+        sections.averages_section(study),
+        sections.calls_section(study),
+        sections.presets_section(study),
+        sections_more.ablations_section(study),
+        sections_more.software_section(study),
+        sections_more.gradients_section(study),
+        sections_more.others_section(study),
+        sections_more.statistics_section(study),
+        notes.deviations_section(study),
+        notes.provenance_section(study, run),
+    ]
+
+
+def title(study: Study) -> str:
+    return f"{study.main.network.name}: compression ratios, ours beside the published ones"
+
+
+def summary(study: Study) -> str:
+    main = study.main
+    headline = main.readings("types").averages(main.plan.headline)["ratio of sums"]
+    return (
+        f"{main.what.capitalize()} of {main.network.name} on {len(study.images.files)} images"
+        f" ({study.images.origin}); weights: {main.network.weights}; top-1 {main.top1}."
+        f" EBPC, {main.plan.headline.words.type}: {headline:.3f}. A ratio is uncompressed /"
+        " compressed, in bits before padding and without container; averages are named. Images and"
+        " weights are not those of the papers, so no figure is the papers' own network."
+    )
+
+
+def figures_of(study: Study) -> dict[str, Any]:
+    """All averages of all variants, and what else the report states in figures."""
+
+    def measured(each: Measured) -> dict[str, Any]:
+        groups = {}
+        for name in each.plan.groups:
+            readings = each.readings(name)
+            groups[name] = {
+                "images": readings.image_count,
+                "variants": {
+                    label: {
+                        "key": variant.key,
+                        "word_bits": variant.words.bits,
+                        "bits": int(readings.bits(variant).sum()),
+                    }
+                    | readings.averages(variant)
+                    for label, variant in each.group(name).items()
+                },
+            }
+        return {
+            "network": each.network.name,
+            "weights_sha256": each.network.weights_sha256,
+            "tensors": each.what,
+            "top1": str(each.top1),
+            "groups": groups,
+        }
+
+    found = sections.call_agreement(study)
+    stats = study.statistics
+    return {
+        "title": title(study),
+        "warning": study.main.network.warning,
+        "averages": DEFINITIONS,
+        "main": measured(study.main),
+        "gradients": [measured(each) for each in study.gradients],
+        "others": [measured(each) for each in study.others],
+        "agreement": None if found is None else vars(found),
+        "claims": {
+            verdict.claim.name: [vars(each) | {"gain_percent": each.gain_percent}
+                                 for each in verdict.readings]
+            for verdict in sections.verdicts(study)
+        },
+        "statistics": {
+            "images": stats.image_count,
+            "coded": vars(stats.coded),
+            "zero_runs": stats.zero_runs.tolist(),
+            "row_bits": stats.row_bits.tolist(),
+            "tile_bits": stats.tile_bits.tolist(),
+        },
+    }  # fmt: skip
+
+
+def _markdown(study: Study, all_sections: list[Section]) -> str:
+    lines = [f"# {title(study)}"]
+    if study.main.network.warning:
+        lines.append(f"**{study.main.network.warning}**")
+    lines.append(summary(study))
+    for section in all_sections:
+        lines.append(f"## {section.title}")
+        for part in section.parts:
+            if isinstance(part, Table):
+                lines.append(part.markdown())
+            elif isinstance(part, Picture):
+                lines.append(f"![{part.caption}]({part.name}.png)")
+            else:
+                lines.append(part)
+    return "\n\n".join(lines) + "\n"
+
+
+def _html(study: Study, all_sections: list[Section], pictures: dict[str, Path]) -> str:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(
+        title=title(study),
+        warning=study.main.network.warning,
+        summary=summary(study),
+        sections=all_sections,
+        svg={name: _inline(name, path) for name, path in pictures.items()},
+    )
+
+
+def _inline(name: str, path: Path) -> Markup:
+    """An SVG as an element of the page. Its ids get a prefix, because those of two pictures would
+    clash in one page."""
+    text = path.read_text(encoding="utf-8")
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
+    return Markup(text)
+
+
+def _write_counts(study: Study, path: Path) -> None:
+    """The plain table: bits of every variant and call, a column per image; empty where not
+    measured. ``words`` are of one image."""
+    names = [file.name for file in study.images.files]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["network", "tensors", "variant", "call", "words", *names])
+        for each in [study.main, *study.gradients, *study.others]:
+            for variant, bits in each.counts.bits.items():
+                measured = each.counts.measured[variant].tolist()
+                head = [each.network.name, each.what, variant.key]
+                for call, row in zip(each.counts.calls, bits.tolist(), strict=True):
+                    cells = [x if known else "" for x, known in zip(row, measured, strict=True)]
+                    writer.writerow([*head, call.name, call.words, *cells])
+
+
+def _write_layers(study: Study, path: Path) -> None:
+    """Ratios and percentiles of every call, for all types by EBPC."""
+    readings = study.main.readings("types")
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        for i, type in enumerate(study.main.plan.types):
+            variant = study.main.plan.by_type(type)
+            if variant in study.main.counts.bits:
+                table = readings.layers(variant)
+                if i == 0:
+                    writer.writerow(["type", *table.columns])
+                writer.writerows([type, *row] for row in table.astype(object).values.tolist())

@@ -1,0 +1,263 @@
+"""Maps, schedules, memory traffic and the report of `make hardware`, on small networks."""
+
+import csv
+import json
+
+import pytest
+import torch
+from torch import nn
+
+import torch_ebpc
+from evaluation.hardware import cycles, energy, report, schedule, study, tables, traffic
+from evaluation.hardware.__main__ import main, make_parser, options_from
+from evaluation.hardware.maps import MapRecorder
+from evaluation.hardware.traffic import Interface
+from evaluation.images import find_images
+from evaluation.models import load_model
+
+
+class Residual(nn.Module):
+    """A block with a projection shortcut, whose ReLU is called twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(4, 8, 3, stride=2, padding=1)
+        self.conv2 = nn.Conv2d(8, 8, 3, padding=1)
+        self.shortcut = nn.Conv2d(4, 8, 1, stride=2)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        y = self.conv2(self.relu(self.conv1(x)))
+        return self.relu(y + self.shortcut(x))
+
+
+def small_options(*arguments):
+    return options_from(make_parser().parse_args(list(arguments)))
+
+
+def relu_map(*shape):
+    return (torch.randn(shape) * 30).relu().clamp(max=127).to(torch.int8)
+
+
+@pytest.fixture
+def measured():
+    """A study of two images through the residual block."""
+    options = small_options("--buffer-bytes", "128", "--burst-bytes", "16")
+    result = study.Study(options)
+    images = torch.randn(2, 4, 16, 12)
+    with MapRecorder(Residual(), options.quantizer).entered() as recorder:
+        for image in images:
+            recorder.calibrate(image)
+        for image in images:
+            maps = recorder.record(image)
+            result.add_image(maps)
+            if result.images == 1:
+                result.sweep(maps)
+    return result
+
+
+# ---- Maps ----------------------------------------------------------------------------------------
+
+
+def test_the_recorder_sees_what_is_written_and_read():
+    model = Residual()
+    quantizer = torch_ebpc.Quantizer(8, True, "truncate", "calibrated", 0.75)
+    with MapRecorder(model, quantizer).entered() as recorder:
+        image = torch.randn(4, 16, 12)
+        recorder.calibrate(image)
+        maps = recorder.record(image)
+    assert list(maps.written) == ["relu#1", "relu#2"]
+    assert {name: tuple(x.shape) for name, x in maps.read.items()} == {
+        "conv1": (4, 16, 12),
+        "conv2": (8, 8, 6),
+        "shortcut": (4, 16, 12),
+    }
+    assert torch.equal(maps.read["conv2"], maps.written["relu#1"])
+    assert maps.written["relu#1"].max() == int(0.75 * 127)
+    conv1, conv2, shortcut = maps.convolutions
+    assert (conv1.written_as, conv2.written_as, shortcut.written_as) == ("relu#1", "relu#2", None)
+    assert (conv1.kernel, conv1.stride, conv1.output_shape) == ((3, 3), (2, 2), (8, 8, 6))
+    assert not model.relu._forward_hooks
+
+
+# ---- Schedules -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("word_bits", "block_size"), [(8, 8), (16, 8), (8, 4)])
+@pytest.mark.parametrize("density", [0.05, 0.5, 1.0])
+def test_the_recurrence_gives_the_models_cycles(word_bits, block_size, density):
+    low = -(1 << (word_bits - 3))
+    x = torch.randint(low, -low, (20_000,)).to(torch.int16)
+    x = x * (torch.rand(20_000) < density)
+    run = torch_ebpc.hardware.run_encoder(x, word_bits, block_size)
+    blocks = schedule.blocks_of(x, word_bits, block_size)
+    found = schedule.cycles(blocks, schedule.cycles_per_symbol(blocks))
+    assert found == pytest.approx(run.cycles, rel=0.01)
+
+
+def test_blocks_symbols_and_runs_of_a_block_by_hand():
+    # The example of BITSTREAM: all ones, a zero plane, a run of seven zero XORs.
+    blocks = schedule.blocks_of(torch.tensor([0, 1, 2, 3, 4, 0, 5, 6, 7, 8]), 8, 8)
+    assert (blocks.first_word.tolist(), blocks.last_word.tolist()) == ([1], [9])
+    assert blocks.symbols.tolist() == [3]
+    assert blocks.refills.tolist() == [0]
+    assert schedule.cycles_per_symbol(blocks).tolist() == [4]
+    assert schedule.cycles_per_plane(blocks, 8).tolist() == [10]
+
+
+def test_the_published_schedule_is_the_slower_one_and_0_8_at_its_fastest_on_dense_words():
+    x = torch.randint(1, 128, (8000,), dtype=torch.int8)
+    blocks = schedule.blocks_of(x, 8, 8)
+    published = schedule.cycles_per_plane(blocks, 8)
+    assert (published >= schedule.cycles_per_symbol(blocks)).all()
+    assert published.min() == 10
+    assert 8000 / schedule.cycles(blocks, published) <= 0.8
+
+
+# ---- Memory interface ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("buffer_bytes", [1, 8, 20, 100, 256, 10_000])
+@pytest.mark.parametrize("shape", [(3, 7, 5), (64, 7, 7), (1, 1, 1), (5, 16, 12)])
+def test_tiles_cover_a_map_word_by_word(buffer_bytes, shape):
+    words = torch.arange(torch.Size(shape).numel(), dtype=torch.int16).reshape(shape)
+    tiles = traffic.tiles_of(words, 8, buffer_bytes)
+    covered = torch.cat([part.flatten() for part in tiles])
+    assert torch.equal(covered.sort().values, words.flatten())
+    row = shape[2]
+    assert all(part.shape[1] <= max(buffer_bytes, row) for part in tiles)
+    assert all(part.shape[1] % row == 0 for part in tiles)
+
+
+def test_tiles_are_row_groups_or_whole_channels():
+    words = torch.arange(4 * 6 * 10).reshape(4, 6, 10)
+    assert [tuple(part.shape) for part in traffic.tiles_of(words, 8, 40)] == [(4, 40), (4, 20)]
+    assert [tuple(part.shape) for part in traffic.tiles_of(words, 8, 190)] == [(1, 180), (1, 60)]
+    whole_channels = traffic.tiles_of(words, 8, 120)[0]
+    assert torch.equal(whole_channels[1], words[2:4].flatten())
+
+
+def test_traffic_by_hand():
+    # Two tiles of 32 words: one all zero (two runs of 16: 10 bits of zero stream, no plane
+    # stream), one of equal words (32 bits of zero stream; four blocks of a base and one run).
+    words = torch.stack([torch.zeros(4, 8), torch.full((4, 8), 5.0)]).to(torch.int8)
+    found = traffic.measure(
+        words, Interface(buffer_bytes=32, burst_bytes=16, entry_bytes=8), 8, 8, 16
+    )
+    assert (found.raw_bytes, found.before_bytes, found.tiles) == (64, 64, 2)
+    assert found.stream_bytes == 2 + 0 + 4 + 4 * (8 + 6) // 8
+    assert found.padded_bytes == 16 + 0 + 16 + 16
+    assert found.table_bytes == 16
+    assert found.after_bytes == 64
+    assert found.grown_tiles == 0
+    assert found.ratio == 1.0
+
+
+def test_a_tile_that_grows_is_counted():
+    words = torch.randint(-128, 128, (1, 8, 8), dtype=torch.int8)
+    found = traffic.measure(words, Interface(buffer_bytes=64, burst_bytes=64), 8, 8, 16)
+    assert (found.tiles, found.grown_tiles) == (1, 1)
+    assert found.ratio < 1
+
+
+def test_small_tiles_and_long_bursts_cost_padding():
+    maps = [relu_map(16, 28, 28)]
+    found = traffic.sweep(maps, Interface(), (8, 8, 16), (128, 1024, 65536), (16, 64))
+    assert found[128, 16].ratio < found[1024, 16].ratio < found[65536, 16].ratio
+    assert found[128, 64].ratio < found[128, 16].ratio
+    for each in found.values():
+        assert each.stream_bytes <= each.padded_bytes < each.after_bytes
+
+
+def test_the_interface_is_checked():
+    with pytest.raises(ValueError, match="burst_bytes must be at least 1"):
+        Interface(burst_bytes=0)
+
+
+def test_energy_and_bandwidth_are_in_their_units():
+    horowitz = energy.MEMORIES["dram-low"]
+    assert horowitz.pj_per_bit * 64 == pytest.approx(1300)  # 1.3 nJ for 64 bit
+    assert horowitz.microjoule(8) == pytest.approx(1.3e-3)
+    assert traffic.megabytes_per_second(1000, 1000, 600e6) == pytest.approx(600)
+    assert all(memory.source and memory.pj_per_bit > 0 for memory in energy.MEMORIES.values())
+
+
+# ---- Study and report ----------------------------------------------------------------------------
+
+
+def test_totals_are_the_sums_of_the_layers(measured):
+    total = measured.total()
+    layers = measured.layers.values()
+    assert total.cycles.words == sum(layer.cycles.words for layer in layers) == 2 * 2 * 8 * 8 * 6
+    assert total.cycles.encoder.cycles == sum(layer.cycles.encoder.cycles for layer in layers)
+    assert total.traffic.after_bytes == sum(layer.traffic.after_bytes for layer in layers)
+    assert total.cycles.images == 2
+    for tally, causes in total.cycles.tallies().values():
+        assert tally.words + sum(tally.stalls[cause] for cause in causes) == tally.cycles
+
+
+def test_a_decoder_that_differs_is_noticed(monkeypatch):
+    right = cycles.run_decoder
+
+    def wrong(encoded, memory):
+        run = right(encoded, memory)
+        run.tensor[0] += 1
+        return run
+
+    monkeypatch.setattr(cycles, "run_decoder", wrong)
+    design = small_options().design
+    with pytest.raises(AssertionError, match="layer: the decoder does not give"):
+        cycles.measure(cycles.LayerCycles("layer"), relu_map(2, 4, 4), design)
+
+
+def test_the_report_has_all_tables_plots_and_figures(measured, tmp_path):
+    report.write(measured, "a title", {"network": "residual", "date": "today"}, tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    plots = {f"{name}.{kind}" for name in ("registers", "words_per_cycle", "traffic")
+             for kind in ("png", "svg")}  # fmt: skip
+    assert names == {"report.md", "report.json", "layers.csv"} | plots
+    text = (tmp_path / "report.md").read_text()
+    assert text.startswith("# a title\n")
+    for table in tables.all_tables(measured):
+        assert f"## {table.title}" in text
+        assert all(len(row) == len(table.headers) for row in table.rows)
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert content["provenance"]["network"] == "residual"
+    assert content["total"]["words"] == measured.total().cycles.words
+    assert sum(group["count"] * group["bits"] for group in content["registers"]["encoder"]) == 204
+    with (tmp_path / "layers.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == ["relu#1", "relu#2", "total"]
+    assert rows[-1]["written_after_bytes"] == str(measured.total().traffic.after_bytes)
+
+
+def test_the_inventory_is_checked_against_the_claim(monkeypatch):
+    tables.check_inventory()
+    monkeypatch.setattr(tables, "LARGEST_ENCODER_BITS", 204)
+    with pytest.raises(AssertionError, match="204 bits"):
+        tables.check_inventory()
+
+
+@pytest.mark.parametrize("wrong", [["--bits", "1"], ["--block-size", "64"], ["--clock", "0"],
+                                   ["--fifo-words", "3"], ["--limit", "0"]])  # fmt: skip
+def test_wrong_options_end_before_the_network_runs(wrong, capsys):
+    with pytest.raises(SystemExit) as error:
+        main(wrong)
+    assert error.value.code == 2
+    assert "error:" in capsys.readouterr().err
+
+
+def test_resnet34s_maps_move_nearly_a_word_a_cycle(shared_data):
+    """Published: 0.8 to 1 word a cycle, encoder and decoder, 8 bit."""
+    options = small_options()
+    network = load_model("resnet34", shared_data / "weights" / "resnet34.pth")
+    images = find_images(shared_data / "images").first(1)
+    found = study.run(network, images, options)
+    total = found.total()
+    assert (len(found.layers), total.cycles.words) == (33, 3_562_496)
+    for layer in found.layers.values():
+        assert 0.95 < layer.cycles.encoder.words_per_cycle <= 1
+        assert 0.95 < layer.cycles.decoder.words_per_cycle <= 1
+        assert 0.8 < layer.published_words_per_cycle <= 1
+    assert total.scheduled_cycles == pytest.approx(total.cycles.encoder.cycles, rel=0.01)
+    assert 1.5 < total.traffic.ratio < total.traffic.stream_ratio < 3

@@ -1,0 +1,228 @@
+"""The report of `evaluation.paper`: its figures, its files, and the check against stored ones."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import paper_example
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import torch_ebpc
+from evaluation.images import PreparedImages, find_images
+from evaluation.models import LoadedModel, with_batch_statistics
+from evaluation.paper import expected
+from evaluation.paper.figures import FIGURES
+from evaluation.paper.study import NothingToMeasureError, Study
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("report") / "report"
+
+
+@pytest.fixture(scope="module")
+def study(output: Path) -> Study:
+    paper_example.write_images(output.parent / "images")
+    study = paper_example.measure(output.parent / "images", output)
+    assert study is not None
+    return study
+
+
+def test_bits_equal_those_of_the_meter(study: Study) -> None:
+    network = paper_example.tiny_network()
+    images = PreparedImages(find_images(Path(study.images.files[0].path).parent), network.transform)
+    batch = torch.stack([images[i][0] for i in range(7)])  # one batch of the rule
+    quantizer = torch_ebpc.Quantizer(8, True, "truncate", "batch", 0.75)
+    with (
+        torch.inference_mode(),
+        torch_ebpc.CompressionMeter(
+            network.model, quantizer=quantizer, mode="observe", methods=("ebpc", "bpc", "zvc")
+        ) as meter,
+    ):
+        network.model(batch)
+    rows = meter.report().rows
+    assert [row.name for row in rows] == [call.name for call in study.main.counts.calls]
+    for method in ("ebpc", "bpc", "zvc"):
+        counted = study.main.counts.bits[study.main.plan.by_type("fixed8", method)]
+        assert [row.bits_after(method) for row in rows] == counted[:, :7].sum(1).tolist()
+
+
+def test_counts_file_is_the_table(study: Study, output: Path) -> None:
+    with (output / "counts.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    headline = study.main.plan.headline
+    chosen = [row for row in rows if (row["tensors"], row["variant"]) ==
+              (study.main.what, headline.key)]  # fmt: skip
+    assert len(chosen) == len(study.main.counts.calls)
+    total = sum(int(row[file.name]) for row in chosen for file in study.images.files)
+    assert total == int(study.main.counts.bits[headline].sum())
+    content = json.loads((output / "report.json").read_text())
+    group = content["main"]["groups"]["types"]
+    assert group["variants"]["fixed8 ebpc"]["bits"] == total
+    assert group["images"] == paper_example.IMAGES
+
+
+def test_every_section_has_its_figures(study: Study, output: Path) -> None:
+    text = (output / "report.md").read_text()
+    for title in ("Methods and types", "The abstracts' claims", "All averages", "Every call",
+                  "Ablations", "Gradients", "Provenance"):  # fmt: skip
+        assert f"## {title}" in text
+    for name in FIGURES:
+        assert (output / f"{name}.png").stat().st_size > 1000
+        assert (output / f"{name}.svg").stat().st_size > 1000
+        assert f"({name}.png)" in text
+    assert "inputs of convolutions" in text
+    assert "sums of residual additions" in text
+    assert study.main.network.warning in text, "an untrained network is said to be one"
+
+
+class References(HTMLParser):
+    """Everything that a page refers to, its ids, and its tables' rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.references: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attributes:
+            if name in ("src", "href", "xlink:href", "data", "srcset", "action"):
+                self.references.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+
+
+def test_html_is_self_contained(study: Study, output: Path) -> None:
+    text = (output / "report.html").read_text()
+    page = References()
+    page.feed(text)
+    assert page.references
+    assert all(each.startswith("#") for each in page.references)
+    assert {each[1:] for each in page.references} <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids)), "the pictures' ids clash"
+    assert page.tags.count("svg") == len(FIGURES)
+    assert not {"link", "img", "iframe"} & set(page.tags)
+    assert not re.search(r"@import|url\((?!#)", text)
+
+
+def test_gradients_of_inputs_are_zero_where_nothing_passes(study: Study) -> None:
+    outputs, inputs = study.gradients
+    assert all(each.negative for each in study.gradients)
+    zvc = outputs.plan.by_type("bfloat16", "zvc")
+    assert inputs.readings("types").ratio(zvc) > outputs.readings("types").ratio(zvc)
+    assert outputs.plan.by_type("ufixed8") not in outputs.counts.bits
+
+
+def test_a_silent_change_is_noticed(study: Study, tmp_path: Path) -> None:
+    path = tmp_path / "expected.json"
+    assert expected.check(study, path) is None
+    expected.store(study, path)
+    assert expected.check(study, path) == []
+    entries = json.loads(path.read_text())
+    name = next(iter(entries[0]["ratios"]))
+    entries[0]["ratios"][name] *= 1.01
+    entries[0]["ratios"]["no such figure"] = 1.0
+    path.write_text(json.dumps(entries))
+    deviations = expected.check(study, path)
+    assert deviations is not None
+    assert [each.split(": ")[0] for each in deviations] == [name.split(": ")[0], "no such figure"]
+    entries[0]["identity"]["weights_sha256"] = "other"
+    path.write_text(json.dumps(entries))
+    assert expected.check(study, path) is None
+
+
+def test_statistics_are_of_the_coded_words(study: Study) -> None:
+    stats = study.statistics
+    headline = study.main.plan.headline
+    images = [i for i in range(len(study.images.files)) if i % study.extent.statistics_every == 0]
+    assert stats.image_count == len(images)
+    bits = int(study.main.counts.bits[headline][:, images].sum())
+    assert stats.coded.zero_bits + stats.coded.plane_bits == bits
+    words = int(study.main.counts.words.sum()) * len(images)
+    assert stats.coded.words == words
+    zeros = int((stats.zero_runs * np.arange(1, len(stats.zero_runs) + 1)).sum())
+    assert zeros == stats.coded.zero_words
+    rows = sum(call.words // call.shape[-1] for call in study.main.counts.calls) * len(images)
+    assert int(stats.row_bits.sum()) == rows
+
+
+class Functional(nn.Module):
+    """Activations without modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.linear = nn.Conv2d(3, 6, 3, stride=2), nn.Linear(6, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.conv(x))
+        return self.linear(functional.silu(x).mean((2, 3)))
+
+
+def other_networks() -> dict[str, nn.Module]:
+    return {
+        "functional": Functional(),
+        "SiLU": nn.Sequential(
+            nn.Conv2d(3, 6, 3, stride=2), nn.SiLU(inplace=True), nn.Conv2d(6, 6, 3), nn.Hardswish(),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 10),
+        ),
+        "batch statistics": nn.Sequential(
+            nn.Conv2d(3, 6, 3, stride=2), nn.BatchNorm2d(6), nn.ReLU6(inplace=True),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 10),
+        ),
+    }  # fmt: skip
+
+
+CALLS = {
+    "functional": ["relu#1", "silu#1"],
+    "SiLU": ["1#1", "3#1"],
+    "batch statistics": ["2#1"],
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_other_activations_are_found_and_reported(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = LoadedModel(
+        name, other_networks()[name].eval(), paper_example.to_tensor, "seed 0", "", trained=False
+    )
+    if name == "batch statistics":
+        network = with_batch_statistics(network)
+        assert network.batch_statistics
+    paper_example.write_images(tmp_path / "images", 6)
+    study = paper_example.measure(tmp_path / "images", tmp_path / "report", network)
+    assert study is not None
+    assert [call.name for call in study.main.counts.calls] == CALLS[name]
+    assert study.main.negative == (name == "SiLU")
+    unsigned = study.main.plan.by_type("ufixed8") in study.main.counts.bits
+    assert unsigned == (not study.main.negative), "unsigned words cannot hold negative values"
+    gradients = {"functional": 1, "SiLU": 1, "batch statistics": 2}
+    assert len(study.gradients) == gradients[name], "gradients of inputs are known for ReLU only"
+    assert (tmp_path / "report" / "report.html").exists()
+
+
+def test_folded_batch_normalization_has_no_batch_statistics() -> None:
+    folded = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6)).eval()
+    network = LoadedModel("folded", folded, paper_example.to_tensor, "file", "", trained=True)
+    assert not with_batch_statistics(network).batch_statistics
+    folded[1].running_mean.fill_(0.5)
+    assert with_batch_statistics(network).batch_statistics
+    assert folded[1].training
+
+
+def test_nothing_to_measure_is_an_error(tmp_path: Path) -> None:
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(3 * 21 * 21, 10)).eval()
+    network = LoadedModel("linear", linear, paper_example.to_tensor, "seed", "", trained=False)
+    paper_example.write_images(tmp_path / "images", 2)
+    with pytest.raises(NothingToMeasureError, match="linear"):
+        paper_example.measure(tmp_path / "images", tmp_path / "report", network)
+    assert not (tmp_path / "report").exists()
