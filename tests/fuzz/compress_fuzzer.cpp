@@ -24,7 +24,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   // The same words again and again, so that small inputs reach several segments.
   const Bytes some = input.words(of.bytes);
   Bytes memory;
-  for (int i = 0; i <= input.free_bits && memory.size() < 100'000; ++i) {
+  for (int i = 0; i <= input.free_bits && memory.size() < 20'000; ++i) {
     memory.insert(memory.end(), some.begin(), some.end());
   }
   const std::uint64_t words = memory.size() / static_cast<std::uint64_t>(of.bytes);

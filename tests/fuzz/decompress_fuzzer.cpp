@@ -15,7 +15,7 @@ namespace {
 
 using namespace layout;
 
-constexpr std::uint64_t most_bytes = std::uint64_t{1} << 26;
+constexpr std::uint64_t most_bytes = std::uint64_t{1} << 22;
 
 /// Makes the checksums right, as far as the header leads to them.
 void repair(Bytes& container) {
