@@ -56,7 +56,7 @@ T load(const std::uint8_t* at) {
 /// Raw segments are little-endian on every machine.
 inline void copy_little_endian(std::uint8_t* to, const std::uint8_t* from, std::uint64_t bytes,
                                int bytes_per_word) {
-  std::memcpy(to, from, bytes);
+  if (bytes > 0) std::memcpy(to, from, bytes);  // where there are no words, there may be no memory
   if constexpr (std::endian::native == std::endian::big) {
     for (std::uint64_t i = 0; i < bytes; i += static_cast<std::uint64_t>(bytes_per_word)) {
       std::reverse(to + i, to + i + bytes_per_word);
