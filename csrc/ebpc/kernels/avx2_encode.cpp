@@ -459,9 +459,9 @@ class PlaneCodes {
       const __m128i low = _mm256_castsi256_si128(stored);
       const __m128i high = _mm256_extracti128_si256(stored, 1);
       _mm_storel_epi64(reinterpret_cast<__m128i*>(out + at[0]), low);
-      _mm_storeh_pd(reinterpret_cast<double*>(out + at[1]), _mm_castsi128_pd(low));
+      _mm_storeu_si64(out + at[1], _mm_unpackhi_epi64(low, low));
       _mm_storel_epi64(reinterpret_cast<__m128i*>(out + at[2]), high);
-      _mm_storeh_pd(reinterpret_cast<double*>(out + at[3]), _mm_castsi128_pd(high));
+      _mm_storeu_si64(out + at[3], _mm_unpackhi_epi64(high, high));
     }
     codes_[0] = codes_[i - 1];
     std::size_t kept = 1;
