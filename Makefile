@@ -7,10 +7,10 @@ BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
 NATIVE_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h')
-FORMATTED := $(NATIVE_SOURCES) $(shell find tests/cpp -name '*.cpp' -o -name '*.h')
+FORMATTED := $(NATIVE_SOURCES) $(shell find tests/cpp tests/fuzz -name '*.cpp' -o -name '*.h')
 OPTIONS ?=
 
-.PHONY: help setup evaluate paper bench bench-kernels hardware test test-cpp test-python test-portable lint format clean
+.PHONY: help setup evaluate paper bench bench-kernels hardware test test-cpp test-python test-portable sanitize fuzz coverage lint format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,9 @@ help:
 	@echo 'make bench          speed of compressing and decompressing, beside other compressors'
 	@echo 'make bench-kernels  speed of every kernel, at several settings (OPTIONS="--help" lists options)'
 	@echo 'make hardware       ResNet-34 through the hardware model: registers, cycles, FIFOs, memory traffic, exports'
+	@echo 'make sanitize       the C++ tests with sanitizers'
+	@echo 'make fuzz           every fuzzer for a minute (SECONDS=3600 for an hour)'
+	@echo 'make coverage       which lines and branches of csrc/ebpc the C++ tests reach'
 	@echo 'make setup          the environment .venv with everything built and installed into it'
 	@echo 'make lint           formatters, linters and type checker, changing nothing'
 	@echo 'make format         formatters, in place'
@@ -86,6 +89,54 @@ $(PORTABLE_TESTS): test-%: $(VENV)/.requirements
 
 test-python: setup
 	$(BIN)/python -m pytest
+
+# ---- Faults and hostile input ----------------------------------------------------------------------
+
+# Every C++ test with the address and undefined behaviour sanitizers, and what runs in threads with the
+# thread sanitizer, each in a build folder of its own.
+THREADED_TESTS := ^(Executor|Container|ContainerStream|PartialRead|Recover|Threads)[.]
+SANITIZED := -G Ninja -DTORCH_EBPC_BUILD_OPERATORS=OFF -DTORCH_EBPC_BUILD_TESTS=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo
+
+sanitize: $(VENV)/.requirements
+	.ci/system-packages libgtest-dev nlohmann-json3-dev
+	cmake -S . -B build/asan $(SANITIZED) -DTORCH_EBPC_SANITIZE=address,undefined
+	cmake --build build/asan
+	ctest --test-dir build/asan --output-on-failure --parallel 2
+	cmake -S . -B build/tsan $(SANITIZED) -DTORCH_EBPC_SANITIZE=thread
+	cmake --build build/tsan
+	ctest --test-dir build/tsan --output-on-failure --parallel 2 --tests-regex '$(THREADED_TESTS)'
+
+FUZZERS := compress decode decompress hardware kernels
+SECONDS ?= 60
+
+build/fuzz/.configured: $(VENV)/.requirements CMakeLists.txt tests/fuzz/CMakeLists.txt
+	.ci/system-packages clang-19 libclang-rt-19-dev
+	cmake -S . -B build/fuzz -G Ninja -DCMAKE_CXX_COMPILER=clang++-19 -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  -DTORCH_EBPC_BUILD_OPERATORS=OFF -DTORCH_EBPC_BUILD_FUZZERS=ON
+	touch $@
+
+# What a fuzzer finds is written to build/fuzz; what it has learnt stays in build/fuzz/corpus.
+fuzz: build/fuzz/.configured
+	cmake --build build/fuzz
+	$(BIN)/python tests/fuzz/make_seeds.py build/fuzz/seeds
+	set -e; cd build/fuzz; for fuzzer in $(FUZZERS); do \
+	  mkdir -p corpus/$$fuzzer; echo "$$fuzzer, $(SECONDS) s"; \
+	  tests/fuzz/fuzz_$$fuzzer corpus/$$fuzzer seeds/$$fuzzer -max_total_time=$(SECONDS) -max_len=20000 \
+	    -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 -verbosity=0 2>$$fuzzer.log || { cat $$fuzzer.log; exit 1; }; \
+	  grep number_of_executed_units $$fuzzer.log; \
+	done
+
+# Lines and branches of csrc/ebpc that the C++ tests reach.
+coverage: $(VENV)/.requirements
+	.ci/system-packages libgtest-dev nlohmann-json3-dev clang-19 libclang-rt-19-dev llvm-19
+	cmake -S . -B build/coverage -G Ninja -DCMAKE_CXX_COMPILER=clang++-19 -DCMAKE_BUILD_TYPE=Debug \
+	  -DTORCH_EBPC_BUILD_OPERATORS=OFF -DTORCH_EBPC_BUILD_TESTS=ON \
+	  -DCMAKE_CXX_FLAGS="-O1 -fprofile-instr-generate -fcoverage-mapping"
+	cmake --build build/coverage
+	cd build/coverage && LLVM_PROFILE_FILE=tests.profraw tests/cpp/ebpc_tests --gtest_brief=1
+	cd build/coverage && llvm-profdata-19 merge -o tests.profdata tests.profraw
+	cd build/coverage && llvm-cov-19 report tests/cpp/ebpc_tests -instr-profile=tests.profdata \
+	  -show-branch-summary -show-region-summary=false $(CURDIR)/csrc/ebpc
 
 # ---- Style -----------------------------------------------------------------------------------------
 

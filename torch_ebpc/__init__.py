@@ -10,7 +10,13 @@ _library.load()
 
 from torch_ebpc import hardware  # noqa: E402
 from torch_ebpc.config import kernel, kernels, show_config, use_kernel  # noqa: E402
-from torch_ebpc.errors import EBPCChecksumError, EBPCError, EBPCFormatError  # noqa: E402
+from torch_ebpc.errors import (  # noqa: E402
+    EBPCChecksumError,
+    EBPCError,
+    EBPCFormatError,
+    EBPCLimitError,
+)
+from torch_ebpc.files import map_file, read_file, whole_file, write_file  # noqa: E402
 from torch_ebpc.layer_row import LayerRow  # noqa: E402
 from torch_ebpc.meter import CompressionMeter  # noqa: E402
 from torch_ebpc.ops import (  # noqa: E402
@@ -24,21 +30,27 @@ from torch_ebpc.ops import (  # noqa: E402
     encode,
     inspect,
 )
+from torch_ebpc.partial import RecoveredTensor, max_compressed_bytes, recover  # noqa: E402
 from torch_ebpc.quantizer import FloatCast, Quantizer  # noqa: E402
 from torch_ebpc.report import Report  # noqa: E402
 from torch_ebpc.statistics import SymbolStatistics, symbol_statistics  # noqa: E402
+from torch_ebpc.stream import ContainerDecoder, ContainerEncoder  # noqa: E402
 from torch_ebpc.taps import Tap, Taps  # noqa: E402
 
 __all__ = [
     "CompressionMeter",
+    "ContainerDecoder",
+    "ContainerEncoder",
     "ContainerInfo",
     "EBPCChecksumError",
     "EBPCError",
     "EBPCFormatError",
+    "EBPCLimitError",
     "EncodedStreams",
     "FloatCast",
     "LayerRow",
     "Quantizer",
+    "RecoveredTensor",
     "Report",
     "SymbolStatistics",
     "Tap",
@@ -54,7 +66,13 @@ __all__ = [
     "inspect",
     "kernel",
     "kernels",
+    "map_file",
+    "max_compressed_bytes",
+    "read_file",
+    "recover",
     "show_config",
     "symbol_statistics",
     "use_kernel",
+    "whole_file",
+    "write_file",
 ]

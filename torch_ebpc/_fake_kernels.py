@@ -42,6 +42,7 @@ def _fake_decompress(
     shape: list[int],
     dtype: torch.dtype,
     memory_format: str = "contiguous",
+    max_bytes: int | None = None,
 ) -> Tensor:
     return torch.empty(
         shape,
@@ -54,7 +55,7 @@ def _fake_decompress(
 
 
 @_fake("inspect")
-def _fake_inspect(packed: Tensor) -> Tensor:
+def _fake_inspect(packed: Tensor, header_only: bool = False) -> Tensor:
     size = torch.library.get_ctx().new_dynamic_size(min=INSPECT_FIELDS)
     return packed.new_empty(size, dtype=torch.int64)
 
@@ -111,3 +112,80 @@ def _fake_statistics(
     transmission_dims: int = 0,
 ) -> Tensor:
     return input.new_empty(STATISTICS_FIELDS + max_zero_run, dtype=torch.int64)
+
+
+@_fake("decompress_range")
+def _fake_decompress_range(
+    packed: Tensor, first_word: int, words: int, dtype: torch.dtype, max_bytes: int | None = None
+) -> Tensor:
+    return packed.new_empty(words, dtype=dtype)
+
+
+@_fake("recover")
+def _fake_recover(
+    packed: Tensor,
+    shape: list[int],
+    dtype: torch.dtype,
+    memory_format: str = "contiguous",
+    max_bytes: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    size = torch.library.get_ctx().new_dynamic_size()
+    return (
+        _fake_decompress(packed, shape, dtype, memory_format),
+        packed.new_empty((size, 2), dtype=torch.int64),
+    )
+
+
+@_fake("encode_segments")
+def _fake_encode_segments(
+    words: Tensor,
+    word_bits: int | None = None,
+    block_size: int = 8,
+    max_zero_run: int = 16,
+    base: str = "sent",
+    first_word: int = 0,
+) -> tuple[Tensor, Tensor, Tensor]:
+    table = words.new_empty(8 * ((words.numel() + 4095) // 4096), dtype=torch.uint8)
+    payload = words.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.uint8)
+    return table, payload, words.new_empty(2, dtype=torch.int64)
+
+
+@_fake("make_header")
+def _fake_make_header(
+    table: Tensor,
+    shape: list[int],
+    dtype: torch.dtype,
+    payload_bytes: int,
+    zero_stream_bits: int,
+    plane_stream_bits: int,
+    memory_format: str = "contiguous",
+    word_bits: int | None = None,
+    block_size: int = 8,
+    max_zero_run: int = 16,
+    base: str = "sent",
+) -> Tensor:
+    return table.new_empty(52 + 8 * len(shape) + table.numel())
+
+
+@_fake("header_bytes")
+def _fake_header_bytes(start: Tensor) -> Tensor:
+    return start.new_empty(1, dtype=torch.int64)
+
+
+@_fake("segment_ends")
+def _fake_segment_ends(header: Tensor) -> Tensor:
+    size = torch.library.get_ctx().new_dynamic_size()
+    return header.new_empty(size, dtype=torch.int64)
+
+
+@_fake("decode_segments")
+def _fake_decode_segments(
+    header: Tensor,
+    payload: Tensor,
+    first_segment: int,
+    segments: int,
+    first_byte: int,
+    dtype: torch.dtype,
+) -> Tensor:
+    size = torch.library.get_ctx().new_dynamic_size()
+    return payload.new_empty(size, dtype=dtype)

@@ -21,9 +21,14 @@ class EBPCChecksumError(EBPCError):
     """Bytes of a container have changed since they were written."""
 
 
+class EBPCLimitError(EBPCError):
+    """A container holds a larger tensor than the caller allows with ``max_bytes``."""
+
+
 _BY_PREFIX: dict[str, type[Exception]] = {
     "EBPCFormatError: ": EBPCFormatError,
     "EBPCChecksumError: ": EBPCChecksumError,
+    "EBPCLimitError: ": EBPCLimitError,
     "ValueError: ": ValueError,
     "TypeError: ": TypeError,
 }

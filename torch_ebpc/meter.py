@@ -277,7 +277,7 @@ class CompressionMeter:
         begin = time.perf_counter()
         packed = ops.compress(words, row.word_bits, **self._code)
         encoded = time.perf_counter()
-        decoded = ops.decompress(packed)
+        decoded = ops.decompress(packed, max_bytes=words.nbytes)
         row.encode_seconds += encoded - begin
         row.decode_seconds += time.perf_counter() - encoded
         row.container_bytes += packed.numel()

@@ -28,12 +28,13 @@ on; pass ``x.detach()``. :func:`count_bits` only measures and takes any tensor.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
 
 from torch_ebpc._fake_kernels import INSPECT_FIELDS
+from torch_ebpc._index import part_of
 from torch_ebpc.errors import translated
 
 DTYPES: tuple[torch.dtype, ...] = (
@@ -51,7 +52,11 @@ DTYPES: tuple[torch.dtype, ...] = (
 METHODS: tuple[str, ...] = ("ebpc", "bpc", "zvc", "zero_rle", "csc", "none")
 """The methods that :func:`encode` and :func:`count_bits` know."""
 
-_MEMORY_FORMATS = ("contiguous", "channels_last", "channels_last_3d")
+_MEMORY_FORMATS = {  # in the order of their numbers in the container
+    "contiguous": torch.contiguous_format,
+    "channels_last": torch.channels_last,
+    "channels_last_3d": torch.channels_last_3d,
+}
 _BASES = ("sent", "reused")
 
 
@@ -154,25 +159,49 @@ def compress(
     return packed
 
 
-def decompress(packed: Tensor) -> Tensor:
+def decompress(
+    packed: Tensor,
+    index: SupportsIndex | slice | None = None,
+    max_bytes: int | None = None,
+) -> Tensor:
     """Unpacks a container: the tensor that was compressed, with the same dtype, shape, memory
     format and bits.
 
     Args:
         packed: uint8 [bytes], from :func:`compress`. Untrusted bytes are safe.
+        index: the sample (an int) or samples (a slice with a positive step) of the first dimension
+            to unpack alone: ``decompress(packed, index=i)`` is ``decompress(packed)[i]``. Only the
+            segments that hold them are read, and only those are checked, besides the header.
+        max_bytes: a tensor, or part of it, of more bytes is refused before memory is asked for. By
+            default 1 GiB, or 64 times the bytes of ``packed`` if that is more. (A header's checks
+            alone allow 2048 times the bytes of ``packed``: zeros are that small.) For memory
+            formats other than contiguous, twice the bytes are in use for a moment.
 
     Raises:
         EBPCFormatError: ``packed`` is not a container.
         EBPCChecksumError: it was one, and has changed.
+        EBPCLimitError: its tensor has more than ``max_bytes`` bytes.
         TypeError: ``packed`` is not a uint8 tensor.
         ValueError: it has other than one dimension, or is not on the CPU.
+        IndexError: ``index`` is outside of the first dimension.
     """
     info = inspect(packed)
+    _check_max_bytes(max_bytes)
+    if index is None:
+        with translated():
+            x: Tensor = torch.ops.torch_ebpc.decompress.default(
+                packed, info.shape, info.dtype, info.memory_format, max_bytes
+            )
+        return x
+    part = part_of(info.shape, index)
     with translated():
-        x: Tensor = torch.ops.torch_ebpc.decompress.default(
-            packed, info.shape, info.dtype, info.memory_format
+        words = torch.ops.torch_ebpc.decompress_range.default(
+            packed, part.first_word, part.words, info.dtype, max_bytes
         )
-    return x
+    samples: Tensor = words.view(part.shape).contiguous(
+        memory_format=_MEMORY_FORMATS[info.memory_format]
+    )
+    return samples[part.take]
 
 
 def inspect(packed: Tensor) -> ContainerInfo:
@@ -189,14 +218,19 @@ def inspect(packed: Tensor) -> ContainerInfo:
         >>> info.dtype, info.shape, info.word_bits
         (torch.float32, (2, 3), 32)
     """
+    return read_info(packed, header_only=False)
+
+
+def read_info(packed: Tensor, *, header_only: bool) -> ContainerInfo:
+    """As :func:`inspect`; with ``header_only``, the payload may be missing."""
     _check_bytes("packed", packed)
     with translated():
-        fields = torch.ops.torch_ebpc.inspect.default(packed).tolist()
+        fields = torch.ops.torch_ebpc.inspect.default(packed, header_only).tolist()
     version, dtype, memory_format, word_bits, block_size, max_zero_run, base, *counts = fields
     return ContainerInfo(
         version,
         DTYPES[dtype],
-        _MEMORY_FORMATS[memory_format],
+        tuple(_MEMORY_FORMATS)[memory_format],
         tuple(fields[INSPECT_FIELDS:]),
         word_bits,
         block_size,
@@ -378,6 +412,11 @@ def _check_bytes(name: str, packed: Any) -> None:
         raise TypeError(f"{name}'s dtype must be uint8, got {packed.dtype}")
     if packed.device.type not in ("cpu", "meta"):
         raise ValueError(f"{name} must be on the CPU, got {packed.device}: pass {name}.cpu()")
+
+
+def _check_max_bytes(max_bytes: Any) -> None:
+    if max_bytes is not None and not isinstance(max_bytes, int):
+        raise TypeError(f"max_bytes must be an int or None, got {type(max_bytes).__name__}")
 
 
 def _check_int(name: str, value: Any) -> None:

@@ -53,6 +53,18 @@ std::uint64_t compress(const TensorInfo& tensor, const Parameters& parameters, c
 /// size.
 ContainerInfo inspect(std::span<const std::uint8_t> container);
 
+/// As inspect, where any part of the payload may be missing.
+ContainerInfo inspect_header(std::span<const std::uint8_t> container);
+
+/// The bytes that a reader should make room for at most, if its caller does not say: 1 GiB, or 64
+/// times the container's own bytes if that is more. What a hostile container of B bytes can claim
+/// is bounded anyway, by the checks of inspect: a tensor of less than 2048 B bytes.
+std::uint64_t default_max_bytes(std::uint64_t container_bytes);
+
+/// Throws Error(limit) if `bytes`, those of a container's tensor, are more. For callers of
+/// decompress, to be called before they make room.
+void check_max_bytes(std::uint64_t bytes, std::uint64_t max_bytes);
+
 /// Writes the tensor's words in row-major order to `words`, which has room for `words_bytes` bytes.
 ///
 /// Throws Error(format) or Error(checksum) if the container is damaged, of another format version
@@ -60,5 +72,28 @@ ContainerInfo inspect(std::span<const std::uint8_t> container);
 /// are safe: nothing outside of `container` is read and nothing outside of `words` written.
 void decompress(std::span<const std::uint8_t> container, void* words, std::uint64_t words_bytes,
                 const Executor& executor = {});
+
+struct WordRange {
+  std::uint64_t first = 0;
+  std::uint64_t count = 0;
+
+  friend bool operator==(const WordRange&, const WordRange&) = default;
+};
+
+/// As decompress, for a range of the words alone. Only the segments that have some of them are read
+/// (and only those are checked, besides the header); segment i has segment_words words from word
+/// i * segment_words on.
+///
+/// Throws Error(argument) if the range is not inside of the tensor.
+void decompress_range(std::span<const std::uint8_t> container, WordRange range, void* words,
+                      std::uint64_t words_bytes, const Executor& executor = {});
+
+/// As decompress, for a container whose payload is damaged or cut short: words of intact segments
+/// come back, those of the others are 0. Returns the ranges of words that are lost, in order; none
+/// if the container is intact.
+///
+/// Throws as decompress if the header is damaged: without it nothing can be read.
+std::vector<WordRange> recover(std::span<const std::uint8_t> container, void* words,
+                               std::uint64_t words_bytes, const Executor& executor = {});
 
 }  // namespace ebpc

@@ -56,7 +56,7 @@ T load(const std::uint8_t* at) {
 /// Raw segments are little-endian on every machine.
 inline void copy_little_endian(std::uint8_t* to, const std::uint8_t* from, std::uint64_t bytes,
                                int bytes_per_word) {
-  std::memcpy(to, from, bytes);
+  if (bytes > 0) std::memcpy(to, from, bytes);  // where there are no words, there may be no memory
   if constexpr (std::endian::native == std::endian::big) {
     for (std::uint64_t i = 0; i < bytes; i += static_cast<std::uint64_t>(bytes_per_word)) {
       std::reverse(to + i, to + i + bytes_per_word);
@@ -87,8 +87,16 @@ inline std::uint64_t segment_count(std::uint64_t words) {
   return words / segment_words + (words % segment_words != 0);
 }
 
-inline std::uint64_t header_bytes_for(std::uint64_t dims, std::uint64_t segments) {
+constexpr std::uint64_t header_bytes_for(std::uint64_t dims, std::uint64_t segments) {
   return at_shape + 8 * dims + segment_entry_bytes * segments + checksum_bytes;
+}
+
+/// The bytes of a header without dimensions and segments, the least there is.
+inline constexpr std::uint64_t fixed_header_bytes = header_bytes_for(0, 0);
+
+/// Where the segment table begins.
+inline std::uint64_t table_offset(const TensorInfo& tensor) {
+  return at_shape + 8 * tensor.shape.size();
 }
 
 inline std::uint64_t words_in_segment(std::uint64_t words, std::uint64_t segment) {

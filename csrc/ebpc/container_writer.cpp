@@ -11,6 +11,7 @@
 #include "ebpc/bit_stream.h"
 #include "ebpc/container.h"
 #include "ebpc/container_layout.h"
+#include "ebpc/container_segments.h"
 #include "ebpc/error.h"
 #include "ebpc/kernels/dispatch.h"
 #include "ebpc/words.h"
@@ -90,9 +91,68 @@ class PayloadOrder {
   StreamBits bits_;
 };
 
-void write_fixed_header(std::uint8_t* out, const TensorInfo& tensor, const Parameters& p,
-                        std::uint64_t header_bytes, std::uint64_t container_bytes,
-                        const StreamBits& bits) {
+}  // namespace
+
+CodedTotals encode_segments(const Parameters& p, WordSpan words, std::uint8_t* table,
+                            std::uint8_t* payload, const Executor& executor) {
+  const Kernel& kernel = active_kernel();
+  const std::uint64_t segments = segment_count(words.count);
+  const std::uint64_t tasks = segments / task_segments + (segments % task_segments != 0);
+  const std::uint64_t payload_bytes = std::min(segments, task_segments) * segment_words *
+                                      static_cast<std::uint64_t>(words.bytes_per_word);
+  std::vector<Scratch> scratches;
+  for (std::size_t i = 0; i < worker_count(executor, tasks); ++i) {
+    scratches.emplace_back(p, payload_bytes);
+  }
+  PayloadOrder order;
+  for_each_index(executor, tasks, [&](std::size_t worker, std::size_t task) {
+    Scratch& scratch = scratches[worker];
+    const std::uint64_t first = task * task_segments;
+    const std::uint64_t last = std::min(first + task_segments, segments);
+    std::uint64_t bytes = 0;
+    StreamBits bits;
+    for (std::uint64_t i = first; i < last; ++i) {
+      const WordSpan segment = words.part(i * segment_words, words_in_segment(words.count, i));
+      const CodedSegment coded =
+          encode_segment(kernel, p, segment, scratch, scratch.payload.get() + bytes);
+      coded.entry.write(table + segment_entry_bytes * i);
+      bytes += coded.bytes;
+      bits += coded.bits;
+    }
+    std::memcpy(payload + order.take(task, bytes, bits), scratch.payload.get(), bytes);
+  });
+  return {order.bytes(), order.bits()};
+}
+
+void check_fit(const Parameters& p, WordSpan words, std::uint64_t first_index) {
+  if (const std::size_t index = first_misfit(p, words); index != words.count) {
+    throw Error(ErrorCode::argument,
+                "every value must fit into word_bits = " + std::to_string(p.word_bits) + ", got " +
+                    std::to_string(word_at(p, words, index)) + " at index " +
+                    std::to_string(first_index + index));
+  }
+}
+
+std::uint64_t checked_header_bytes(const TensorInfo& tensor) {
+  const std::uint64_t dims = tensor.shape.size();
+  if (dims != dims_of(tensor.memory_format, dims)) {
+    throw Error(ErrorCode::argument, "the memory format must go with the shape: it needs " +
+                                         std::to_string(dims_of(tensor.memory_format, dims)) +
+                                         " dimensions, got " + std::to_string(dims));
+  }
+  const std::uint64_t words = word_count(tensor);
+  const std::uint64_t bytes = header_bytes_for(tensor.shape.size(), segment_count(words));
+  if (bytes > std::numeric_limits<std::uint32_t>::max()) {
+    throw Error(ErrorCode::argument,
+                "the tensor must have less than 2^41 words, got " + std::to_string(words));
+  }
+  return bytes;
+}
+
+std::uint64_t write_header(std::uint8_t* out, const TensorInfo& tensor, const Parameters& p,
+                           const CodedTotals& coded) {
+  const std::uint64_t header_bytes = checked_header_bytes(tensor);
+  const std::uint64_t container_bytes = header_bytes + coded.payload_bytes;
   std::copy(magic.begin(), magic.end(), out);
   store<std::uint16_t>(out + at_version, container_version);
   out[at_dtype] = static_cast<std::uint8_t>(tensor.dtype);
@@ -106,14 +166,15 @@ void write_fixed_header(std::uint8_t* out, const TensorInfo& tensor, const Param
   store<std::uint16_t>(out + at_reserved, 0);
   store<std::uint32_t>(out + at_header_bytes, static_cast<std::uint32_t>(header_bytes));
   store<std::uint64_t>(out + at_container_bytes, container_bytes);
-  store<std::uint64_t>(out + at_zero_stream_bits, bits.zero);
-  store<std::uint64_t>(out + at_plane_stream_bits, bits.plane);
+  store<std::uint64_t>(out + at_zero_stream_bits, coded.bits.zero);
+  store<std::uint64_t>(out + at_plane_stream_bits, coded.bits.plane);
   for (std::size_t i = 0; i < tensor.shape.size(); ++i) {
     store<std::uint64_t>(out + at_shape + 8 * i, static_cast<std::uint64_t>(tensor.shape[i]));
   }
+  const std::uint64_t at_checksum = header_bytes - checksum_bytes;
+  store<std::uint32_t>(out + at_checksum, active_kernel().crc32c(0, out, at_checksum));
+  return container_bytes;
 }
-
-}  // namespace
 
 std::uint64_t max_compressed_bytes(const TensorInfo& tensor) {
   const std::uint64_t words = word_count(tensor);
@@ -130,49 +191,11 @@ std::uint64_t compress(const TensorInfo& tensor, const Parameters& p, const void
                                          " bytes, got " + std::to_string(out.size()));
   }
   const WordSpan all{words, word_count(tensor), traits(tensor.dtype).bytes};
-  if (const std::size_t index = first_misfit(p, all); index != all.count) {
-    throw Error(ErrorCode::argument,
-                "every value must fit into word_bits = " + std::to_string(p.word_bits) + ", got " +
-                    std::to_string(word_at(p, all, index)) + " at index " + std::to_string(index));
-  }
-  const std::uint64_t segments = segment_count(all.count);
-  const std::uint64_t header_bytes = header_bytes_for(tensor.shape.size(), segments);
-  if (header_bytes > std::numeric_limits<std::uint32_t>::max()) {
-    throw Error(ErrorCode::argument,
-                "the tensor must have less than 2^41 words, got " + std::to_string(all.count));
-  }
-  std::uint8_t* table = out.data() + at_shape + 8 * tensor.shape.size();
-  std::uint8_t* payload = out.data() + header_bytes;
-  const Kernel& kernel = active_kernel();
-  const std::uint64_t tasks = segments / task_segments + (segments % task_segments != 0);
-  const std::uint64_t payload_bytes = std::min(segments, task_segments) * segment_words *
-                                      static_cast<std::uint64_t>(all.bytes_per_word);
-  std::vector<Scratch> scratches;
-  for (std::size_t i = 0; i < worker_count(executor, tasks); ++i) {
-    scratches.emplace_back(p, payload_bytes);
-  }
-  PayloadOrder order;
-  for_each_index(executor, tasks, [&](std::size_t worker, std::size_t task) {
-    Scratch& scratch = scratches[worker];
-    const std::uint64_t first = task * task_segments;
-    const std::uint64_t last = std::min(first + task_segments, segments);
-    std::uint64_t bytes = 0;
-    StreamBits bits;
-    for (std::uint64_t i = first; i < last; ++i) {
-      const WordSpan segment = all.part(i * segment_words, words_in_segment(all.count, i));
-      const CodedSegment coded =
-          encode_segment(kernel, p, segment, scratch, scratch.payload.get() + bytes);
-      coded.entry.write(table + segment_entry_bytes * i);
-      bytes += coded.bytes;
-      bits += coded.bits;
-    }
-    std::memcpy(payload + order.take(task, bytes, bits), scratch.payload.get(), bytes);
-  });
-  const std::uint64_t container_bytes = header_bytes + order.bytes();
-  write_fixed_header(out.data(), tensor, p, header_bytes, container_bytes, order.bits());
-  const std::uint64_t at_checksum = header_bytes - checksum_bytes;
-  store<std::uint32_t>(out.data() + at_checksum, kernel.crc32c(0, out.data(), at_checksum));
-  return container_bytes;
+  check_fit(p, all, 0);
+  std::uint8_t* table = out.data() + table_offset(tensor);
+  return write_header(
+      out.data(), tensor, p,
+      encode_segments(p, all, table, out.data() + checked_header_bytes(tensor), executor));
 }
 
 }  // namespace ebpc

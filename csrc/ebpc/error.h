@@ -11,6 +11,7 @@ enum class ErrorCode {
   argument,  // a parameter or size that the caller chose is out of its range
   format,    // bytes given to a decoder are not a valid container or stream
   checksum,  // bytes given to a decoder have changed since they were written
+  limit,     // a valid container asks for more memory than the caller allows
 };
 
 /// The only exception that the codec throws (besides std::bad_alloc). The message names the

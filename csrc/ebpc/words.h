@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "ebpc/assumptions.h"
 #include "ebpc/bit_stream.h"
 #include "ebpc/parameters.h"
 

@@ -25,23 +25,10 @@
 namespace torch_ebpc {
 namespace {
 
-std::span<const std::uint8_t> span_of(const Tensor& bytes) {
-  return {static_cast<const std::uint8_t*>(bytes.const_data_ptr()),
-          static_cast<std::size_t>(bytes.numel())};
-}
-
 Tensor uint8_tensor(const std::uint8_t* bytes, std::uint64_t count) {
   Tensor tensor = empty_tensor({static_cast<std::int64_t>(count)}, ScalarType::Byte);
   if (count > 0) std::memcpy(tensor.mutable_data_ptr(), bytes, count);
   return tensor;
-}
-
-std::string shape_text(const Shape& shape) {
-  std::string text = "[";
-  for (const std::int64_t size : shape) {
-    text += (text.size() > 1 ? ", " : "") + std::to_string(size);
-  }
-  return text + "]";
 }
 
 Tensor compress(const Tensor& input, OptionalInt word_bits, std::int64_t block_size,
@@ -57,34 +44,24 @@ Tensor compress(const Tensor& input, OptionalInt word_bits, std::int64_t block_s
   });
 }
 
-Tensor decompress(const Tensor& packed, Shape shape, ScalarType dtype, std::string memory_format) {
+Tensor decompress(const Tensor& packed, Shape shape, ScalarType dtype, std::string memory_format,
+                  OptionalInt max_bytes) {
   return with_named_errors([&] {
     const Tensor bytes = bytes_of("packed", packed);
     const ebpc::TensorInfo found = ebpc::inspect(span_of(bytes)).tensor;
-    if (dtype_of("dtype", dtype) != found.dtype) {
-      throw ebpc::Error(ebpc::ErrorCode::argument, "dtype must be the container's, " +
-                                                       std::string(ebpc::traits(found.dtype).name) +
-                                                       ", got " +
-                                                       torch::headeronly::toString(dtype));
-    }
-    if (shape != found.shape) {
-      throw ebpc::Error(ebpc::ErrorCode::argument, "shape must be the container's, " +
-                                                       shape_text(found.shape) + ", got " +
-                                                       shape_text(shape));
-    }
+    const std::uint64_t words_bytes = expect_tensor(found, shape, dtype);
+    check_limit(max_bytes, words_bytes, span_of(bytes).size());
     Tensor words = empty_tensor(shape, dtype);
-    ebpc::decompress(span_of(bytes), words.mutable_data_ptr(),
-                     static_cast<std::uint64_t>(words.numel()) *
-                         static_cast<std::uint64_t>(ebpc::traits(found.dtype).bytes),
-                     torch_executor());
+    ebpc::decompress(span_of(bytes), words.mutable_data_ptr(), words_bytes, torch_executor());
     return laid_out(words, memory_format_named(memory_format));
   });
 }
 
-Tensor inspect(const Tensor& packed) {
+Tensor inspect(const Tensor& packed, bool header_only) {
   return with_named_errors([&] {
     const Tensor bytes = bytes_of("packed", packed);
-    const ebpc::ContainerInfo info = ebpc::inspect(span_of(bytes));
+    const ebpc::ContainerInfo info =
+        header_only ? ebpc::inspect_header(span_of(bytes)) : ebpc::inspect(span_of(bytes));
     const ebpc::Parameters& p = info.parameters;
     std::vector<std::int64_t> fields{info.version,
                                      static_cast<std::int64_t>(info.tensor.dtype),
@@ -121,14 +98,6 @@ std::tuple<Tensor, Tensor, Tensor> encode(const Tensor& input, OptionalInt word_
   });
 }
 
-std::uint64_t checked_bits(const char* argument, std::int64_t bits) {
-  if (bits < 0) {
-    throw ebpc::Error(ebpc::ErrorCode::argument,
-                      std::string(argument) + " must not be negative, got " + std::to_string(bits));
-  }
-  return static_cast<std::uint64_t>(bits);
-}
-
 Tensor decode(const Tensor& zero_stream, const Tensor& plane_stream, std::int64_t zero_bits,
               std::int64_t plane_bits, Shape shape, ScalarType dtype, OptionalInt word_bits,
               std::int64_t block_size, std::int64_t max_zero_run, std::string base,
@@ -140,8 +109,8 @@ Tensor decode(const Tensor& zero_stream, const Tensor& plane_stream, std::int64_
     const Tensor zeros = bytes_of("zero_stream", zero_stream);
     const Tensor planes = bytes_of("plane_stream", plane_stream);
     const ebpc::Method chosen = ebpc::method_named(method);
-    const ebpc::StreamBits bits{checked_bits("zero_bits", zero_bits),
-                                checked_bits("plane_bits", plane_bits)};
+    const ebpc::StreamBits bits{unsigned_of("zero_bits", zero_bits),
+                                unsigned_of("plane_bits", plane_bits)};
     ebpc::require_bits_for_words(chosen, p, bits, words);  // before memory is asked for
     Tensor out = empty_tensor(shape, dtype);
     ebpc::decode(chosen, p, span_of(zeros), bits.zero, span_of(planes), bits.plane,
@@ -256,9 +225,9 @@ STABLE_TORCH_LIBRARY(torch_ebpc, m) {
       "str base='sent') -> Tensor");
   m.def(
       "decompress(Tensor packed, SymInt[] shape, ScalarType dtype, "
-      "str memory_format='contiguous') -> Tensor");
+      "str memory_format='contiguous', int? max_bytes=None) -> Tensor");
   // int64 [16 + dimensions]; the fields are named in torch_ebpc/ops.py.
-  m.def("inspect(Tensor packed) -> Tensor");
+  m.def("inspect(Tensor packed, bool header_only=False) -> Tensor");
   // bits: int64 [2], of the zero stream and of the plane stream.
   m.def(
       "encode(Tensor input, int? word_bits=None, int block_size=8, int max_zero_run=16, "

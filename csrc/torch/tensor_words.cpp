@@ -1,6 +1,7 @@
 #include "torch/tensor_words.h"
 
 #include <torch/csrc/stable/ops.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstdlib>
@@ -54,6 +55,8 @@ ebpc::MemoryFormat memory_format_of(const Tensor& tensor) {
   if (tensor.dim() == 5 && has_channels_last(tensor)) return ebpc::MemoryFormat::channels_last_3d;
   return ebpc::MemoryFormat::contiguous;
 }
+
+const pid_t loading_process = getpid();
 
 struct Free {
   void operator()(void* memory) const { std::free(memory); }
@@ -157,6 +160,7 @@ Tensor laid_out(const Tensor& contiguous, ebpc::MemoryFormat format) {
 
 Tensor written_tensor(std::uint64_t capacity,
                       const std::function<std::uint64_t(std::span<std::uint8_t>)>& write) {
+  if (capacity == 0) return empty_tensor({static_cast<std::int64_t>(write({}))}, ScalarType::Byte);
   // Memory behind what is written is never touched, so it costs nothing.
   Buffer buffer(static_cast<std::uint8_t*>(std::malloc(capacity)));
   if (buffer == nullptr) throw std::bad_alloc();
@@ -173,6 +177,7 @@ Tensor written_tensor(std::uint64_t capacity,
 }
 
 ebpc::Executor torch_executor() {
+  if (getpid() != loading_process) return {};
   return {torch::stable::get_num_threads(),
           [](std::size_t workers, const std::function<void()>& work) {
             torch::stable::parallel_for(0, static_cast<std::int64_t>(workers), 1,

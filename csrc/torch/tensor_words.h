@@ -33,6 +33,7 @@ auto with_named_errors(Body&& body) {
   } catch (const ebpc::Error& error) {
     const char* name = error.code() == ebpc::ErrorCode::format     ? "EBPCFormatError: "
                        : error.code() == ebpc::ErrorCode::checksum ? "EBPCChecksumError: "
+                       : error.code() == ebpc::ErrorCode::limit    ? "EBPCLimitError: "
                                                                    : "ValueError: ";
     throw std::runtime_error(std::string(name) + error.what());
   }
@@ -72,7 +73,8 @@ Tensor laid_out(const Tensor& contiguous, ebpc::MemoryFormat format);
 Tensor written_tensor(std::uint64_t capacity,
                       const std::function<std::uint64_t(std::span<std::uint8_t>)>& write);
 
-/// PyTorch's own threads: as many as torch.set_num_threads says.
+/// PyTorch's own threads: as many as torch.set_num_threads says. One in a forked process, where
+/// PyTorch's OpenMP threads would wait for ever for those that the fork has not copied.
 ebpc::Executor torch_executor();
 
 }  // namespace torch_ebpc

@@ -59,7 +59,9 @@ TEST(DamagedContainer, IsReadWithoutErrorBeforeItIsDamaged) {
 }
 
 TEST(DamagedContainer, EveryFlippedBitIsNoticed) {
-  for_each_container([](Bytes container) {
+  std::size_t flips = 0;
+  for_each_container([&flips](Bytes container) {
+    flips += 8 * container.size();
     for (std::size_t bit = 0; bit < 8 * container.size(); ++bit) {
       const auto flip = static_cast<std::uint8_t>(1 << (bit % 8));
       container[bit / 8] ^= flip;
@@ -67,10 +69,13 @@ TEST(DamagedContainer, EveryFlippedBitIsNoticed) {
       container[bit / 8] ^= flip;
     }
   });
+  RecordProperty("bit_flips", std::to_string(flips));
 }
 
 TEST(DamagedContainer, EveryTruncationIsNoticed) {
-  for_each_container([](const Bytes& container) {
+  std::size_t cuts = 0;
+  for_each_container([&cuts](const Bytes& container) {
+    cuts += container.size();
     for (std::size_t size = 0; size < container.size(); ++size) {
       ASSERT_NE(reading_error(Bytes(container.begin(),
                                     container.begin() + static_cast<std::ptrdiff_t>(size))),
@@ -78,6 +83,7 @@ TEST(DamagedContainer, EveryTruncationIsNoticed) {
           << size;
     }
   });
+  RecordProperty("cuts", std::to_string(cuts));
 }
 
 TEST(DamagedContainer, EveryExtensionIsNoticed) {

@@ -92,6 +92,9 @@ TEST(Container, EveryMemoryFormatComesBack) {
             MemoryFormat::channels_last);
   EXPECT_EQ(format_of(MemoryFormat::channels_last_3d, {2, 3, 4, 5, 6}).memory_format,
             MemoryFormat::channels_last_3d);
+  EXPECT_EQ(
+      error_of(ErrorCode::argument, [&] { format_of(MemoryFormat::channels_last, {2, 3, 4}); }),
+      "the memory format must go with the shape: it needs 4 dimensions, got 3");
 }
 
 TEST(Container, StreamBitsAreThoseOfTheSegmentsCodedAlone) {
@@ -190,7 +193,7 @@ TEST(Container, BytesAreTheSameForAnyNumberOfThreads) {
     const TensorInfo tensor{dtype, MemoryFormat::contiguous, {static_cast<std::int64_t>(words)}};
     const Parameters p = default_parameters(dtype);
     const Bytes alone = compressed(tensor, p, memory);
-    for (const std::size_t threads : {1, 2, 3, 8}) {
+    for (const std::size_t threads : {1, 2, 3, 8, 64}) {
       ASSERT_EQ(compressed(tensor, p, memory, std_threads(threads)), alone) << threads;
       ASSERT_EQ(decompressed(alone, std_threads(threads)), memory) << threads;
     }

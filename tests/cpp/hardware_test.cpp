@@ -234,6 +234,16 @@ TEST(HardwareModel, DamagedStreamsOnlyGiveOtherWords) {
   }
 }
 
+TEST(HardwareModel, AStreamThatEndsEarlyIsNoticedWhileTheOtherWaitsInMemory) {
+  // Words without zeros, whose plane stream ends at once; the zero stream fills its FIFO.
+  const Parameters p = parameters(8, 8);
+  const Words zero(100, 0xFF);
+  for (const int bits_per_cycle : {1, 8, 64}) {
+    EXPECT_THROW(
+        run_decoder(p, zero, {}, 800, {.bits_per_cycle = bits_per_cycle, .burst_bytes = 4}), Error);
+  }
+}
+
 TEST(HardwareModel, ADamagedTransmissionDoesNotReachTheNext) {
   Random random(15);
   const Parameters p;

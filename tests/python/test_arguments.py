@@ -34,6 +34,8 @@ DEFAULTS = {
     "method": "ebpc",
     "memory_format": "contiguous",
     "transmission_dims": 0,
+    "max_bytes": None,
+    "header_only": False,
 }
 REQUIRED = {
     "compress": ["input"],

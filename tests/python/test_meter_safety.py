@@ -131,7 +131,7 @@ def test_verify_catches_one_wrong_bit_and_names_layer_call_and_index(network, mo
     decompress = torch_ebpc.ops.decompress
     calls = []
 
-    def wrong(packed):
+    def wrong(packed, **_):
         x = decompress(packed)
         calls.append(1)
         if len(calls) == 3:  # the second call of 2.relu
@@ -148,7 +148,7 @@ def test_verify_catches_one_wrong_bit_and_names_layer_call_and_index(network, mo
 
 def test_verify_catches_a_negative_zero_for_a_zero(monkeypatch):
     model = nn.Sequential(nn.ReLU())
-    monkeypatch.setattr(torch_ebpc.ops, "decompress", lambda packed: -torch.zeros(2, 3))
+    monkeypatch.setattr(torch_ebpc.ops, "decompress", lambda packed, **_: -torch.zeros(2, 3))
     with CompressionMeter(model) as meter:
         model(torch.zeros(2, 3))
     assert meter.report().rows[0].verified_values == 0
@@ -159,7 +159,7 @@ def test_verify_catches_a_negative_zero_for_a_zero(monkeypatch):
 def test_verify_catches_another_shape_or_dtype(monkeypatch):
     model = nn.Sequential(nn.ReLU())
     for wrong in (torch.zeros(3, 2), torch.zeros(2, 3, dtype=torch.int32)):
-        monkeypatch.setattr(torch_ebpc.ops, "decompress", lambda packed, wrong=wrong: wrong)
+        monkeypatch.setattr(torch_ebpc.ops, "decompress", lambda packed, wrong=wrong, **_: wrong)
         with (
             CompressionMeter(model, verify=True),
             pytest.raises(AssertionError, match=r"^0#1: .*differs: torch.float32 \(2, 3\) became"),
@@ -168,7 +168,7 @@ def test_verify_catches_another_shape_or_dtype(monkeypatch):
 
 
 def test_an_error_of_the_decoder_names_the_call(monkeypatch):
-    def failing(packed):
+    def failing(packed, **_):
         raise EBPCFormatError("no container")
 
     monkeypatch.setattr(torch_ebpc.ops, "decompress", failing)

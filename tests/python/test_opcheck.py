@@ -92,6 +92,56 @@ def test_count_bits_by_every_method(method):
     check(OPS.count_bits.default, feature_map(torch.int16, (4, 5)), method, word_bits=16)
 
 
+@sampled
+def test_decompress_range(x):
+    packed = torch_ebpc.compress(x)
+    check(OPS.decompress_range.default, packed, x.numel() // 3, x.numel() // 2, x.dtype)
+
+
+@sampled
+def test_recover(x):
+    packed = torch_ebpc.compress(x)
+    memory_format = torch_ebpc.inspect(packed).memory_format
+    check(OPS.recover.default, packed, x.shape, x.dtype, memory_format)
+
+
+@sampled
+def test_encode_segments(x):
+    check(OPS.encode_segments.default, x.flatten())
+
+
+@sampled
+def test_make_header(x):
+    table, payload, bits = OPS.encode_segments(x.flatten())
+    check(OPS.make_header.default, table, x.shape, x.dtype, payload.numel(), *bits.tolist())
+
+
+@sampled
+def test_header_bytes(x):
+    check(OPS.header_bytes.default, torch_ebpc.compress(x))
+
+
+@sampled
+def test_segment_ends(x):
+    check(OPS.segment_ends.default, torch_ebpc.compress(x))
+
+
+@sampled
+def test_decode_segments(x):
+    packed = torch_ebpc.compress(x)
+    info = torch_ebpc.inspect(packed)
+    header, payload = packed[: info.header_bytes], packed[info.header_bytes :]
+    check(
+        OPS.decode_segments.default,
+        header,
+        payload,
+        0,
+        info.segments,
+        info.header_bytes,
+        x.dtype,
+    )
+
+
 def test_hardware_encode():
     x = feature_map(torch.int8, (10, 20))
     check(OPS.hardware_encode.default, x)

@@ -61,6 +61,7 @@ class BurstPort {
                                                     static_cast<unsigned>(p.word_bits))) {}
 
   std::uint64_t burst_words() const { return burst_words_; }
+  bool is_busy() const { return left_ > 0; }  // in the middle of a burst
 
   struct Moved {
     std::size_t stream = 0;
@@ -134,8 +135,6 @@ struct Source {
   std::uint64_t fetched = 0;  // words that have reached the FIFO
   std::uint64_t taken = 0;    // words that the decoder has taken
   bool ended = false;         // it has taken the last beat
-
-  bool all_fetched() const { return fetched == words.size(); }
 
   PortQueue queue(std::uint64_t depth) const {
     const std::uint64_t left = words.size() - fetched;
@@ -220,9 +219,11 @@ DecoderRun run_decoder(const Parameters& p, std::span<const std::uint32_t> zero_
   bool counted = false;
   int still = 0;  // cycles in a row in which nothing moved
   while (words.size() < count) {
+    bool port_at_work = false;
     if (has_fifos) {
       const BurstPort::Moved moved = port.cycle({zero.queue(depth), plane.queue(depth)});
       sources[moved.stream].fetched += moved.words;
+      port_at_work = moved.words > 0 || port.is_busy();
     }
     const DecoderInput in{.count = {.valid = !counted, .data = count},
                           .zero = zero.beat(),
@@ -234,10 +235,11 @@ DecoderRun run_decoder(const Parameters& p, std::span<const std::uint32_t> zero_
     plane.give(in.plane, out.plane_ready, has_fifos);
     if (out.word.valid) words.push_back(out.word.data);
 
-    // With all words fetched, only the symbol decoder can be at work where nothing moves, for at
-    // most W + 2 symbols; longer means that it waits for bits that will never come.
+    // Where nothing moves, only the symbol decoder can be at work, for at most W + 2 symbols;
+    // longer means that it waits for bits that will never come. Words may be left in memory then:
+    // those of the other stream, whose FIFO is full.
     const bool moved = moves(in.zero, out.zero_ready) || moves(in.plane, out.plane_ready) ||
-                       out.word.valid || !zero.all_fetched() || !plane.all_fetched();
+                       out.word.valid || port_at_work;
     still = moved ? 0 : still + 1;
     if (still > 2 * (p.word_bits + 2)) {
       throw Error(ErrorCode::format, "expected more of the streams behind word " +

@@ -166,7 +166,8 @@ class PlaneParser {
     }
     const std::uint64_t ends = mask_if(out >= block_end);
     block_ = block + (Group::block_lane_bytes & ends);
-    out_ = out + (static_cast<std::uint64_t>(block + Group::block_lane_bytes - out) & ends);
+    // Back where a malformed symbol went past the end: a signed offset.
+    out_ = out + ((block + Group::block_lane_bytes - out) & static_cast<std::ptrdiff_t>(ends));
     base_ = base - static_cast<std::int64_t>(begins);
     bit_ = bit;
     return true;

@@ -169,7 +169,8 @@ bool is_run_to_top(std::uint64_t symbols, unsigned plane) {
   const std::uint64_t rest = ~std::uint64_t{0} >> taken;
   std::uint64_t codes = (symbols & ~rest) | (zero_codes & rest);
   // Nine of ten blocks: symbols of 8 bits, then a run of zero X up to the top plane.
-  if (is_run_to_top(symbols << taken, taken / 8)) {
+  // Behind seven such symbols the window may not hold all of the run.
+  if (is_run_to_top(symbols << taken, taken / 8) && taken < 56) {
     out.codes[index] = codes;
     out.zero_plane[index] = no_zero_plane;
     return bit + 8 + taken + 6;

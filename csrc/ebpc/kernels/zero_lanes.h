@@ -102,7 +102,7 @@ struct ZeroLane {
       bit += zero_run_table.bits[run];
     }
     if (last != left || bit > end || end - bit >= 8 || window(bytes, bit) != 0) return false;
-    std::memcpy(words, last_words, left);
+    if (left > 0) std::memcpy(words, last_words, left);
     // The last block may be filled up, but there must be no block without words.
     const auto used = static_cast<std::size_t>(next_packed - packed->words);
     return (used + block_size - 1) / block_size == packed->blocks;

@@ -1,0 +1,226 @@
+#include "ebpc/container_parse.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "ebpc/error.h"
+#include "ebpc/kernels/dispatch.h"
+
+namespace ebpc::layout {
+namespace {
+
+void check_field(std::uint64_t byte, const char* field, std::uint64_t expected,
+                 std::uint64_t found) {
+  if (found != expected) malformed(byte, field, std::to_string(expected), std::to_string(found));
+}
+
+void check_below(std::uint64_t byte, const char* field, int limit, std::uint8_t found) {
+  if (found >= limit) {
+    malformed(byte, field, "less than " + std::to_string(limit), std::to_string(found));
+  }
+}
+
+void check_range(std::uint64_t byte, const char* field, std::uint64_t low, std::uint64_t high,
+                 std::uint64_t found) {
+  if (found < low || found > high) {
+    malformed(byte, field, "from " + std::to_string(low) + " to " + std::to_string(high),
+              std::to_string(found));
+  }
+}
+
+/// What has to hold before the header's other bytes are looked at.
+void check_sizes_and_checksum(std::span<const std::uint8_t> container, Extent extent) {
+  const std::uint64_t header_bytes = read_header_bytes(container);
+  const auto container_bytes = load<std::uint64_t>(&container[at_container_bytes]);
+  if (extent == Extent::whole && container_bytes != container.size()) {
+    malformed(at_container_bytes, "container bytes",
+              std::to_string(container.size()) + ", the bytes given",
+              std::to_string(container_bytes));
+  }
+  check_range(at_header_bytes, "header bytes", fixed_header_bytes,
+              std::min<std::uint64_t>(container.size(), container_bytes), header_bytes);
+  const std::uint64_t at_checksum = header_bytes - checksum_bytes;
+  check_checksum(at_checksum, "header", load<std::uint32_t>(&container[at_checksum]),
+                 active_kernel().crc32c(0, container.data(), at_checksum));
+}
+
+std::vector<std::int64_t> read_shape(std::span<const std::uint8_t> header) {
+  std::vector<std::int64_t> shape;
+  for (std::uint64_t i = 0; i < header[at_dims]; ++i) {
+    const auto size = load<std::uint64_t>(&header[at_shape + 8 * i]);
+    if (size > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
+      malformed(at_shape + 8 * i, "shape", "less than 2^63", std::to_string(size));
+    }
+    shape.push_back(static_cast<std::int64_t>(size));
+  }
+  return shape;
+}
+
+}  // namespace
+
+std::uint64_t dims_of(MemoryFormat format, std::uint64_t contiguous_dims) {
+  switch (format) {
+    case MemoryFormat::channels_last:
+      return 4;
+    case MemoryFormat::channels_last_3d:
+      return 5;
+    default:
+      return contiguous_dims;
+  }
+}
+
+void malformed(std::uint64_t byte, const std::string& field, const std::string& expected,
+               const std::string& found) {
+  throw Error(ErrorCode::format, "container at byte " + std::to_string(byte) + " (" + field +
+                                     "): expected " + expected + ", found " + found);
+}
+
+void check_checksum(std::uint64_t byte, const std::string& what, std::uint32_t stored,
+                    std::uint32_t computed) {
+  if (stored != computed) {
+    throw Error(ErrorCode::checksum, "container at byte " + std::to_string(byte) + " (" + what +
+                                         "): checksum expected " + std::to_string(stored) +
+                                         ", found " + std::to_string(computed));
+  }
+}
+
+std::uint64_t read_header_bytes(std::span<const std::uint8_t> start) {
+  const std::uint64_t size = start.size();
+  if (size < magic.size() || !std::equal(magic.begin(), magic.end(), start.begin())) {
+    malformed(0, "magic", "the eight bytes that begin every container",
+              size < magic.size() ? "the end after " + std::to_string(size) + " bytes"
+                                  : std::string("other bytes"));
+  }
+  if (size < fixed_header_bytes) {
+    malformed(size, "header", "at least " + std::to_string(fixed_header_bytes) + " bytes",
+              "the end");
+  }
+  const auto version = load<std::uint16_t>(&start[at_version]);
+  if (version != container_version) {
+    malformed(at_version, "format version",
+              std::to_string(container_version) + ", the only one that this library reads",
+              std::to_string(version));
+  }
+  return load<std::uint32_t>(&start[at_header_bytes]);
+}
+
+ContainerInfo read_fields(std::span<const std::uint8_t> header) {
+  ContainerInfo info;
+  info.header_bytes = read_header_bytes(header);
+  info.container_bytes = load<std::uint64_t>(&header[at_container_bytes]);
+  check_range(at_header_bytes, "header bytes", fixed_header_bytes, header.size(),
+              info.header_bytes);
+  check_below(at_dtype, "dtype", dtype_count, header[at_dtype]);
+  check_below(at_memory_format, "memory format", memory_format_count, header[at_memory_format]);
+  check_below(at_base, "base", 2, header[at_base]);
+  info.tensor.dtype = static_cast<DType>(header[at_dtype]);
+  info.tensor.memory_format = static_cast<MemoryFormat>(header[at_memory_format]);
+  const DTypeTraits& dtype = traits(info.tensor.dtype);
+  const auto width = static_cast<std::uint64_t>(8 * dtype.bytes);
+  check_range(at_word_bits, "word bits", dtype.is_floating ? width : min_word_bits, width,
+              header[at_word_bits]);
+  check_range(at_block_size, "block size", min_block_size, max_block_size, header[at_block_size]);
+  check_range(at_max_zero_run, "log2 of max_zero_run", std::countr_zero(unsigned{min_max_zero_run}),
+              std::countr_zero(unsigned{max_max_zero_run}), header[at_max_zero_run]);
+  check_below(at_dims, "dimensions", max_dims + 1, header[at_dims]);
+  check_field(at_segment_words, "log2 of segment words", std::countr_zero(segment_words),
+              header[at_segment_words]);
+  check_field(at_reserved, "reserved", 0, load<std::uint16_t>(&header[at_reserved]));
+  info.parameters = {header[at_word_bits], dtype.is_signed, header[at_block_size],
+                     1 << header[at_max_zero_run], static_cast<Base>(header[at_base])};
+  info.zero_stream_bits = load<std::uint64_t>(&header[at_zero_stream_bits]);
+  info.plane_stream_bits = load<std::uint64_t>(&header[at_plane_stream_bits]);
+
+  const std::uint64_t dims = header[at_dims];
+  if (info.header_bytes < header_bytes_for(dims, 0)) {
+    malformed(at_header_bytes, "header bytes",
+              "at least " + std::to_string(header_bytes_for(dims, 0)),
+              std::to_string(info.header_bytes));
+  }
+  info.tensor.shape = read_shape(header);
+  check_field(at_dims, "dimensions of this memory format", dims_of(info.tensor.memory_format, dims),
+              dims);
+  try {
+    info.words = word_count(info.tensor);
+  } catch (const Error&) {  // all that is left to be wrong with the shape
+    malformed(at_shape, "shape", "less than 2^63 bytes", "more");
+  }
+  info.segments = segment_count(info.words);
+  if (info.segments > (info.header_bytes - header_bytes_for(dims, 0)) / segment_entry_bytes) {
+    malformed(at_header_bytes, "header bytes",
+              "room for " + std::to_string(info.segments) + " segments",
+              std::to_string(info.header_bytes));
+  }
+  check_field(at_header_bytes, "header bytes", header_bytes_for(dims, info.segments),
+              info.header_bytes);
+  return info;
+}
+
+std::vector<SegmentPlace> read_table(std::span<const std::uint8_t> header,
+                                     const ContainerInfo& info, std::uint64_t first,
+                                     std::uint64_t last, std::uint64_t offset,
+                                     TableTotals& totals) {
+  const auto bytes_per_word = static_cast<std::uint64_t>(traits(info.tensor.dtype).bytes);
+  std::vector<SegmentPlace> places;
+  places.reserve(last - first);
+  for (std::uint64_t i = first; i < last; ++i) {
+    const std::uint64_t at = at_shape + 8 * info.tensor.shape.size() + segment_entry_bytes * i;
+    const SegmentEntry entry = SegmentEntry::read(&header[at]);
+    const std::uint64_t words = words_in_segment(info.words, i);
+    std::uint64_t bytes = std::uint64_t{entry.zero_bytes} + entry.plane_bytes;
+    if (entry.coding == coding_raw) {
+      check_field(at, "stream bytes of a raw segment", 0, bytes);
+      bytes = words * bytes_per_word;
+      ++totals.raw_segments;
+      totals.raw_words += words;
+    } else if (entry.coding == coding_ebpc) {
+      // A segment has words, and so a zero stream; this also bounds what a small payload stands
+      // for.
+      if (entry.zero_bytes == 0 || bytes >= words * bytes_per_word) {
+        malformed(at, "stream bytes of segment " + std::to_string(i),
+                  entry.zero_bytes == 0 ? "a zero stream"
+                                        : "less than " + std::to_string(words * bytes_per_word),
+                  std::to_string(entry.zero_bytes == 0 ? 0 : bytes));
+      }
+      totals.coded_bytes += bytes;
+    } else {
+      malformed(at, "coding of segment " + std::to_string(i), "0 (raw) or 1 (EBPC)",
+                std::to_string(entry.coding));
+    }
+    const std::uint64_t room = info.container_bytes - std::min(offset, info.container_bytes);
+    if (bytes > room) {
+      malformed(at, "stream bytes of segment " + std::to_string(i),
+                "at most " + std::to_string(room), std::to_string(bytes));
+    }
+    places.push_back({entry, offset, bytes});
+    offset += bytes;
+  }
+  return places;
+}
+
+ParsedContainer parse(std::span<const std::uint8_t> container, Extent extent) {
+  check_sizes_and_checksum(container, extent);
+  ParsedContainer parsed{read_fields(container), {}};
+  ContainerInfo& info = parsed.info;
+  TableTotals totals;
+  parsed.segments = read_table(container, info, 0, info.segments, info.header_bytes, totals);
+  info.raw_segments = totals.raw_segments;
+  info.raw_words = totals.raw_words;
+  check_field(at_container_bytes, "container bytes",
+              parsed.segments.empty()
+                  ? info.header_bytes
+                  : parsed.segments.back().offset + parsed.segments.back().bytes,
+              info.container_bytes);
+  const std::uint64_t coded_bits = 8 * totals.coded_bytes;
+  const std::uint64_t bits = info.zero_stream_bits + info.plane_stream_bits;
+  // Each addend by itself as well, since the sum of hostile ones may wrap.
+  if (info.zero_stream_bits > coded_bits || info.plane_stream_bits > coded_bits ||
+      bits > coded_bits || coded_bits - bits > 14 * (info.segments - info.raw_segments)) {
+    malformed(at_zero_stream_bits, "stream bits",
+              "the bits of " + std::to_string(totals.coded_bytes) + " stream bytes",
+              std::to_string(bits));
+  }
+  return parsed;
+}
+
+}  // namespace ebpc::layout

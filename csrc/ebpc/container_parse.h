@@ -1,0 +1,64 @@
+// From a container's header to places in its payload: every field is checked before it is used.
+
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ebpc/container.h"
+#include "ebpc/container_layout.h"
+
+namespace ebpc::layout {
+
+/// Where a segment's payload is; checked to lie inside of the container.
+struct SegmentPlace {
+  SegmentEntry entry;
+  std::uint64_t offset;  // from the container's start
+  std::uint64_t bytes;
+};
+
+struct ParsedContainer {
+  ContainerInfo info;
+  std::vector<SegmentPlace> segments;
+};
+
+/// What of a container is at hand: all of it, or its header and any part of the payload.
+enum class Extent { whole, header };
+
+/// Checks the header and its checksum. No memory is asked for before the checksum and the shape are
+/// known to be right, and then no more than four times the bytes given.
+ParsedContainer parse(std::span<const std::uint8_t> container, Extent extent);
+
+/// The header's bytes, by its first fixed_header_bytes: only magic, version and that field are
+/// checked.
+std::uint64_t read_header_bytes(std::span<const std::uint8_t> start);
+
+/// The fields without the segment table, and without the checksum: for a header that has been
+/// parsed before. Reads nothing outside of the header, whatever is in it.
+ContainerInfo read_fields(std::span<const std::uint8_t> header);
+
+/// Sums over coded segments, for checking a header and describing a container.
+struct TableTotals {
+  std::uint64_t raw_segments = 0;
+  std::uint64_t raw_words = 0;
+  std::uint64_t coded_bytes = 0;
+};
+
+/// The places of segments [first, last), of which the first begins at `offset`. `header` has its
+/// fields checked.
+std::vector<SegmentPlace> read_table(std::span<const std::uint8_t> header,
+                                     const ContainerInfo& info, std::uint64_t first,
+                                     std::uint64_t last, std::uint64_t offset, TableTotals& totals);
+
+/// The dimensions that a tensor of this memory format has; those given if it may have any.
+std::uint64_t dims_of(MemoryFormat format, std::uint64_t dims);
+
+[[noreturn]] void malformed(std::uint64_t byte, const std::string& field,
+                            const std::string& expected, const std::string& found);
+
+void check_checksum(std::uint64_t byte, const std::string& what, std::uint32_t stored,
+                    std::uint32_t computed);
+
+}  // namespace ebpc::layout

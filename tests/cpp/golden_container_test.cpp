@@ -1,0 +1,71 @@
+// Containers of every format version that there has been: read for good. Those of the present
+// version are also what compress writes.
+
+#include <bit>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "container_data.h"
+#include "ebpc/container_layout.h"
+
+namespace ebpc::test {
+namespace {
+
+Bytes read_file(const std::string& name) {
+  std::ifstream file(EBPC_GOLDEN_DIR "/containers/" + name, std::ios::binary);
+  EXPECT_TRUE(file.good()) << name;
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// The words in this machine's byte order.
+Bytes read_words(const std::string& name, int bytes_per_word) {
+  const Bytes stored = read_file(name);
+  Bytes words(stored.size());
+  layout::copy_little_endian(words.data(), stored.data(), words.size(), bytes_per_word);
+  return words;
+}
+
+template <class Test>
+void for_each_golden(Test&& test) {
+  std::ifstream file(EBPC_GOLDEN_DIR "/containers/index.json");
+  const nlohmann::json index = nlohmann::json::parse(file);
+  ASSERT_GE(index.size(), 11U);
+  for (const auto& [name, fields] : index.items()) {
+    SCOPED_TRACE(name);
+    const Bytes container = read_file(name + ".ebpc");
+    const ContainerInfo info = inspect(container);
+    test(fields, container, info, read_words(name + ".words", traits(info.tensor.dtype).bytes));
+  }
+}
+
+TEST(GoldenContainer, IsReadWithTheWordsAndTheHeaderThatItWasMadeFrom) {
+  for_each_golden([](const nlohmann::json& fields, const Bytes& container,
+                     const ContainerInfo& info, const Bytes& words) {
+    EXPECT_EQ(decompressed(container), words);
+    EXPECT_EQ(info.version, fields["format_version"]);
+    EXPECT_EQ(traits(info.tensor.dtype).name, fields["dtype"].get<std::string>());
+    EXPECT_EQ(info.tensor.shape, fields["shape"].get<std::vector<std::int64_t>>());
+    constexpr std::array formats{"contiguous", "channels_last", "channels_last_3d"};
+    EXPECT_EQ(formats.at(static_cast<std::size_t>(info.tensor.memory_format)),
+              fields["memory_format"].get<std::string>());
+    EXPECT_EQ(info.parameters.word_bits, fields["word_bits"]);
+    EXPECT_EQ(info.parameters.block_size, fields["block_size"]);
+    EXPECT_EQ(info.parameters.max_zero_run, fields["max_zero_run"]);
+    EXPECT_EQ(info.parameters.base == Base::sent ? "sent" : "reused",
+              fields["base"].get<std::string>());
+    EXPECT_EQ(info.raw_segments, fields["raw_segments"]);
+  });
+}
+
+TEST(GoldenContainer, OfThePresentVersionIsWhatCompressWrites) {
+  for_each_golden([](const nlohmann::json&, const Bytes& container, const ContainerInfo& info,
+                     const Bytes& words) {
+    if (info.version != container_version) return;
+    EXPECT_EQ(compressed(info.tensor, info.parameters, words), container);
+  });
+}
+
+}  // namespace
+}  // namespace ebpc::test

@@ -1,0 +1,105 @@
+"""Wrote tests/golden/containers: containers of each format version, read by every later version of
+this library. NAME.ebpc is the container and NAME.words the tensor's words in row-major order,
+little-endian; index.json says what the header shall say.
+
+    python tests/golden/make_containers.py
+
+adds those of the format version that this library writes. Files that are there are never changed:
+if this library writes other bytes than they have, that is an error, and if what it writes is
+another format, it needs another version number.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+import torch_ebpc
+
+FOLDER = Path(__file__).parent / "containers"
+SEGMENT = 4096
+
+
+def walk(count: int, low: int, high: int, seed: int) -> torch.Tensor:
+    """Runs of zeros between slowly changing values, as feature maps have them; int64."""
+    generator = torch.Generator().manual_seed(seed)
+    steps = torch.randint(-3, 4, (count,), generator=generator).cumsum(0)
+    values = low + (steps - low).remainder(high - low + 1)
+    zero = torch.randint(0, 2, (count // 8 + 1,), generator=generator).repeat_interleave(8)[:count]
+    return values * zero
+
+
+def noise(count: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count,), generator=generator, dtype=torch.uint8)
+
+
+def tensors() -> dict[str, tuple[torch.Tensor, dict[str, int | str]]]:
+    special = [0.0, -0.0, 1.0, float("inf"), -float("inf"), float("nan"), 1e-45, -1.5]
+    floats = walk(300, 0, 255, 3).float() / 16
+    floats[:8] = torch.tensor(special)
+    mixed = torch.cat([walk(SEGMENT, 0, 127, 1).to(torch.int8), noise(SEGMENT, 2).view(torch.int8)])
+    mixed = torch.cat([mixed, torch.zeros(8, dtype=torch.int8)])
+    map4 = walk(2 * 3 * 9 * 7, 0, 200, 4).to(torch.uint8).view(2, 3, 9, 7)
+    map5 = walk(2 * 3 * 2 * 4 * 5, -9, 9, 5).to(torch.int16).view(2, 3, 2, 4, 5)
+    words12 = walk(500, -2048, 2047, 6).to(torch.int16)
+    unsigned = walk(333, 0, 65535, 7).to(torch.int32).to(torch.uint16)
+    wide = walk(300, -(2**31), 2**31 - 1, 8).to(torch.int32)
+    reused: dict[str, int | str] = {"base": "reused"}
+    return {
+        "int8_segments": (mixed, {}),
+        "uint8_channels_last": (map4.contiguous(memory_format=torch.channels_last), {}),
+        "int16_channels_last_3d": (map5.contiguous(memory_format=torch.channels_last_3d), reused),
+        "int16_12_bits": (words12, {"word_bits": 12, "block_size": 16, "max_zero_run": 64}),
+        "uint16_block_64": (unsigned, {"block_size": 64, "max_zero_run": 65536, **reused}),
+        "int32_block_2": (wide, {"block_size": 2, "max_zero_run": 2}),
+        "float16": (floats.to(torch.float16).view(3, 100), {}),
+        "bfloat16": (floats.to(torch.bfloat16).view(10, 1, 30), {"block_size": 16}),
+        "float32": (floats, reused),
+        "float32_scalar": (torch.tensor(-0.0), {}),
+        "int8_empty": (torch.empty(3, 0, 5, dtype=torch.int8), {}),
+    }
+
+
+def stored(tensor: torch.Tensor) -> bytes:
+    return bytes(tensor.contiguous().flatten().view(torch.uint8).tolist())
+
+
+def write_once(path: Path, data: bytes) -> None:
+    if path.exists() and path.read_bytes() != data:
+        sys.exit(f"{path} is there with other bytes. It stays as it is.")
+    path.write_bytes(data)
+
+
+def main() -> None:
+    if sys.byteorder != "little":
+        sys.exit("The files are made on a little-endian machine.")
+    FOLDER.mkdir(exist_ok=True)
+    index_path = FOLDER / "index.json"
+    index = json.loads(index_path.read_text()) if index_path.exists() else {}
+    for name, (tensor, parameters) in tensors().items():
+        packed = torch_ebpc.compress(tensor, **parameters)  # type: ignore[arg-type]
+        info = torch_ebpc.inspect(packed)
+        name = f"v{info.format_version}_{name}"
+        write_once(FOLDER / f"{name}.ebpc", bytes(packed.tolist()))
+        write_once(FOLDER / f"{name}.words", stored(tensor))
+        index[name] = {
+            "format_version": info.format_version,
+            "dtype": str(info.dtype).removeprefix("torch."),
+            "memory_format": info.memory_format,
+            "shape": info.shape,
+            "word_bits": info.word_bits,
+            "block_size": info.block_size,
+            "max_zero_run": info.max_zero_run,
+            "base": info.base,
+            "raw_segments": info.raw_segments,
+        }
+    lines = [f"  {json.dumps(name)}: {json.dumps(fields)}" for name, fields in index.items()]
+    index_path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""Parts of containers: samples, what is left of a damaged one, and how large one can be."""
+
+import re
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import torch_ebpc
+
+
+def feature_map(shape, dtype=torch.int8, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(-3, 5, shape, generator=generator).clamp(min=0).to(dtype)
+
+
+# ---- decompress(index=...) -----------------------------------------------------------------------
+
+INDICES = [0, 3, -1, -7, slice(2, 5), slice(None), slice(1, 6, 2), slice(5, 2), slice(-2, None)]
+
+
+@pytest.mark.parametrize("dtype", torch_ebpc.ops.DTYPES, ids=str)
+def test_an_index_gives_what_slicing_gives(dtype):
+    for shape in [(7,), (7, 3, 33, 60), (7, 4096), (7, 0), (7, 1, 5000)]:
+        x = feature_map(shape, dtype)
+        packed = torch_ebpc.compress(x)
+        for index in INDICES:
+            part = torch_ebpc.decompress(packed, index=index)
+            assert part.shape == x[index].shape
+            assert part.dtype == dtype
+            assert torch.equal(part, x[index])
+
+
+@pytest.mark.parametrize(
+    ("shape", "memory_format"),
+    [((7, 3, 20, 31), torch.channels_last), ((7, 3, 4, 20, 31), torch.channels_last_3d)],
+)
+def test_an_index_keeps_the_memory_format(shape, memory_format):
+    x = feature_map(shape).contiguous(memory_format=memory_format)
+    packed = torch_ebpc.compress(x)
+    for index in INDICES:
+        part = torch_ebpc.decompress(packed, index=index)
+        assert torch.equal(part, x[index])
+        if part.numel() > 0:
+            assert part.stride() == x[index].stride()
+
+
+def test_an_index_reads_only_the_segments_that_it_needs():
+    x = feature_map((4, 4096))
+    packed = torch_ebpc.compress(x)
+    packed[-1] ^= 1
+    assert torch.equal(torch_ebpc.decompress(packed, index=slice(0, 3)), x[:3])
+    with pytest.raises(torch_ebpc.EBPCChecksumError, match=r"\(segment 3\)"):
+        torch_ebpc.decompress(packed, index=3)
+
+
+@given(
+    shape=st.lists(st.integers(0, 20), min_size=1, max_size=4).map(tuple),
+    bounds=st.tuples(*[st.none() | st.integers(-25, 25)] * 2),
+    step=st.none() | st.integers(1, 5),
+)
+def test_any_slice_of_any_shape(shape, bounds, step):
+    x = feature_map(shape, torch.int16)
+    index = slice(*bounds, step)
+    assert torch.equal(torch_ebpc.decompress(torch_ebpc.compress(x), index=index), x[index])
+
+
+@pytest.mark.parametrize(
+    ("shape", "index", "error", "message"),
+    [
+        ((3, 4), 3, IndexError, "index must be from -3 to 2, got 3"),
+        ((3, 4), -4, IndexError, "index must be from -3 to 2, got -4"),
+        ((0, 4), 0, IndexError, "index must be from 0 to -1, got 0"),
+        ((), 0, IndexError, "index must be None for a tensor without dimensions"),
+        ((3, 4), slice(None, None, -1), ValueError, "positive step, got step -1"),
+        ((3, 4), 1.0, TypeError, "index must be an int or a slice, got float"),
+        ((3, 4), True, TypeError, "index must be an int or a slice, got bool"),
+    ],
+)
+def test_an_index_that_is_none_is_refused(shape, index, error, message):
+    packed = torch_ebpc.compress(feature_map(shape))
+    with pytest.raises(error, match=re.escape(message)):
+        torch_ebpc.decompress(packed, index=index)
+
+
+def test_the_operator_refuses_a_range_that_the_tensor_has_not():
+    packed = torch_ebpc.compress(feature_map((10,)))
+    for first, words in [(0, 11), (11, 0), (2**62, 2**62), (1, 2**63 - 1)]:
+        with pytest.raises(RuntimeError, match="the range must lie in the container's 10 words"):
+            torch.ops.torch_ebpc.decompress_range(packed, first, words, torch.int8)
+    with pytest.raises(RuntimeError, match="first_word must not be negative, got -1"):
+        torch.ops.torch_ebpc.decompress_range(packed, -1, 1, torch.int8)
+    with pytest.raises(RuntimeError, match="dtype must be the container's, int8, got Short"):
+        torch.ops.torch_ebpc.decompress_range(packed, 0, 1, torch.int16)
+
+
+# ---- max_bytes -----------------------------------------------------------------------------------
+
+
+def test_a_tensor_larger_than_max_bytes_is_refused():
+    x = feature_map((100, 100), torch.int16)
+    packed = torch_ebpc.compress(x)
+    assert torch.equal(torch_ebpc.decompress(packed, max_bytes=20_000), x)
+    assert torch.equal(torch_ebpc.decompress(packed, index=5, max_bytes=200), x[5])
+    message = "holds a tensor of 20000 bytes, more than max_bytes, 19999; if it can be trusted"
+    for refused in (torch_ebpc.decompress, torch_ebpc.recover):
+        with pytest.raises(torch_ebpc.EBPCLimitError, match=message):
+            refused(packed, max_bytes=19_999)
+    with pytest.raises(torch_ebpc.EBPCLimitError, match="200 bytes, more than max_bytes, 199"):
+        torch_ebpc.decompress(packed, index=5, max_bytes=199)
+
+
+def test_what_is_no_max_bytes_is_refused():
+    packed = torch_ebpc.compress(feature_map((4,)))
+    with pytest.raises(TypeError, match="max_bytes must be an int or None, got str"):
+        torch_ebpc.decompress(packed, max_bytes="1G")
+    with pytest.raises(ValueError, match="max_bytes must not be negative, got -1"):
+        torch_ebpc.decompress(packed, max_bytes=-1)
+
+
+def test_a_bomb_is_refused_by_default_and_can_be_allowed():
+    # 2 GiB of zeros, expanded, so that no memory is needed to make them.
+    x = torch.zeros((), dtype=torch.int32).expand(2**19)
+    packed = torch_ebpc.compress(x, max_zero_run=65536)
+    assert x.nbytes > 1000 * packed.numel()
+    bomb = _repeated(packed, 1024)
+    assert torch_ebpc.inspect(bomb).words == 2**29
+    with pytest.raises(torch_ebpc.EBPCLimitError, match=r"2147483648 bytes, .*1073741824;"):
+        torch_ebpc.decompress(bomb)
+    assert torch_ebpc.decompress(bomb, index=slice(0, 4096)).eq(0).all()
+
+
+def _repeated(packed, times):
+    """The container of a one-dimensional tensor whose segments are those of another, many times."""
+    info = torch_ebpc.inspect(packed)
+    table = packed[56 : info.header_bytes - 4].repeat(times)
+    payload = packed[info.header_bytes :].repeat(times)
+    header = torch.ops.torch_ebpc.make_header(
+        table,
+        [info.words * times],
+        info.dtype,
+        payload.numel(),
+        info.zero_stream_bits * times,
+        info.plane_stream_bits * times,
+        info.memory_format,
+        info.word_bits,
+        info.block_size,
+        info.max_zero_run,
+        info.base,
+    )
+    return torch.cat([header, payload])
+
+
+# ---- recover -------------------------------------------------------------------------------------
+
+
+def test_an_intact_container_has_lost_nothing():
+    x = feature_map((5, 3, 30, 31)).contiguous(memory_format=torch.channels_last)
+    recovered = torch_ebpc.recover(torch_ebpc.compress(x))
+    assert torch.equal(recovered.tensor, x)
+    assert recovered.tensor.is_contiguous(memory_format=torch.channels_last)
+    assert recovered.lost_words == ()
+    assert recovered.lost_samples == ()
+
+
+def test_a_damaged_segment_loses_that_segment_only_and_its_samples_are_named():
+    x = feature_map((10, 1000)) + 1
+    packed = torch_ebpc.compress(x)
+    packed[-1] ^= 1  # words 8192 to 9999
+    recovered = torch_ebpc.recover(packed)
+    assert recovered.lost_words == (range(8192, 10_000),)
+    assert recovered.lost_samples == (8, 9)
+    expected = x.clone()
+    expected.view(-1)[8192:] = 0
+    assert torch.equal(recovered.tensor, expected)
+
+
+def test_a_cut_loses_what_is_behind_it():
+    x = feature_map((3, 4096))
+    packed = torch_ebpc.compress(x)
+    header_bytes = torch_ebpc.inspect(packed).header_bytes
+    recovered = torch_ebpc.recover(packed[:header_bytes])
+    assert recovered.lost_words == (range(0, 3 * 4096),)
+    assert recovered.lost_samples == (0, 1, 2)
+    assert torch_ebpc.recover(packed[:-1]).lost_samples == (2,)
+    with pytest.raises(torch_ebpc.EBPCFormatError, match="header bytes"):
+        torch_ebpc.recover(packed[: header_bytes - 1])
+    with pytest.raises(torch_ebpc.EBPCChecksumError, match=r"\(header\)"):
+        torch_ebpc.recover(torch.cat([packed[:60], packed[60:61] ^ 1, packed[61:]]))
+
+
+def test_a_tensor_without_dimensions_has_no_samples_to_lose():
+    packed = torch_ebpc.compress(torch.tensor(5.0))
+    packed[-1] ^= 1
+    recovered = torch_ebpc.recover(packed)
+    assert recovered.lost_words == (range(0, 1),)
+    assert recovered.lost_samples == ()
+    assert recovered.tensor == 0
+
+
+# ---- max_compressed_bytes ------------------------------------------------------------------------
+
+
+@settings(max_examples=200)
+@given(
+    dtype=st.sampled_from(torch_ebpc.ops.DTYPES),
+    shape=st.lists(st.integers(0, 12), max_size=5).map(tuple),
+    block_size=st.integers(2, 64),
+    max_zero_run=st.sampled_from([2**k for k in range(1, 17)]),
+    base=st.sampled_from(["sent", "reused"]),
+    seed=st.integers(0, 2**32),
+    zeros=st.floats(0, 1),
+)
+def test_no_container_is_larger_than_the_bound(
+    dtype, shape, block_size, max_zero_run, base, seed, zeros
+):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randint(0, 256, (*shape, dtype.itemsize), generator=generator, dtype=torch.uint8)
+    keep = torch.rand(shape, generator=generator) >= zeros
+    x = (x * keep.unsqueeze(-1)).view(dtype).view(shape)
+    packed = torch_ebpc.compress(x, block_size=block_size, max_zero_run=max_zero_run, base=base)
+    bound = torch_ebpc.max_compressed_bytes(shape, dtype)
+    assert packed.numel() <= bound
+    assert 100 * bound <= 101 * x.nbytes + 25_600
+    y = torch_ebpc.decompress(packed)
+    assert y.shape == x.shape
+    assert torch.equal(y.flatten().view(torch.uint8), x.flatten().view(torch.uint8))
+
+
+@given(
+    dtype=st.sampled_from(torch_ebpc.ops.DTYPES),
+    shape=st.lists(st.integers(0, 2**20), max_size=3).map(tuple),
+)
+def test_the_bound_is_the_tensor_and_one_percent_and_256_bytes(dtype, shape):
+    tensor_bytes = dtype.itemsize
+    for size in shape:
+        tensor_bytes *= size
+    assert 100 * torch_ebpc.max_compressed_bytes(shape, dtype) <= 101 * tensor_bytes + 25_600
+
+
+def test_what_is_no_shape_or_dtype_has_no_bound():
+    with pytest.raises(ValueError, match="no negative size, got -1"):
+        torch_ebpc.max_compressed_bytes((3, -1), torch.int8)
+    with pytest.raises(ValueError, match=r"less than 2\^63 bytes, got more"):
+        torch_ebpc.max_compressed_bytes((2**62,), torch.int32)
+    with pytest.raises(TypeError, match=r"dtype must be one of int8, .*int64"):
+        torch_ebpc.max_compressed_bytes((3,), torch.int64)
