@@ -48,6 +48,13 @@ inline void copy_with_zeros_behind(std::uint8_t* to, const std::uint8_t* from, s
   store_vector(to + count, _mm512_setzero_si512());
 }
 
+/// The same, but opaque: compilers make a vector of small constants anew from a general register
+/// wherever it is used, which takes as long as a shuffle.
+inline __m512i kept(__m512i x) {
+  asm("" : "+v"(x));
+  return x;
+}
+
 /// std::array of vectors, which g++ warns of: a template argument loses the type's alignment.
 template <int count>
 struct VectorArray {
@@ -56,46 +63,46 @@ struct VectorArray {
   const __m512i& operator[](int i) const { return vectors[i]; }
 };
 
-/// Bits in the order of the stream. Loops work on a local copy, since the stores of bytes might
-/// otherwise change the members. Every put stores 8 bytes; those behind the last whole one are
-/// stored again by the next put, which is cheaper than asking whether they are complete.
+/// Codes put one by one. Every put stores 8 bytes; those behind the last whole one are stored again
+/// by the next put, which is cheaper than asking whether they are complete.
 class StreamWriter {
  public:
-  explicit StreamWriter(std::uint8_t* out) : out_(out) {}
-
-  /// Continues a stream of `bits` bits. Some bytes behind it must be readable.
-  StreamWriter(std::uint8_t* out, std::uint64_t bits) : out_(out), bits_(bits) {
-    std::memcpy(&buffer_, out + (bits >> 6 << 3), sizeof buffer_);
-    buffer_ = __builtin_bswap64(buffer_) & ~(~std::uint64_t{0} >> (bits & 63));
-  }
+  /// Continues in a byte of which the first `filled` (0 to 7) bits are the first ones of `buffer`,
+  /// which has no other bits set.
+  StreamWriter(std::uint8_t* out, std::uint64_t buffer, int filled)
+      : out_(out), buffer_(buffer), filled_(filled) {}
 
   /// Appends the low `count` bits (0 to 64) of `code`, which has no other bits set.
   [[gnu::always_inline]] void put(std::uint64_t code, int count) {
     const std::uint64_t left = code << (-count & 63);  // a shift of 64 only meets code 0
-    const std::uint64_t filled = bits_ & 63;
-    buffer_ |= left >> filled;
-    store(buffer_);
-    const std::uint64_t end = bits_ + static_cast<std::uint64_t>(count);
-    const std::uint64_t rest = left << 1 << (filled ^ 63);
-    const std::uint64_t full = (bits_ >> 6) - (end >> 6);  // a mask: a branch would guess badly
+    buffer_ |= left >> filled_;
+    store();
+    const std::uint64_t rest = left << 1 << (63 - filled_);
+    filled_ += count;
+    const std::uint64_t full = mask_if(filled_ >= 64);
+    out_ += full & sizeof buffer_;
     buffer_ = (buffer_ & ~full) | (rest & full);
-    bits_ = end;
+    filled_ &= 63;
   }
 
-  std::uint64_t bits() const { return bits_; }
-
   /// Pads the last byte with zeros: put may have left bytes of an earlier put behind it.
-  void finish() { store(buffer_); }
+  void finish() const { store(); }
+
+  /// The byte in which the next code begins, how many of its bits are filled, and a number that
+  /// ends with those.
+  std::uint8_t* end() const { return out_ + filled_ / 8; }
+  int filled() const { return filled_ % 8; }
+  std::uint64_t last() const { return buffer_ >> 1 >> (63 - filled_); }
 
  private:
-  [[gnu::always_inline]] void store(std::uint64_t x) {
-    x = __builtin_bswap64(x);
-    std::memcpy(out_ + (bits_ >> 6 << 3), &x, sizeof x);
+  [[gnu::always_inline]] void store() const {
+    const std::uint64_t bytes = __builtin_bswap64(buffer_);
+    std::memcpy(out_, &bytes, sizeof bytes);
   }
 
   std::uint8_t* out_;
-  std::uint64_t bits_ = 0;    // written
-  std::uint64_t buffer_ = 0;  // those of the last 8 bytes, left-justified
+  std::uint64_t buffer_;  // what is not yet complete, left-justified
+  int filled_;            // bits of it
 };
 
 /// Appends the non-zero ones of a vector of words to `out`, each with `flip` XORed in. Stores a

@@ -6,8 +6,8 @@
 #include "ebpc/kernels/avx512.h"
 #include "ebpc/kernels/avx512_bits.h"
 #include "ebpc/kernels/avx512_lanes.h"
+#include "ebpc/kernels/avx512_plane_counter.h"
 #include "ebpc/kernels/avx512_plane_encoder.h"
-#include "ebpc/kernels/avx512_plane_encoder_8x8.h"
 #include "ebpc/kernels/avx512_settings.h"
 #include "ebpc/kernels/avx512_zero_encoder.h"
 
@@ -19,12 +19,12 @@ __m512i broadcast(Word word) {
   return Lanes<8 * sizeof(Word)>::set(word);
 }
 
-/// What is handed from tile to tile: packs the non-zero words of each, then gives them to the
-/// encoders of both streams. Calls `zeros(runs)` for every tile and returns the bits of the plane
-/// stream; `runs` keeps the zeros behind the last token.
-template <class PlaneEncoder, class Word, class ZeroSink>
-std::uint64_t encode_tiles(const Parameters& p, WordSpan span, std::uint8_t* plane_stream,
-                           ZeroRuns& runs, ZeroSink&& zeros) {
+/// Codes words tile by tile: packs the non-zero words of each, then gives them to the encoder of
+/// the plane stream and their places to that of the zero stream. Either may only count.
+template <class PlaneEncoder, class ZeroEncoder>
+StreamBits encode_tiles(const Parameters& p, WordSpan span, std::uint8_t* zero_stream,
+                        std::uint8_t* plane_stream) {
+  using Word = typename PlaneEncoder::Word;
   // Unsigned words with the top bit flipped are signed ones with the same deltas.
   constexpr int word_bits = 8 * sizeof(Word);
   const auto flip = p.is_signed || p.word_bits < word_bits
@@ -37,22 +37,24 @@ std::uint64_t encode_tiles(const Parameters& p, WordSpan span, std::uint8_t* pla
   Word* const packed = buffer.data() + front;
   packed[-1] = flip;
   std::size_t packed_count = 0;
-  std::array<std::uint64_t, tile_words / 64> masks;
+  alignas(64) std::array<std::uint64_t, 8 + tile_words / 64 + 8> mask_buffer;
+  std::uint64_t* const masks = mask_buffer.data() + 8;
   PlaneEncoder planes(p, flip, plane_stream);
+  ZeroEncoder zeros(p, zero_stream);
   const auto* words = static_cast<const Word*>(span.data);
   for (std::size_t first = 0; first < span.count; first += tile_words) {
     const std::size_t count = std::min(tile_words, span.count - first);
     const Word* end =
-        pack_tile(words + first, count, broadcast(flip), masks.data(), packed + packed_count);
+        pack_tile(words + first, count, broadcast(flip), masks, packed + packed_count);
     packed_count = static_cast<std::size_t>(end - packed);
-    runs.find(masks.data(), count);
-    zeros(runs);
+    zeros.put(masks, count);
     const std::size_t coded = planes.encode(packed, packed_count);
     packed_count -= coded;
     std::memmove(packed - 1, packed + coded - 1, (packed_count + 1) * sizeof(Word));
   }
   std::fill_n(packed + packed_count, behind, flip);
-  return planes.finish(packed, packed_count);
+  const std::uint64_t plane_bits = planes.finish(packed, packed_count);
+  return {zeros.finish(), plane_bits};
 }
 
 }  // namespace
@@ -62,31 +64,22 @@ namespace avx512 {
 StreamBits encode(const Parameters& p, WordSpan words, std::uint8_t* zero_stream,
                   std::uint8_t* plane_stream) {
   if (codes_too_wide(p)) return portable_kernel.encode(p, words, zero_stream, plane_stream);
-  ZeroRuns runs;
-  ZeroRunWriter zero_writer(p, zero_stream);
-  const auto put_zeros = [&](const ZeroRuns& tile) { zero_writer.put(tile); };
-  std::uint64_t bits;
-  if (words.bytes_per_word == 1 && p.word_bits == 8 && p.block_size == 8 && p.base == Base::sent) {
-    bits = encode_tiles<PlaneEncoder8x8, std::uint8_t>(p, words, plane_stream, runs, put_zeros);
-  } else {
-    bits = visit_group(p, words.bytes_per_word, [&]<class Group>(Group*) {
-      return encode_tiles<PlaneEncoder<Group, false>, typename Group::Word>(p, words, plane_stream,
-                                                                            runs, put_zeros);
-    });
-  }
-  return {zero_writer.finish(runs.open()), bits};
+  return visit_group(p, words.bytes_per_word, [&]<class Group>(Group*) {
+    using Planes = PlaneEncoder<Group>;
+    return p.max_zero_run <= RunEncoder::max_zero_run
+               ? encode_tiles<Planes, RunEncoder>(p, words, zero_stream, plane_stream)
+               : encode_tiles<Planes, LongRunEncoder<false>>(p, words, zero_stream, plane_stream);
+  });
 }
 
 StreamBits count(const Parameters& p, WordSpan words) {
   if (codes_too_wide(p)) return portable_kernel.count(p, words);
-  ZeroRuns runs;
-  ZeroRunCounter zero_counter(p);
-  const auto count_zeros = [&](const ZeroRuns& tile) { zero_counter.put(tile); };
-  const std::uint64_t bits = visit_group(p, words.bytes_per_word, [&]<class Group>(Group*) {
-    return encode_tiles<PlaneEncoder<Group, true>, typename Group::Word>(p, words, nullptr, runs,
-                                                                         count_zeros);
+  return visit_group(p, words.bytes_per_word, [&]<class Group>(Group*) {
+    using Planes = PlaneCounter<Group>;
+    return p.max_zero_run <= RunEncoder::max_zero_run
+               ? encode_tiles<Planes, RunCounter>(p, words, nullptr, nullptr)
+               : encode_tiles<Planes, LongRunEncoder<true>>(p, words, nullptr, nullptr);
   });
-  return {zero_counter.finish(runs.open()), bits};
 }
 
 }  // namespace avx512
