@@ -24,7 +24,8 @@ using namespace layout;
 /// Segments that one thread codes at a time: what they are coded to stays in its L2 cache.
 constexpr std::uint64_t task_segments = 16;
 
-/// One thread's room for a task: its coded segments, and both streams of the current one.
+/// One thread's room: both streams of a segment and, where threads wait for their turn, the coded
+/// segments of a task.
 struct Scratch {
   std::unique_ptr<std::uint8_t[]> payload, zero_stream, plane_stream;
 
@@ -42,15 +43,21 @@ struct CodedSegment {
   StreamBits bits;  // none where raw
 };
 
-/// Codes one segment to `out`, raw unless coding makes it smaller.
+/// Codes one segment to `out`, raw unless coding makes it smaller. Where that is not expected it is
+/// asked first, since counting is much faster than coding.
 CodedSegment encode_segment(const Kernel& kernel, const Parameters& p, WordSpan words,
-                            Scratch& scratch, std::uint8_t* out) {
-  CodedSegment coded;
-  coded.bits = kernel.encode(p, words, scratch.zero_stream.get(), scratch.plane_stream.get());
-  const std::uint64_t zero_bytes = bytes_for_bits(coded.bits.zero);
-  const std::uint64_t plane_bytes = bytes_for_bits(coded.bits.plane);
+                            bool expect_raw, Scratch& scratch, std::uint8_t* out) {
   const std::uint64_t raw_bytes = words.count * static_cast<std::uint64_t>(words.bytes_per_word);
-  if (zero_bytes + plane_bytes < raw_bytes) {
+  const auto is_smaller = [raw_bytes](const StreamBits& bits) {
+    return bytes_for_bits(bits.zero) + bytes_for_bits(bits.plane) < raw_bytes;
+  };
+  CodedSegment coded;
+  if (!expect_raw || is_smaller(kernel.count(p, words))) {
+    coded.bits = kernel.encode(p, words, scratch.zero_stream.get(), scratch.plane_stream.get());
+  }
+  if (coded.bits.total() > 0 && is_smaller(coded.bits)) {
+    const std::uint64_t zero_bytes = bytes_for_bits(coded.bits.zero);
+    const std::uint64_t plane_bytes = bytes_for_bits(coded.bits.plane);
     std::memcpy(out, scratch.zero_stream.get(), zero_bytes);
     std::memcpy(out + zero_bytes, scratch.plane_stream.get(), plane_bytes);
     coded.bytes = zero_bytes + plane_bytes;
@@ -98,28 +105,33 @@ CodedTotals encode_segments(const Parameters& p, WordSpan words, std::uint8_t* t
   const Kernel& kernel = active_kernel();
   const std::uint64_t segments = segment_count(words.count);
   const std::uint64_t tasks = segments / task_segments + (segments % task_segments != 0);
-  const std::uint64_t payload_bytes = std::min(segments, task_segments) * segment_words *
-                                      static_cast<std::uint64_t>(words.bytes_per_word);
+  const std::size_t workers = worker_count(executor, tasks);
+  const bool in_place = workers == 1;  // a single thread takes the tasks in order
+  const std::uint64_t payload_bytes =
+      in_place ? 0
+               : task_segments * segment_words * static_cast<std::uint64_t>(words.bytes_per_word);
   std::vector<Scratch> scratches;
-  for (std::size_t i = 0; i < worker_count(executor, tasks); ++i) {
-    scratches.emplace_back(p, payload_bytes);
-  }
+  for (std::size_t i = 0; i < workers; ++i) scratches.emplace_back(p, payload_bytes);
   PayloadOrder order;
   for_each_index(executor, tasks, [&](std::size_t worker, std::size_t task) {
     Scratch& scratch = scratches[worker];
     const std::uint64_t first = task * task_segments;
     const std::uint64_t last = std::min(first + task_segments, segments);
+    std::uint8_t* const out = in_place ? payload + order.bytes() : scratch.payload.get();
     std::uint64_t bytes = 0;
     StreamBits bits;
+    bool expect_raw = false;  // as the segment before
     for (std::uint64_t i = first; i < last; ++i) {
       const WordSpan segment = words.part(i * segment_words, words_in_segment(words.count, i));
       const CodedSegment coded =
-          encode_segment(kernel, p, segment, scratch, scratch.payload.get() + bytes);
+          encode_segment(kernel, p, segment, expect_raw, scratch, out + bytes);
       coded.entry.write(table + segment_entry_bytes * i);
+      expect_raw = coded.entry.coding == coding_raw;
       bytes += coded.bytes;
       bits += coded.bits;
     }
-    std::memcpy(payload + order.take(task, bytes, bits), scratch.payload.get(), bytes);
+    std::uint8_t* const place = payload + order.take(task, bytes, bits);
+    if (!in_place) std::memcpy(place, out, bytes);
   });
   return {order.bytes(), order.bits()};
 }

@@ -26,7 +26,7 @@ namespace ebpc {
 namespace {
 
 /// Words that are worked on at once, so that everything about them stays in the L1 cache.
-constexpr std::size_t tile_words = 4096;
+constexpr std::size_t tile_words = 1024;
 
 constexpr std::uint64_t low_bits(int count) {
   return count >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << count) - 1;
@@ -129,6 +129,8 @@ inline std::uint64_t pack_vector(__m512i words, __m512i flip, Word*& out) {
 
 /// Packs `count` words (up to a tile) as pack_vector does. masks[i] gets the non-zero mask of words
 /// 64 i to 64 i + 63; words behind the last count as zero and are not read.
+constexpr std::size_t prefetch_bytes = 4096;
+
 template <class Word>
 inline Word* pack_tile(const Word* words, std::size_t count, __m512i flip, std::uint64_t* masks,
                        Word* out) {
@@ -137,7 +139,9 @@ inline Word* pack_tile(const Word* words, std::size_t count, __m512i flip, std::
   for (; first + 64 <= count; first += 64) {
     std::uint64_t mask = 0;
     for (std::size_t i = 0; i < sizeof(Word); ++i) {
-      const __m512i vector = load_vector(words + first + i * vector_words);
+      const Word* from = words + first + i * vector_words;
+      _mm_prefetch(reinterpret_cast<const char*>(from) + prefetch_bytes, _MM_HINT_T0);
+      const __m512i vector = load_vector(from);
       mask |= pack_vector(vector, flip, out) << (i * vector_words % 64);
     }
     *masks++ = mask;

@@ -22,7 +22,7 @@ namespace ebpc {
 namespace {
 
 /// Longer transmissions are left to the portable kernel.
-constexpr std::size_t longest_job = tile_words;
+constexpr std::size_t longest_job = 4096;
 
 /// Memory of one thread that is used again by the next call.
 class Scratch {
