@@ -34,12 +34,12 @@ template <int lane_bits>
   if constexpr (lane_bits == 8) {
     const __m512i rotation = _mm512_maddubs_epi16(lengths, _mm512_set1_epi32(0x00FF0100));
     codes = _mm512_shldv_epi16(codes, codes, rotation);
-    lengths = _mm512_maddubs_epi16(lengths, _mm512_set1_epi8(1));
+    lengths = _mm512_maddubs_epi16(lengths, kept(_mm512_set1_epi8(1)));
   }
   if constexpr (lane_bits <= 16) {
     const __m512i rotation = _mm512_madd_epi16(lengths, _mm512_set1_epi64(0x0000FFFF00010000));
     codes = _mm512_rolv_epi32(codes, rotation);
-    lengths = _mm512_madd_epi16(lengths, _mm512_set1_epi16(1));
+    lengths = _mm512_madd_epi16(lengths, kept(_mm512_set1_epi16(1)));
   }
   if constexpr (lane_bits <= 32) codes = _mm512_rorv_epi64(codes, lengths);
   return {codes, bits};

@@ -32,28 +32,31 @@ StreamBits encode_tiles(const Parameters& p, WordSpan span, std::uint8_t* zero_s
                         : static_cast<Word>(Word{1} << (word_bits - 1));
   // In front of the packed words stands the one before them, behind them is room for whole vectors.
   constexpr std::size_t front = 64;
+  constexpr std::size_t room = 4 * tile_words + PlaneEncoder::batch_words;
   constexpr std::size_t behind = PlaneEncoder::step_words + 128;
-  alignas(64) std::array<Word, front + PlaneEncoder::step_words + tile_words + behind> buffer;
-  Word* const packed = buffer.data() + front;
+  alignas(64) std::array<Word, front + room + behind> buffer;
+  Word* packed = buffer.data() + front;  // not yet coded
+  Word* end = packed;
   packed[-1] = flip;
-  std::size_t packed_count = 0;
   alignas(64) std::array<std::uint64_t, 8 + tile_words / 64 + 8> mask_buffer;
   std::uint64_t* const masks = mask_buffer.data() + 8;
   PlaneEncoder planes(p, flip, plane_stream);
   ZeroEncoder zeros(p, zero_stream);
   const auto* words = static_cast<const Word*>(span.data);
   for (std::size_t first = 0; first < span.count; first += tile_words) {
+    if (static_cast<std::size_t>(end - buffer.data()) > front + room - tile_words) {
+      std::memmove(buffer.data(), packed - front,
+                   static_cast<std::size_t>(end - packed + front) * sizeof(Word));
+      end -= packed - (buffer.data() + front);
+      packed = buffer.data() + front;
+    }
     const std::size_t count = std::min(tile_words, span.count - first);
-    const Word* end =
-        pack_tile(words + first, count, broadcast(flip), masks, packed + packed_count);
-    packed_count = static_cast<std::size_t>(end - packed);
+    end = pack_tile(words + first, count, broadcast(flip), masks, end);
     zeros.put(masks, count);
-    const std::size_t coded = planes.encode(packed, packed_count);
-    packed_count -= coded;
-    std::memmove(packed - 1, packed + coded - 1, (packed_count + 1) * sizeof(Word));
+    packed += planes.encode(packed, static_cast<std::size_t>(end - packed));
   }
-  std::fill_n(packed + packed_count, behind, flip);
-  const std::uint64_t plane_bits = planes.finish(packed, packed_count);
+  std::fill_n(end, behind, flip);
+  const std::uint64_t plane_bits = planes.finish(packed, static_cast<std::size_t>(end - packed));
   return {zeros.finish(), plane_bits};
 }
 

@@ -18,6 +18,7 @@ class PlaneCounter {
   using Word = typename Group::Word;
 
   static constexpr std::size_t step_words = Group::blocks * Group::slots;
+  static constexpr std::size_t batch_words = step_words;
 
   PlaneCounter(const Parameters& p, Word /*flip*/, std::uint8_t* /*out*/) : s_(p), splitter_(s_) {}
 

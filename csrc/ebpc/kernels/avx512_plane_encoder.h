@@ -26,38 +26,38 @@ class PlaneEncoder {
  public:
   using Word = typename Group::Word;
 
-  /// Words that one step takes at most.
+  /// Words of a group, and of as many as are coded at a time, at most.
   static constexpr std::size_t step_words = Group::blocks * Group::slots;
+  static constexpr std::size_t batch_groups = 16 / Group::vectors;
+  static constexpr std::size_t batch_words = batch_groups * step_words;
 
   PlaneEncoder(const Parameters& p, Word flip, std::uint8_t* out)
       : s_(p), splitter_(s_), coder_(s_), tails_(s_, flip), appender_(out) {}
 
-  /// Codes whole groups of `words` while at least one word stays behind them, each word XORed with
+  /// Codes whole batches of `words` while at least one word stays behind them, each word XORed with
   /// `flip` and words[-1] being the one before. Returns how many words were coded.
   std::size_t encode(const Word* words, std::size_t count) {
-    const auto step = static_cast<std::size_t>(Group::blocks * s_.block_size);
-    if (count > step) begin(words[0]);
+    const std::size_t batch = batch_groups * group_words();
     std::size_t done = 0;
-    while (done + step < count) {
-      std::array<Codes, chunk_vectors + max_vectors> codes;
-      Codes* end = codes.data();
-      for (; done + step < count && end < codes.data() + chunk_vectors; done += step) {
-        end = code(words + done, end);
-      }
-      append(codes.data(), end);
+    for (; done + batch < count; done += batch) {
+      begin(words[0]);
+      code_groups(words + done, batch_groups);
     }
     return done;
   }
 
   /// Codes the last words, which zero words follow. Returns the bits of the stream.
   std::uint64_t finish(const Word* words, std::size_t count) {
+    if (count == 0) return appender_.finish();
+    begin(words[0]);
+    const std::size_t groups = (count - 1) / group_words();
+    code_groups(words, groups);
+    words += groups * group_words();
+    count -= groups * group_words();
     const int blocks = (static_cast<int>(count) + s_.block_size - 1) / s_.block_size;
-    if (blocks > 0) {
-      begin(words[0]);
-      std::array<Codes, max_vectors> codes;
-      const Codes* end = code_with_tails_apart(words, blocks, blocks - 1, codes.data());
-      for (const Codes* x = codes.data(); x < end; ++x) appender_.template append<any_reach>(*x);
-    }
+    std::array<Codes, max_vectors> codes;
+    const Codes* end = code_with_tails_apart(words, blocks, blocks - 1, codes.data());
+    for (const Codes* x = codes.data(); x < end; ++x) appender_.append<any_reach>(*x);
     return appender_.finish();
   }
 
@@ -65,13 +65,23 @@ class PlaneEncoder {
   using L = Lanes<Group::lane_bits>;
   using Planes = typename PlaneSplitter<Group>::Planes;
 
-  static constexpr std::size_t chunk_vectors = 16;
   static constexpr std::size_t max_vectors = 3 * Group::vectors;  // of one group
+
+  std::size_t group_words() const {
+    return static_cast<std::size_t>(Group::blocks * s_.block_size);
+  }
 
   void begin(Word base) {
     if (!is_first_) return;
     is_first_ = false;
     appender_.begin(tails_.base_of(base), s_.base_bits);
+  }
+
+  void code_groups(const Word* words, std::size_t groups) {
+    std::array<Codes, batch_groups * max_vectors> codes;
+    Codes* end = codes.data();
+    for (std::size_t i = 0; i < groups; ++i) end = code(words + i * group_words(), end);
+    append(codes.data(), end);
   }
 
   void append(const Codes* codes, const Codes* end) {
@@ -93,14 +103,19 @@ class PlaneEncoder {
     if (splitter_.has_any_of_last(planes)) [[unlikely]] {
       return code_with_tails_apart(words, Group::blocks, Group::blocks, out);
     }
+    const std::uint64_t nonzero = splitter_.nonzero(planes);
     std::array<Codes, Group::vectors> codes;
-    const bool flat = splitter_.is_flat(planes);
-    if (!flat) [[likely]]
-      codes = coder_.codes(planes, s_.has_top_plane ? s_.last : 0);
-    for (int i = 0; i < Group::vectors; ++i) {
-      const Codes& x = flat ? tails_.flat(i) : codes[at(i)];
-      out[i] = tails_.in(i) && tails_.has_bases() ? joined(x, tails_.bases(words, i)) : x;
+    if (nonzero == 0) [[unlikely]] {
+      for (int i = 0; i < Group::vectors; ++i) codes[at(i)] = tails_.flat(i);
+    } else {
+      codes = coder_.codes(planes, nonzero, s_.to_top);
     }
+    if (tails_.has_bases()) {
+      for (int i = 0; i < Group::vectors; ++i) {
+        if (tails_.in(i)) codes[at(i)] = joined(codes[at(i)], tails_.bases(words, i));
+      }
+    }
+    for (int i = 0; i < Group::vectors; ++i) out[i] = codes[at(i)];
     return out + Group::vectors;
   }
 
@@ -110,17 +125,17 @@ class PlaneEncoder {
                                                  Codes* out) const {
     const Planes planes = splitter_.split(words);
     Codes tops{_mm512_setzero_si512(), _mm512_setzero_si512()};
-    std::uint64_t to_top = 0;
-    if (s_.has_top_plane) {
+    std::uint64_t to_top = s_.to_top;
+    const std::uint64_t nonzero = splitter_.nonzero(planes);
+    if (splitter_.has_tops(planes) || (nonzero & s_.to_top) != 0) {
       const typename PlaneSplitter<Group>::Tops top_planes = splitter_.tops(words);
-      tops = tails_.tops(top_planes,
-                         static_cast<__mmask8>(_pext_u64(splitter_.nonzero(planes), s_.last)));
+      tops = tails_.tops(top_planes, static_cast<__mmask8>(_pext_u64(nonzero, s_.last)));
       std::uint64_t zero = 0;
       for (int block = 0; block < Group::blocks; ++block)
         zero |= std::uint64_t{top_planes.dbx[at(block)] == 0} << block;
       to_top = _pdep_u64(zero, s_.last);
     }
-    const std::array<Codes, Group::vectors> codes = coder_.codes(planes, to_top);
+    const std::array<Codes, Group::vectors> codes = coder_.codes(planes, nonzero, to_top);
     for (int i = 0; i < Group::vectors; ++i) {
       const Codes x = first_lanes(codes[at(i)], blocks * Group::block_qwords - 8 * i);
       if (!tails_.in(i)) {

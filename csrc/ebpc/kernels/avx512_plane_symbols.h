@@ -84,7 +84,7 @@ struct PlaneSettings {
     used = Group::every_block(low_bits(planes));
     first = Group::every_block(1);
     last = Group::every_block(std::uint64_t{1} << (planes - 1));
-    if (has_top_plane) room_for_base = last;
+    if (has_top_plane) to_top = room_for_base = last;
     if (base_bits > 0) {
       // bits that the last 64 bits of a block's lanes
       constexpr int lanes = 64 / Group::lane_bits;
@@ -102,10 +102,11 @@ struct PlaneSettings {
   int index_bits;
   int run_bits;
   int base_bits;
-  bool has_top_plane;   // besides those in lanes
-  std::uint64_t used;   // lanes with planes, in all blocks
-  std::uint64_t first;  // lanes of the first plane of each block
-  std::uint64_t last;   // lanes of the last one
+  bool has_top_plane;        // besides those in lanes
+  std::uint64_t used;        // lanes with planes, in all blocks
+  std::uint64_t first;       // lanes of the first plane of each block
+  std::uint64_t last;        // lanes of the last one
+  std::uint64_t to_top = 0;  // the same, if a top plane follows
   std::uint64_t room_for_base = 0;
 };
 
@@ -193,13 +194,6 @@ class PlaneSplitter {
     return _mm512_test_epi64_mask(planes.overflow, sign_bits()) != 0;
   }
 
-  /// Whether every plane with a lane has an XOR of zero.
-  static bool is_flat(const Planes& planes) {
-    __m512i any = planes.dbx[0];
-    for (int i = 1; i < Group::vectors; ++i) any = _mm512_or_si512(any, planes.dbx[i]);
-    return _mm512_test_epi64_mask(any, any) == 0;
-  }
-
   /// The lanes whose XOR is not zero.
   static std::uint64_t nonzero(const Planes& planes) {
     std::uint64_t lanes = 0;
@@ -246,7 +240,7 @@ class PlaneSplitter {
 
   static __m512i sign_bits() {
     constexpr auto word = std::uint64_t{1} << (8 * Group::word_bytes - 1);
-    return Lanes<8 * Group::word_bytes>::set(word);
+    return kept(Lanes<8 * Group::word_bytes>::set(word));
   }
 
   /// The words of the blocks of which vector `first` has the first planes.
@@ -325,17 +319,12 @@ class PlaneCoder {
   /// The codes of a group, those of each 64 bits of lanes joined. Runs of zero planes up to the
   /// last lanes in `to_top` go on for one more plane.
   [[gnu::always_inline]] std::array<Codes, Group::vectors> codes(const Planes& planes,
+                                                                 std::uint64_t nonzero,
                                                                  std::uint64_t to_top) const {
-    std::array<typename L::Mask, Group::vectors> nonzero;
-    std::uint64_t all_nonzero = 0;
-    for (int i = 0; i < Group::vectors; ++i) {
-      nonzero[at(i)] = L::is_nonzero(planes.dbx[i]);
-      all_nonzero |= std::uint64_t{nonzero[at(i)]} << (i * Group::vector_lanes & 63);
-    }
-    const __m512i runs = zero_runs(all_nonzero, to_top);
+    const __m512i runs = zero_runs(nonzero, to_top);
     std::array<Codes, Group::vectors> codes;
     if constexpr (Group::lane_bits == 8) {
-      codes[0] = narrow_codes(planes.dbx[0], planes.dbp[0], nonzero[0], runs);
+      codes[0] = narrow_codes(planes.dbx[0], planes.dbp[0], nonzero, runs);
     } else {
       alignas(64) std::array<std::uint8_t, 64> run_codes;
       alignas(64) std::array<std::uint8_t, 64> run_bits;
@@ -344,9 +333,11 @@ class PlaneCoder {
       store_vector(run_bits.data(),
                    _mm512_permutexvar_epi8(runs, load_vector(zero_codes_.bits.data())));
       for (int i = 0; i < Group::vectors; ++i) {
-        codes[at(i)] = wide_codes(planes.dbx[i], planes.dbp[i], nonzero[at(i)],
-                                  L::widen(run_codes.data() + i * Group::vector_lanes),
-                                  L::widen(run_bits.data() + i * Group::vector_lanes));
+        codes[at(i)] =
+            wide_codes(planes.dbx[i], planes.dbp[i],
+                       static_cast<typename L::Mask>(nonzero >> (i * Group::vector_lanes & 63)),
+                       L::widen(run_codes.data() + i * Group::vector_lanes),
+                       L::widen(run_bits.data() + i * Group::vector_lanes));
       }
     }
     return codes;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "ebpc/kernels/avx512_bits.h"
 #include "ebpc/kernels/avx512_code_appender.h"
@@ -17,9 +18,7 @@ namespace {
 /// runs of non-zero words at multiples of 8 words.
 class RunStarts {
  public:
-  explicit RunStarts(const Parameters& p) : max_run_(p.max_zero_run) {
-    for (int i = 0; i < 64; i += max_run_) every_symbol_ |= std::uint64_t{1} << i;
-  }
+  explicit RunStarts(const Parameters& p) : run_bits_(zero_run_bits(p)) {}
 
   /// Takes the non-zero masks of the next words, 64 words each; `count` words in all, those behind
   /// are zero. Up to 7 masks behind the last are read. ...
@@ -35,11 +34,21 @@ class RunStarts {
     store_vector(masks + used, _mm512_setzero_si512());
     masks[-1] = is_first_ ? masks[0] << 63 : last_mask_;
     last_mask_ = masks[used - 1];
-    for (std::size_t i = 0; i < used; i += 8) {
-      const __m512i mask = load_vector(masks + i);
-      const __m512i shifted = _mm512_shldi_epi64(mask, load_vector(masks + i - 1), 1);
-      store_vector(starts_.data() + i, starts(mask, shifted, load_vector(cut_phases.data() + i)));
-      store_vector(before_.data() + i, shifted);
+    switch (run_bits_) {
+      case 1:
+        find_starts<1>(masks, used, cut_phases.data());
+        break;
+      case 2:
+        find_starts<2>(masks, used, cut_phases.data());
+        break;
+      case 3:
+        find_starts<3>(masks, used, cut_phases.data());
+        break;
+      case 4:
+        find_starts<4>(masks, used, cut_phases.data());
+        break;
+      default:
+        find_starts<5>(masks, used, cut_phases.data());
     }
     if (is_first_) starts_[0] &= ~std::uint64_t{1};
     is_first_ = false;
@@ -59,37 +68,46 @@ class RunStarts {
   }
 
  private:
-  __m512i starts(__m512i mask, __m512i before, __m512i phase) const {
-    const __m512i change = _mm512_xor_si512(mask, before);
-    // mask & before & every eighth
-    const __m512i one_cuts =
-        _mm512_ternarylogic_epi64(mask, before, _mm512_set1_epi64(0x0101010101010101), 0x80);
-    // Zeros of a run that began in an earlier mask: its symbols go on.
-    const __m512i inherited =
-        _mm512_andnot_si512(mask, _mm512_sub_epi64(mask, _mm512_set1_epi64(1)));
-    const __m512i inherited_cuts = _mm512_and_si512(
-        inherited,
-        _mm512_rolv_epi64(_mm512_set1_epi64(static_cast<long long>(every_symbol_)), phase));
-    // Zeros that are behind max_run_ or more others of this mask, in the same run.
-    const __m512i own = _mm512_ternarylogic_epi64(mask, inherited, inherited, 0x03);
-    __m512i behind = own;
-    for (int shift = 1; shift < max_run_; shift *= 2) {
-      behind = _mm512_and_si512(behind, _mm512_sll_epi64(behind, _mm_cvtsi32_si128(shift)));
+  template <int run_bits>
+  void find_starts(const std::uint64_t* masks, std::size_t used, const std::uint64_t* phases) {
+    for (std::size_t i = 0; i < used; i += 8) {
+      const __m512i mask = load_vector(masks + i);
+      const __m512i before = _mm512_shldi_epi64(mask, load_vector(masks + i - 1), 1);
+      store_vector(starts_.data() + i, starts<run_bits>(mask, before, load_vector(phases + i)));
+      store_vector(before_.data() + i, before);
     }
-    behind = _mm512_and_si512(own, _mm512_slli_epi64(behind, 1));
-    __m512i own_cuts = _mm512_andnot_si512(_mm512_slli_epi64(behind, 1), behind);
-    const __m128i symbol = _mm_cvtsi32_si128(max_run_);
-    for (int first = 2 * max_run_; first < 64; first += max_run_) {
-      // own_cuts | (own_cuts << max_run_ & behind)
-      own_cuts =
-          _mm512_ternarylogic_epi64(own_cuts, _mm512_sll_epi64(own_cuts, symbol), behind, 0xF8);
-    }
-    return _mm512_or_si512(_mm512_or_si512(change, one_cuts),
-                           _mm512_or_si512(inherited_cuts, own_cuts));
   }
 
-  int max_run_;
-  std::uint64_t every_symbol_ = 0;
+  /// In each lane the starts of 64 words, with a mask of those behind non-zero words and where,
+  /// modulo 64, a symbol begins if a zero run is open.
+  template <int run_bits>
+  static __m512i starts(__m512i mask, __m512i before, __m512i phase) {
+    constexpr int max_run = 1 << run_bits;
+    const __m512i eighths = _mm512_set1_epi64(0x0101010101010101);
+    const __m512i one_cuts = _mm512_ternarylogic_epi64(mask, before, eighths, 0x80);  // all three
+    // Zeros of a run that began in an earlier mask: its symbols go on.
+    const __m512i open = _mm512_andnot_si512(mask, _mm512_sub_epi64(mask, _mm512_set1_epi64(1)));
+    const __m512i every_symbol =
+        _mm512_set1_epi64(static_cast<long long>(~std::uint64_t{0} / low_bits(max_run)));
+    const __m512i open_cuts = _mm512_and_si512(open, _mm512_rolv_epi64(every_symbol, phase));
+    // Zeros that are behind a whole symbol, or more, of zeros of this mask in the same run.
+    const __m512i own = _mm512_ternarylogic_epi64(mask, open, open, 0x03);  // neither
+    __m512i whole = own;
+    [&]<int... shift>(std::integer_sequence<int, shift...>) {
+      ((whole = _mm512_and_si512(whole, _mm512_slli_epi64(whole, 1 << shift))), ...);
+    }(std::make_integer_sequence<int, run_bits>());
+    const __m512i behind = _mm512_and_si512(own, _mm512_slli_epi64(whole, 1));
+    __m512i own_cuts = _mm512_andnot_si512(_mm512_slli_epi64(behind, 1), behind);
+    for (int symbols = 2; symbols < 64 / max_run; ++symbols) {
+      // own_cuts | (own_cuts << max_run & behind)
+      own_cuts =
+          _mm512_ternarylogic_epi64(own_cuts, _mm512_slli_epi64(own_cuts, max_run), behind, 0xF8);
+    }
+    const __m512i cuts = _mm512_or_si512(_mm512_or_si512(one_cuts, open_cuts), own_cuts);
+    return _mm512_or_si512(cuts, _mm512_xor_si512(mask, before));
+  }
+
+  int run_bits_;
   std::uint64_t phase_ = 0;
   std::uint64_t last_mask_ = 0;
   bool is_first_ = true;
@@ -134,13 +152,18 @@ class RunEncoder {
 
   RunEncoder(const Parameters& p, std::uint8_t* out)
       : codes_(run_codes[static_cast<std::size_t>(zero_run_bits(p))]), runs_(p), appender_(out) {
-    edges()[-1] = 0;
+    next_[-1] = 0;
   }
 
   void put(std::uint64_t* masks, std::size_t count) {
-    is_empty_ = false;
     runs_.find(masks, count);
-    std::uint8_t* end = edges() + pending_;
+    if (end_ - edges_.data() > room - static_cast<std::ptrdiff_t>(tile_words)) {
+      std::memmove(edges_.data() + front - 1, next_ - 1,
+                   static_cast<std::size_t>(end_ - next_ + 1));
+      end_ -= next_ - (edges_.data() + front);
+      next_ = edges_.data() + front;
+    }
+    std::uint8_t* end = end_;
     const __m512i places = load_vector(places_32.data());
     const __m512i behind_one = _mm512_or_si512(places, _mm512_set1_epi8(RunCodes::of_ones));
     for (std::size_t i = 0; i < (count + 63) / 64; ++i) {
@@ -149,24 +172,35 @@ class RunEncoder {
       store_vector(end, _mm512_maskz_compress_epi8(starts, edge));
       end += std::popcount(starts);
     }
-    const std::uint8_t* next = edges();
-    for (; end - next >= 64; next += 64) appender_.append<1>(codes(next));
-    pending_ = static_cast<std::size_t>(end - next);
-    store_vector(edges() - 1, load_vector(next - 1));
-    last_place_ = count % 32;
-    last_is_one_ = (masks[(count - 1) / 64] >> ((count - 1) % 64) & 1) != 0;
+    end_ = end;
+    for (; end_ - next_ >= 64 * batch; next_ += 64 * batch) put_batch();
+    last_edge_ = static_cast<std::uint8_t>(count % 32);
+    if ((masks[(count - 1) / 64] >> ((count - 1) % 64) & 1) != 0) last_edge_ |= RunCodes::of_ones;
+    is_empty_ = false;
   }
 
   /// Returns the bits of the stream.
   std::uint64_t finish() {
     if (is_empty_) return 0;
-    edges()[pending_] =
-        static_cast<std::uint8_t>(last_place_ | (last_is_one_ ? RunCodes::of_ones : 0));
-    appender_.append<any_reach>(codes(edges(), low_bits(static_cast<int>(pending_ + 1))));
+    *end_++ = last_edge_;
+    for (; end_ - next_ >= 64; next_ += 64) appender_.append<1>(codes(next_));
+    appender_.append<any_reach>(codes(next_, low_bits(static_cast<int>(end_ - next_))));
     return appender_.finish();
   }
 
  private:
+  static constexpr int batch = 4;
+  static constexpr std::ptrdiff_t front = 64;
+  static constexpr std::ptrdiff_t room = 4 * tile_words + 64 * batch + front;
+
+  void put_batch() {
+    std::array<Codes, batch> all;
+    for (int i = 0; i < batch; ++i) all[static_cast<std::size_t>(i)] = codes(next_ + 64 * i);
+    CodeAppender appender = appender_;
+    for (const Codes& each : all) appender.append<1>(each);
+    appender_ = appender;
+  }
+
   Codes codes(const std::uint8_t* edges, std::uint64_t valid = ~std::uint64_t{0}) const {
     const __m512i edge = load_vector(edges);
     const __m512i length = _mm512_sub_epi8(edge, load_vector(edges - 1));
@@ -181,8 +215,6 @@ class RunEncoder {
         code, _mm512_maskz_permutexvar_epi8(valid, run, load_vector(codes_.bits.data())));
   }
 
-  std::uint8_t* edges() { return edges_.data() + 64; }
-
   static constexpr auto places_32 = [] {
     std::array<std::uint8_t, 64> places{};
     for (std::size_t i = 0; i < 64; ++i) places[i] = static_cast<std::uint8_t>(i % 32);
@@ -192,11 +224,11 @@ class RunEncoder {
   const RunCodes& codes_;
   RunStarts runs_;
   CodeAppender appender_;
-  std::size_t pending_ = 0;
-  std::size_t last_place_ = 0;
   bool is_empty_ = true;
-  bool last_is_one_ = false;
-  alignas(64) std::array<std::uint8_t, 64 + 64 + tile_words + 64> edges_;
+  std::uint8_t last_edge_ = 0;  // where all words end that were put so far
+  alignas(64) std::array<std::uint8_t, room + 64> edges_;
+  std::uint8_t* next_ = edges_.data() + front;  // of which no code is made yet
+  std::uint8_t* end_ = next_;
 };
 
 /// Counts the bits that RunEncoder would write.
