@@ -21,20 +21,45 @@ namespace {
 
 using namespace layout;
 
-/// Segments that one thread codes at a time: what they are coded to stays in its L2 cache.
-constexpr std::uint64_t task_segments = 16;
+/// Segments that one thread codes at a time. Few, so that threads have about the same to do in the
+/// end.
+constexpr std::uint64_t task_segments = 4;
 
-/// One thread's room: both streams of a segment and, where threads wait for their turn, the coded
-/// segments of a task.
+/// Coded tasks that a thread keeps until those before them have their places. So it need not wait
+/// for a thread that is a little slower, and what it keeps stays in its L2 cache.
+constexpr std::size_t max_waiting = 4;
+
+/// A task's coded segments.
+struct CodedTask {
+  std::size_t task = 0;
+  const std::uint8_t* payload = nullptr;
+  std::uint64_t bytes = 0;
+  StreamBits bits;
+};
+
+/// One thread's room: both streams of a segment, and the payloads of its coded tasks without a
+/// place.
 struct Scratch {
-  std::unique_ptr<std::uint8_t[]> payload, zero_stream, plane_stream;
+  std::unique_ptr<std::uint8_t[]> zero_stream, plane_stream, payloads;
+  std::uint64_t payload_bytes;  // of one task
+  std::vector<CodedTask> waiting;
+  std::size_t coded_tasks = 0;
+  bool expect_raw = false;  // as the segment before
 
-  Scratch(const Parameters& p, std::uint64_t payload_bytes)
-      : payload(std::make_unique_for_overwrite<std::uint8_t[]>(payload_bytes)),
-        zero_stream(std::make_unique_for_overwrite<std::uint8_t[]>(
+  Scratch(const Parameters& p, std::uint64_t task_bytes)
+      : zero_stream(std::make_unique_for_overwrite<std::uint8_t[]>(
             bytes_for_bits(max_zero_stream_bits(p, segment_words)) + kernel_slack_bytes)),
         plane_stream(std::make_unique_for_overwrite<std::uint8_t[]>(
-            bytes_for_bits(max_plane_stream_bits(p, segment_words)) + kernel_slack_bytes)) {}
+            bytes_for_bits(max_plane_stream_bits(p, segment_words)) + kernel_slack_bytes)),
+        payloads(std::make_unique_for_overwrite<std::uint8_t[]>((max_waiting + 1) * task_bytes)),
+        payload_bytes(task_bytes) {
+    waiting.reserve(max_waiting + 1);
+  }
+
+  /// Room for the next task's payload.
+  std::uint8_t* next_payload() {
+    return payloads.get() + coded_tasks++ % (max_waiting + 1) * payload_bytes;
+  }
 };
 
 struct CodedSegment {
@@ -46,16 +71,17 @@ struct CodedSegment {
 /// Codes one segment to `out`, raw unless coding makes it smaller. Where that is not expected it is
 /// asked first, since counting is much faster than coding.
 CodedSegment encode_segment(const Kernel& kernel, const Parameters& p, WordSpan words,
-                            bool expect_raw, Scratch& scratch, std::uint8_t* out) {
+                            Scratch& scratch, std::uint8_t* out) {
   const std::uint64_t raw_bytes = words.count * static_cast<std::uint64_t>(words.bytes_per_word);
   const auto is_smaller = [raw_bytes](const StreamBits& bits) {
     return bytes_for_bits(bits.zero) + bytes_for_bits(bits.plane) < raw_bytes;
   };
   CodedSegment coded;
-  if (!expect_raw || is_smaller(kernel.count(p, words))) {
+  if (!scratch.expect_raw || is_smaller(kernel.count(p, words))) {
     coded.bits = kernel.encode(p, words, scratch.zero_stream.get(), scratch.plane_stream.get());
   }
-  if (coded.bits.total() > 0 && is_smaller(coded.bits)) {
+  scratch.expect_raw = coded.bits.total() == 0 || !is_smaller(coded.bits);
+  if (!scratch.expect_raw) {
     const std::uint64_t zero_bytes = bytes_for_bits(coded.bits.zero);
     const std::uint64_t plane_bytes = bytes_for_bits(coded.bits.plane);
     std::memcpy(out, scratch.zero_stream.get(), zero_bytes);
@@ -74,25 +100,39 @@ CodedSegment encode_segment(const Kernel& kernel, const Parameters& p, WordSpan 
   return coded;
 }
 
-/// Hands out places in the payload in the order of the tasks. Threads code tasks side by side into
-/// their own scratch; each then waits until the tasks before it have taken their places. The task
-/// with the lowest index is always being worked on by a thread that does not wait (for_each_index),
-/// so this ends.
+/// Gives coded tasks their places in the payload, in the order of the tasks.
 class PayloadOrder {
  public:
-  std::uint64_t take(std::size_t task, std::uint64_t bytes, const StreamBits& bits) {
-    while (next_task_.load(std::memory_order_acquire) != task) std::this_thread::yield();
-    const std::uint64_t offset = bytes_;
-    bytes_ += bytes;
-    bits_ += bits;
-    next_task_.store(task + 1, std::memory_order_release);
-    return offset;
+  explicit PayloadOrder(std::uint8_t* payload) : payload_(payload) {}
+
+  /// Where the next task's segments go.
+  std::uint8_t* next_place() const { return payload_ + bytes_; }
+
+  /// Places the first ones of a thread's tasks and removes them, as long as they are next. Returns
+  /// whether there were any.
+  bool place_first_of(std::vector<CodedTask>& tasks) {
+    auto next = tasks.begin();
+    for (; next != tasks.end() && next_task_.load(std::memory_order_acquire) == next->task;
+         ++next) {
+      place(*next);
+    }
+    const bool any = next != tasks.begin();
+    tasks.erase(tasks.begin(), next);
+    return any;
   }
 
-  std::uint64_t bytes() const { return bytes_; }
-  const StreamBits& bits() const { return bits_; }
+  CodedTotals totals() const { return {bytes_, bits_}; }
 
  private:
+  void place(const CodedTask& coded) {
+    std::uint8_t* const place = next_place();
+    bytes_ += coded.bytes;
+    bits_ += coded.bits;
+    next_task_.store(coded.task + 1, std::memory_order_release);
+    if (coded.payload != place) std::memcpy(place, coded.payload, coded.bytes);
+  }
+
+  std::uint8_t* payload_;
   std::atomic<std::size_t> next_task_{0};
   std::uint64_t bytes_ = 0;
   StreamBits bits_;
@@ -106,34 +146,40 @@ CodedTotals encode_segments(const Parameters& p, WordSpan words, std::uint8_t* t
   const std::uint64_t segments = segment_count(words.count);
   const std::uint64_t tasks = segments / task_segments + (segments % task_segments != 0);
   const std::size_t workers = worker_count(executor, tasks);
-  const bool in_place = workers == 1;  // a single thread takes the tasks in order
-  const std::uint64_t payload_bytes =
+  const bool in_place = workers == 1;  // a single thread takes the tasks in their order
+  const std::uint64_t task_bytes =
       in_place ? 0
                : task_segments * segment_words * static_cast<std::uint64_t>(words.bytes_per_word);
   std::vector<Scratch> scratches;
-  for (std::size_t i = 0; i < workers; ++i) scratches.emplace_back(p, payload_bytes);
-  PayloadOrder order;
+  for (std::size_t i = 0; i < workers; ++i) scratches.emplace_back(p, task_bytes);
+  PayloadOrder order(payload);
   for_each_index(executor, tasks, [&](std::size_t worker, std::size_t task) {
     Scratch& scratch = scratches[worker];
+    std::uint8_t* const out = in_place ? order.next_place() : scratch.next_payload();
+    CodedTask coded{task, out, 0, {}};
     const std::uint64_t first = task * task_segments;
     const std::uint64_t last = std::min(first + task_segments, segments);
-    std::uint8_t* const out = in_place ? payload + order.bytes() : scratch.payload.get();
-    std::uint64_t bytes = 0;
-    StreamBits bits;
-    bool expect_raw = false;  // as the segment before
     for (std::uint64_t i = first; i < last; ++i) {
       const WordSpan segment = words.part(i * segment_words, words_in_segment(words.count, i));
-      const CodedSegment coded =
-          encode_segment(kernel, p, segment, expect_raw, scratch, out + bytes);
-      coded.entry.write(table + segment_entry_bytes * i);
-      expect_raw = coded.entry.coding == coding_raw;
-      bytes += coded.bytes;
-      bits += coded.bits;
+      const CodedSegment each = encode_segment(kernel, p, segment, scratch, out + coded.bytes);
+      each.entry.write(table + segment_entry_bytes * i);
+      coded.bytes += each.bytes;
+      coded.bits += each.bits;
     }
-    std::uint8_t* const place = payload + order.take(task, bytes, bits);
-    if (!in_place) std::memcpy(place, out, bytes);
+    scratch.waiting.push_back(coded);
+    // A thread that waits here does so for the lowest task without a place. Another thread codes
+    // that one or keeps it, and will place it, since it does not wait itself.
+    order.place_first_of(scratch.waiting);
+    while (scratch.waiting.size() > max_waiting) {
+      std::this_thread::yield();
+      order.place_first_of(scratch.waiting);
+    }
   });
-  return {order.bytes(), order.bits()};
+  for (bool placed = true; placed;) {  // what threads have kept
+    placed = false;
+    for (Scratch& each : scratches) placed |= order.place_first_of(each.waiting);
+  }
+  return order.totals();
 }
 
 void check_fit(const Parameters& p, WordSpan words, std::uint64_t first_index) {
