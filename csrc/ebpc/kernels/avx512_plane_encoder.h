@@ -32,7 +32,7 @@ class PlaneEncoder {
   static constexpr std::size_t batch_words = batch_groups * step_words;
 
   PlaneEncoder(const Parameters& p, Word flip, std::uint8_t* out)
-      : s_(p), splitter_(s_), coder_(s_), tails_(s_, flip), appender_(out) {}
+      : s_(p), splitter_(s_), coder_(s_), tails_(s_, flip), reach_(reach_of(s_)), appender_(out) {}
 
   /// Codes whole batches of `words` while at least one word stays behind them, each word XORed with
   /// `flip` and words[-1] being the one before. Returns how many words were coded.
@@ -81,20 +81,39 @@ class PlaneEncoder {
     std::array<Codes, batch_groups * max_vectors> codes;
     Codes* end = codes.data();
     for (std::size_t i = 0; i < groups; ++i) end = code(words + i * group_words(), end);
-    append(codes.data(), end);
+    const bool has_tails_apart = end != codes.data() + groups * Group::vectors;
+    append(codes.data(), end, reach_ * (has_tails_apart ? 2 : 1));
   }
 
-  void append(const Codes* codes, const Codes* end) {
-    // Twice as many codes as a block has, in case that its tail is one of them, have its base;
-    // twice as many again have two blocks, each of at least 4 bits.
-    constexpr int reach = 2 * Group::block_qwords;
-    CodeAppender appender = appender_;
-    if (s_.base_bits >= 7) {
-      for (; codes < end; ++codes) appender.append<reach>(*codes);
-    } else {
-      for (; codes < end; ++codes) appender.append<2 * reach>(*codes);
+  void append(const Codes* codes, const Codes* end, int reach) {
+    constexpr int shortest = Group::block_qwords;
+    switch (reach) {
+      case shortest:
+        return append<shortest>(codes, end);
+      case 2 * shortest:
+        return append<2 * shortest>(codes, end);
+      case 4 * shortest:
+        return append<4 * shortest>(codes, end);
+      default:
+        return append<any_reach>(codes, end);
     }
+  }
+
+  template <int reach>
+  void append(const Codes* codes, const Codes* end) {
+    CodeAppender appender = appender_;
+    for (; codes < end; ++codes) appender.append<reach>(*codes);
     appender_ = appender;
+  }
+
+  /// How many codes in a row, unless tails are apart, have 7 bits for sure.
+  static int reach_of(const PlaneSettings<Group>& s) {
+    // Among as many as a block has is a base. Otherwise, among twice as many is a whole block. It
+    // has 7 bits if it is not a single run of zero planes; and besides it there is the last lane of
+    // another one, where a run ends at the latest.
+    if (s.base_bits >= 7) return Group::block_qwords;
+    const int fewest = s.base_bits + 3 + s.run_bits + (s.has_top_plane ? 2 : 0);
+    return (fewest >= 7 ? 2 : 4) * Group::block_qwords;
   }
 
   /// The codes of a group. Returns their end.
@@ -182,6 +201,7 @@ class PlaneEncoder {
   PlaneSplitter<Group> splitter_;
   PlaneCoder<Group> coder_;
   PlaneTails<Group> tails_;
+  int reach_;
   CodeAppender appender_;
   bool is_first_ = true;
 };
