@@ -20,6 +20,7 @@ from torch_ebpc.files import map_file, read_file, whole_file, write_file  # noqa
 from torch_ebpc.layer_row import LayerRow  # noqa: E402
 from torch_ebpc.meter import CompressionMeter  # noqa: E402
 from torch_ebpc.ops import (  # noqa: E402
+    CodingCount,
     ContainerInfo,
     EncodedStreams,
     compress,
@@ -38,6 +39,7 @@ from torch_ebpc.stream import ContainerDecoder, ContainerEncoder  # noqa: E402
 from torch_ebpc.taps import Tap, Taps  # noqa: E402
 
 __all__ = [
+    "CodingCount",
     "CompressionMeter",
     "ContainerDecoder",
     "ContainerEncoder",

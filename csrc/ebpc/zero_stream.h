@@ -151,8 +151,9 @@ class ZeroDecoder {
   ZeroDecoder(const Parameters& p, const std::uint8_t* bytes, std::uint64_t byte_count)
       : reader_(bytes, byte_count), length_bits_(zero_run_bits(p)) {}
 
-  /// The next stretch. A stretch of non-zero words is at most `remaining` long, since the padding
-  /// behind the last one may not count; a zero run is what was coded and may be too long.
+  /// The next stretch. One of non-zero words, or of a mask's zeros, is at most `remaining` long,
+  /// since the padding behind the last one may not count; a zero run is what was coded and may be
+  /// too long.
   Stretch next(std::uint64_t remaining) {
     const std::uint64_t window = reader_.window();
     const int ones = std::countl_one(window);
@@ -161,6 +162,12 @@ class ZeroDecoder {
           remaining < static_cast<std::uint64_t>(ones) ? static_cast<int>(remaining) : ones;
       reader_.skip(length);
       return {false, static_cast<std::uint64_t>(length)};
+    }
+    if (length_bits_ == 0) {  // a mask, in which each zero has a bit of its own
+      const auto length =
+          std::min<std::uint64_t>(remaining, static_cast<std::uint64_t>(std::countl_zero(window)));
+      reader_.skip(static_cast<int>(length));
+      return {true, length};
     }
     reader_.skip(1 + length_bits_);
     return {true, (window >> (63 - length_bits_)) + 1};

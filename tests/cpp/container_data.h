@@ -20,9 +20,9 @@ inline Parameters default_parameters(DType dtype) {
 }
 
 inline Bytes compressed(const TensorInfo& tensor, const Parameters& p, const Bytes& memory,
-                        const Executor& executor = {}) {
+                        const Executor& executor = {}, Codec codec = Codec::ebpc) {
   Bytes out(max_compressed_bytes(tensor));
-  out.resize(compress(tensor, p, memory.data(), out, executor));
+  out.resize(compress(tensor, p, memory.data(), out, executor, codec));
   return out;
 }
 

@@ -1,5 +1,4 @@
-// Containers of every format version that there has been: read for good. Those of the present
-// version are also what compress writes.
+// Containers of every format version that there has been: read for good, and what compress writes.
 
 #include <bit>
 #include <fstream>
@@ -25,6 +24,16 @@ Bytes read_words(const std::string& name, int bytes_per_word) {
   Bytes words(stored.size());
   layout::copy_little_endian(words.data(), stored.data(), words.size(), bytes_per_word);
   return words;
+}
+
+Bytes compressed_again(const ContainerInfo& info, const Bytes& words) {
+  if (info.version == version_of(Codec::ebpc)) {
+    return compressed(info.tensor, info.parameters, words);
+  }
+  Parameters p;
+  p.word_bits = info.parameters.word_bits;
+  p.is_signed = info.parameters.is_signed;
+  return compressed(info.tensor, p, words, {}, Codec::automatic);
 }
 
 template <class Test>
@@ -59,11 +68,10 @@ TEST(GoldenContainer, IsReadWithTheWordsAndTheHeaderThatItWasMadeFrom) {
   });
 }
 
-TEST(GoldenContainer, OfThePresentVersionIsWhatCompressWrites) {
+TEST(GoldenContainer, IsWhatCompressWrites) {
   for_each_golden([](const nlohmann::json&, const Bytes& container, const ContainerInfo& info,
                      const Bytes& words) {
-    if (info.version != container_version) return;
-    EXPECT_EQ(compressed(info.tensor, info.parameters, words), container);
+    EXPECT_EQ(compressed_again(info, words), container);
   });
 }
 

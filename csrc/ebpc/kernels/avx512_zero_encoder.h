@@ -201,7 +201,7 @@ class ZeroRunWriter {
 
   /// Appends 8 tokens in the same way, unless one is longer than 64 bits.
   bool put_8(Stream& stream, __m512i zeros, __m512i ones) const {
-    if (length_bits_ == 1) return false;  // two tokens might have less than 7 bits
+    if (length_bits_ <= 1) return false;  // two tokens might have less than 7 bits
     const auto run_mask = static_cast<long long>(max_run_ - 1);
     const __m512i symbols = _mm512_srl_epi64(_mm512_add_epi64(zeros, _mm512_set1_epi64(run_mask)),
                                              _mm_cvtsi32_si128(length_bits_));
