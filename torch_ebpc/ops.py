@@ -61,18 +61,16 @@ _MEMORY_FORMATS = {  # in the order of their numbers in the container
     "channels_last_3d": torch.channels_last_3d,
 }
 _BASES = ("sent", "reused")
-_CODINGS = {  # of segments, by format version and number (csrc/ebpc/FORMAT.md)
+CODINGS: dict[int, tuple[str, ...]] = {
     1: ("raw", "ebpc"),
     2: (
-        "raw",
-        *(f"{words}, no zeros" for words in ("N=15", "N=31", "N=63")),
-        *(
-            f"{words}, {zeros}"
-            for zeros in ("mask", "R=16", "R=256")
-            for words in ("words", "N=15", "N=31", "N=63")
-        ),
+        *("raw", "N=15, no zeros", "N=31, no zeros", "N=63, no zeros"),
+        *("words, mask", "N=15, mask", "N=31, mask", "N=63, mask"),
+        *("words, R=16", "N=15, R=16", "N=31, R=16", "N=63, R=16"),
+        *("words, R=256", "N=15, R=256", "N=31, R=256", "N=63, R=256"),
     ),
 }
+"""How a segment may be coded: by the container's format version, in the order of their numbers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,7 +265,7 @@ def read_info(packed: Tensor, *, header_only: bool) -> ContainerInfo:
     with translated():
         fields = torch.ops.torch_ebpc.inspect.default(packed, header_only).tolist()
     version, dtype, memory_format, word_bits, block_size, max_zero_run, base, *counts = fields
-    codings = zip(_CODINGS[version], counts[9::2], counts[10::2], strict=False)
+    codings = zip(CODINGS[version], counts[9::2], counts[10::2], strict=False)
     return ContainerInfo(
         version,
         DTYPES[dtype],

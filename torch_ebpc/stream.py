@@ -49,6 +49,7 @@ class ContainerEncoder:
         self._memory_format = memory_format
         self._code = (word_bits, block_size, max_zero_run, base)
         self._codec = codec
+        ops._check_str("codec", codec)
         self._words = math.prod(self._shape)
         self.header_bytes: int = capacity - self._words * dtype.itemsize
         """The bytes of the header, to be left free in front of the payload."""

@@ -33,20 +33,22 @@ class TaskDecoder {
       : row_(row), words_(words), lost_(lost) {}
 
   void decode(std::uint64_t first, std::uint64_t last) {
-    for (std::uint64_t i = first; i < last; ++i) {
-      if (lost_ == nullptr) {
-        start(i);
-        continue;
-      }
-      lost_[i] = 0;
+    std::optional<Error> damage;
+    for (std::uint64_t i = first; i < last && !damage; ++i) {
+      if (lost_ != nullptr) lost_[i] = 0;
       try {
         start(i);
-      } catch (const Error&) {
-        lose(i);
+      } catch (const Error& error) {
+        if (lost_ == nullptr) {
+          damage = error;
+        } else {
+          lose(i);
+        }
       }
     }
     for (const Batch& batch : batches_) run_jobs(batch);
-    if (failure_) report(*failure_);
+    if (failure_) report(*failure_);  // of a segment before the damaged one
+    if (damage) throw *damage;
   }
 
  private:
