@@ -276,7 +276,7 @@ def read_info(packed: Tensor, *, header_only: bool) -> ContainerInfo:
         max_zero_run or None,
         _BASES[base] if block_size else None,
         *counts[:9],
-        tuple(CodingCount(*each) for each in codings if each[1] > 0),
+        codings=tuple(CodingCount(*each) for each in codings if each[1] > 0),
     )
 
 
