@@ -21,7 +21,7 @@ help:
 	@echo 'make bench          speed of compressing and decompressing, beside other compressors'
 	@echo 'make bench-kernels  speed of every kernel, at several settings (OPTIONS="--help" lists options)'
 	@echo 'make hardware       ResNet-34 through the hardware model: registers, cycles, FIFOs, memory traffic, exports'
-	@echo 'make sanitize       the C++ tests with sanitizers'
+	@echo 'make sanitize       the C++ tests, and the operators from Python, with sanitizers'
 	@echo 'make fuzz           every fuzzer for a minute (SECONDS=3600 for an hour)'
 	@echo 'make coverage       which lines and branches of csrc/ebpc the C++ tests reach'
 	@echo 'make setup          the environment .venv with everything built and installed into it'
@@ -92,12 +92,18 @@ test-python: setup
 
 # ---- Faults and hostile input ----------------------------------------------------------------------
 
-# Every C++ test with the address and undefined behaviour sanitizers, and what runs in threads with the
-# thread sanitizer, each in a build folder of its own.
+# Every C++ test with the address and undefined behaviour sanitizers, what runs in threads with the thread
+# sanitizer, and the operators' Python tests with a library that has the first two; each in a build folder of
+# its own.
 THREADED_TESTS := ^(Executor|Container|ContainerStream|PartialRead|Recover|Threads)[.]
 SANITIZED := -G Ninja -DTORCH_EBPC_BUILD_OPERATORS=OFF -DTORCH_EBPC_BUILD_TESTS=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo
+SANITIZED_PYTHON_TESTS := arguments errors golden_containers hardware methods ops partial statistics stream threads
+# Python is not linked with the sanitizers, so they have to be in the process before it. What CPython keeps to
+# its end is no leak of ours.
+WITH_SANITIZERS = LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
+  ASAN_OPTIONS=detect_leaks=0 PYTHONSAFEPATH=1 PYTHONPATH=build/asan-python:.
 
-sanitize: $(VENV)/.requirements
+sanitize: setup
 	.ci/system-packages libgtest-dev nlohmann-json3-dev
 	cmake -S . -B build/asan $(SANITIZED) -DTORCH_EBPC_SANITIZE=address,undefined
 	cmake --build build/asan
@@ -105,6 +111,13 @@ sanitize: $(VENV)/.requirements
 	cmake -S . -B build/tsan $(SANITIZED) -DTORCH_EBPC_SANITIZE=thread
 	cmake --build build/tsan
 	ctest --test-dir build/tsan --output-on-failure --parallel 2 --tests-regex '$(THREADED_TESTS)'
+	cmake -S . -B build/asan-operators -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  -DTORCH_EBPC_SANITIZE=address,undefined -DPython3_EXECUTABLE=$(BIN)/python
+	cmake --build build/asan-operators --target torch_ebpc
+	rm -rf build/asan-python && mkdir build/asan-python && cp -r torch_ebpc build/asan-python
+	cp build/asan-operators/libtorch_ebpc.so build/asan-python/torch_ebpc
+	$(WITH_SANITIZERS) $(BIN)/python -c "import torch_ebpc; assert 'asan-python' in torch_ebpc.__file__, torch_ebpc.__file__"
+	$(WITH_SANITIZERS) $(BIN)/pytest -p no:cacheprovider $(SANITIZED_PYTHON_TESTS:%=tests/python/test_%.py)
 
 FUZZERS := compress decode decompress hardware kernels
 SECONDS ?= 60
