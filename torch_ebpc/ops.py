@@ -265,8 +265,9 @@ def read_info(packed: Tensor, *, header_only: bool) -> ContainerInfo:
     with translated():
         fields = torch.ops.torch_ebpc.inspect.default(packed, header_only).tolist()
     version, dtype, memory_format, word_bits, block_size, max_zero_run, base, *counts = fields
-    codings = zip(CODINGS[version], counts[9::2], counts[10::2], strict=False)
-    return ContainerInfo(
+    segments, words = counts[9::2], counts[10::2]
+    codings = zip(CODINGS[version], segments, words, strict=False)
+    values: list[Any] = [
         version,
         DTYPES[dtype],
         tuple(_MEMORY_FORMATS)[memory_format],
@@ -276,8 +277,9 @@ def read_info(packed: Tensor, *, header_only: bool) -> ContainerInfo:
         max_zero_run or None,
         _BASES[base] if block_size else None,
         *counts[:9],
-        codings=tuple(CodingCount(*each) for each in codings if each[1] > 0),
-    )
+        tuple(CodingCount(*each) for each in codings if each[1] > 0),
+    ]
+    return ContainerInfo(*values)
 
 
 def encode(
