@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <type_traits>
 
 #include "ebpc/baselines/baseline.h"
 #include "ebpc/bit_stream.h"
@@ -18,10 +19,19 @@ constexpr std::array max_zero_runs{1, 1, 16, 256};
 
 std::uint64_t count_nonzero(const Parameters& p, WordSpan words) {
   return visit_word_type(words.bytes_per_word, p.is_signed, [&]<class Word>(Word*) {
-    const auto* begin = static_cast<const Word*>(words.data);
-    std::uint64_t zeros = 0;
-    for (std::size_t i = 0; i < words.count; ++i) zeros += begin[i] == 0;
-    return words.count - zeros;
+    const auto* next = static_cast<const Word*>(words.data);
+    std::uint64_t nonzero = 0;
+    // Up to 255 are counted in a word of the same size, which compilers do in vectors.
+    using Count = std::make_unsigned_t<Word>;
+    for (std::size_t left = words.count; left > 0;) {
+      const std::size_t length = std::min<std::size_t>(left, 240);
+      Count some = 0;
+      for (std::size_t i = 0; i < length; ++i) some = static_cast<Count>(some + (next[i] != 0));
+      nonzero += some;
+      next += length;
+      left -= length;
+    }
+    return nonzero;
   });
 }
 

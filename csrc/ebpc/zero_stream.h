@@ -1,7 +1,8 @@
 // The zero stream: where the zero words are (zero run-length coding; JETCAS 2019, section III-A).
 //
 // A non-zero word is `1`. A zero run is `0` and (length - 1) in log2(max_zero_run) bits; a longer
-// run is cut into symbols of max_zero_run, then the rest.
+// run is cut into symbols of max_zero_run, then the rest. Where max_zero_run is 1, that makes a
+// mask.
 
 #pragma once
 
@@ -14,6 +15,7 @@
 #include "ebpc/bit_stream.h"
 #include "ebpc/observer.h"
 #include "ebpc/parameters.h"
+#include "ebpc/words.h"
 
 namespace ebpc {
 
@@ -69,6 +71,10 @@ class ZeroEncoder {
   /// Appends `count` words (1 to 64), given as a mask: bit i is set where word i is non-zero.
   void push(std::uint64_t nonzero, int count) {
     if constexpr (std::is_same_v<Observer, Unobserved>) {
+      if (max_run_ == 1) {
+        sink_.put(mask_code(nonzero, count), count);
+        return;
+      }
       if (max_run_ == ZeroTable::max_run && count == 64) {
         push_by_table(nonzero);
         return;

@@ -201,7 +201,7 @@ class ZeroRunWriter {
 
   /// Appends 8 tokens in the same way, unless one is longer than 64 bits.
   bool put_8(Stream& stream, __m512i zeros, __m512i ones) const {
-    if (length_bits_ <= 1) return false;  // two tokens might have less than 7 bits
+    if (length_bits_ == 1) return false;  // two tokens might have less than 7 bits
     const auto run_mask = static_cast<long long>(max_run_ - 1);
     const __m512i symbols = _mm512_srl_epi64(_mm512_add_epi64(zeros, _mm512_set1_epi64(run_mask)),
                                              _mm_cvtsi32_si128(length_bits_));
@@ -235,6 +235,23 @@ class ZeroRunWriter {
   int length_bits_;
   std::uint64_t max_run_;
   std::uint64_t full_runs_ = 0;  // symbols of the longest run, as many as fit, right-justified
+};
+
+/// Writes masks as they are: where zero runs have a length of 1.
+class MaskWriter {
+ public:
+  explicit MaskWriter(std::uint8_t* out) : out_(out) {}
+
+  /// Of a tile of `count` words, a multiple of 64 but for the last one.
+  void put(const std::uint64_t* masks, std::size_t count) {
+    for (std::size_t first = 0; first < count; first += 512) {
+      store_vector(out_ + first / 8, turn_bytes_around(load_vector(masks + first / 64)));
+    }
+    out_ += count / 8;
+  }
+
+ private:
+  std::uint8_t* out_;
 };
 
 /// Counts the bits that ZeroRunWriter would write.

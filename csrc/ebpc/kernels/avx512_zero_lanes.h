@@ -259,10 +259,8 @@ inline bool read_mask(const ZeroStream& stream) {
       (stream.bytes[stream.byte_count - 1] & low_bits(static_cast<int>(padding))) != 0) {
     return false;
   }
-  const __m512i turn_around = _mm512_set1_epi64(static_cast<long long>(0x8040201008040201));
   for (std::size_t i = 0; i < stream.byte_count; i += 64) {
-    store_vector(stream.mask + i,
-                 _mm512_gf2p8affine_epi64_epi8(load_vector(stream.bytes + i), turn_around, 0));
+    store_vector(stream.mask + i, turn_bytes_around(load_vector(stream.bytes + i)));
   }
   return true;
 }
