@@ -95,7 +95,7 @@ test-python: setup
 # Every C++ test with the address and undefined behaviour sanitizers, what runs in threads with the thread
 # sanitizer, and the operators' Python tests with a library that has the first two; each in a build folder of
 # its own.
-THREADED_TESTS := ^(Executor|Container|ContainerStream|PartialRead|Recover|Threads)[.]
+THREADED_TESTS := ^(Executor|Container|ContainerStream|PartialRead|Recover|SegmentCoding|Threads)[.]
 SANITIZED := -G Ninja -DTORCH_EBPC_BUILD_OPERATORS=OFF -DTORCH_EBPC_BUILD_TESTS=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo
 SANITIZED_PYTHON_TESTS := arguments errors golden_containers hardware methods ops partial statistics stream threads
 # Python is not linked with the sanitizers, so they have to be in the process before it. What CPython keeps to

@@ -25,9 +25,12 @@ std::string reading_error(const Bytes& bytes) {
         GuardedBytes::Guard::behind);
     decompress(container.span(), words.span().data(), words.span().size());
   } catch (const Error& error) {
-    EXPECT_NE(static_cast<int>(error.code()), static_cast<int>(ErrorCode::argument))
-        << error.what();
-    return error.what();
+    EXPECT_TRUE(error.code() == ErrorCode::format || error.code() == ErrorCode::checksum);
+    const std::string message = error.what();
+    EXPECT_EQ(message.find("container at byte "), 0U) << message;
+    EXPECT_NE(message.find("expected "), std::string::npos) << message;
+    EXPECT_NE(message.find(", found "), std::string::npos) << message;
+    return message;
   }
   return "";
 }
