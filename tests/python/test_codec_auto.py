@@ -98,6 +98,13 @@ def test_what_is_written_without_it_does_not_change():
     assert torch_ebpc.inspect(torch_ebpc.compress(x)).format_version == 1
 
 
+@pytest.mark.parametrize("name", ["compress", "encode_segments", "make_header"])
+def test_operators_take_it_behind_what_saved_programs_pass(name):
+    schema = getattr(torch.ops.torch_ebpc, name).default._schema
+    assert schema.arguments[-1].name == "codec"
+    assert schema.arguments[-1].default_value == "ebpc"
+
+
 @given(
     words=st.lists(st.integers(-8, 7), max_size=200),
     repeats=st.integers(1, 60),
