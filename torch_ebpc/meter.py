@@ -28,6 +28,7 @@ class _Code(TypedDict):
 
 
 _TRANSMISSION_DIMS = {"tensor": 0, "image": 1, "channel": 2}
+_QUANTIZED_DTYPES = (torch.qint8, torch.quint8, torch.qint32)
 
 
 class CompressionMeter:
@@ -39,12 +40,12 @@ class CompressionMeter:
     left in the model when the block is left, also by an exception, and no tensor is kept.
 
     Args:
-        model: any module.
+        model: any module; for TorchScript modules and exported programs see :class:`Taps`.
         layers: which layers: a module type, a name as in ``model.named_modules()``, several of
             those, or a predicate ``(name, module) -> bool``.
         quantizer: turns floating-point maps into fixed-point words before they are measured, or
             (:class:`FloatCast`) into another floating-point type. None: maps are measured by bit
-            pattern as they are.
+            pattern as they are; PyTorch's quantized tensors by the integers of ``int_repr()``.
         mode: ``"insert"``: the next layer runs on what the decoder returned (with a quantizer: on
             the dequantized words, so that its effect on accuracy shows; without: the same bits).
             Gradients pass through unchanged. ``"observe"``: the model is not touched.
@@ -212,6 +213,8 @@ class CompressionMeter:
         """The words of a map, and their scale."""
         quantizer = self._quantizer
         if quantizer is None:
+            if x.dtype in _QUANTIZED_DTYPES:
+                return x.int_repr(), 1.0
             if x.dtype not in ops.DTYPES:
                 names = ", ".join(str(dtype).removeprefix("torch.") for dtype in ops.DTYPES)
                 raise TypeError(f"the output's dtype must be one of {names}, got {x.dtype}")
@@ -248,6 +251,9 @@ class CompressionMeter:
             self._verify_streams(words, row.word_bits)
             row.verified_values += words.numel()
         if self._mode == "observe":
+            return None
+        if x.is_quantized:  # made of the same integers it would be the same tensor
+            _compare_bits("", words, decoded)
             return None
         if isinstance(quantizer, Quantizer):
             decoded = quantizer.dequantize(decoded, scale, x.dtype)
