@@ -22,6 +22,7 @@ from torch_ebpc.errors import (  # noqa: E402
 from torch_ebpc.files import map_file, read_file, whole_file, write_file  # noqa: E402
 from torch_ebpc.layer_row import LayerRow  # noqa: E402
 from torch_ebpc.meter import CompressionMeter  # noqa: E402
+from torch_ebpc.nested import pack, unpack  # noqa: E402
 from torch_ebpc.ops import (  # noqa: E402
     ContainerInfo,
     EncodedStreams,
@@ -87,10 +88,12 @@ __all__ = [
     "kernels",
     "map_file",
     "max_compressed_bytes",
+    "pack",
     "read_file",
     "recover",
     "show_config",
     "symbol_statistics",
+    "unpack",
     "use_kernel",
     "whole_file",
     "write_file",
