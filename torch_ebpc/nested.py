@@ -18,17 +18,27 @@ from torch_ebpc import ops
 from torch_ebpc.errors import EBPCLimitError
 
 
-def pack(content: Any, block_size: int = 8, max_zero_run: int = 16, base: str = "sent") -> Any:
+def pack(
+    content: Any,
+    block_size: int = 8,
+    max_zero_run: int = 16,
+    base: str = "sent",
+    *,
+    progress: Callable[[int], object] | None = None,
+) -> Any:
     """Compresses every tensor in nested dicts, lists and tuples.
 
     Tensors of the dtypes that :func:`compress` knows become their containers, uint8 [bytes]. All
-    else stays as it is: tensors of other dtypes, devices and layouts, those that require grad and
-    are not parameters, numbers, strings. So in the result a uint8 tensor is a container, and any
-    other tensor is itself. Tied weights, the same memory under two names, stay tied.
+    else stays as it is: tensors that this would not make smaller, of other dtypes, devices and
+    layouts, or that require grad and are not parameters; numbers, strings. But a uint8 tensor
+    always becomes a container, so that in the result a uint8 tensor is a container and any other
+    tensor is itself. Tied weights, the same memory under two names, stay tied.
 
     Args:
         content: a tensor, or dicts, lists and tuples of tensors and other objects; not changed.
         block_size, max_zero_run, base: as for :func:`compress`.
+        progress: called with the bytes of each tensor when it is done, such as ``tqdm``'s
+            ``update``.
 
     Raises:
         ValueError: an argument is out of range, or there is a uint8 tensor that cannot be
@@ -52,18 +62,26 @@ def pack(content: Any, block_size: int = 8, max_zero_run: int = 16, base: str = 
                 )
             return x
         container = ops.compress(x.detach(), None, block_size, max_zero_run, base)
+        if container.nbytes >= x.nbytes and x.dtype != torch.uint8:
+            return x
         return _as_parameter(container) if isinstance(x, nn.Parameter) else container
 
-    return _mapped(content, packed)
+    return _mapped(content, packed, progress)
 
 
-def unpack(content: Any, max_bytes: int | None = None) -> Any:
+def unpack(
+    content: Any,
+    max_bytes: int | None = None,
+    *,
+    progress: Callable[[int], object] | None = None,
+) -> Any:
     """What :func:`pack` was given. Untrusted bytes are safe.
 
     Args:
         content: from :func:`pack`, maybe saved and loaded in between; not changed.
         max_bytes: tensors of more bytes, all together, are refused before memory is asked for. By
             default 1 GiB, or 64 times the bytes of all containers if that is more.
+        progress: as for :func:`pack`, with the bytes of each container.
 
     Raises:
         EBPCFormatError, EBPCChecksumError: a uint8 tensor is not a container, or has changed.
@@ -93,7 +111,7 @@ def unpack(content: Any, max_bytes: int | None = None) -> Any:
         tensor = ops.decompress(x.detach(), max_bytes=limit)
         return _as_parameter(tensor) if isinstance(x, nn.Parameter) else tensor
 
-    return _mapped(content, unpacked)
+    return _mapped(content, unpacked, progress)
 
 
 _MAX_DIMS = 24
@@ -120,7 +138,11 @@ def _as_parameter(x: Tensor) -> nn.Parameter:
     return nn.Parameter(x, requires_grad=x.is_floating_point())
 
 
-def _mapped(content: Any, function: Callable[[Tensor], Tensor]) -> Any:
+def _mapped(
+    content: Any,
+    function: Callable[[Tensor], Tensor],
+    progress: Callable[[int], object] | None = None,
+) -> Any:
     """A copy of the structure with every tensor replaced. What is the same object, or a tensor of
     the same memory, is the same in the copy."""
     done: dict[Any, Any] = {}
@@ -132,6 +154,8 @@ def _mapped(content: Any, function: Callable[[Tensor], Tensor]) -> Any:
         result: Any = item
         if isinstance(item, Tensor):
             result = done[key] = function(item)
+            if progress is not None:
+                progress(item.nbytes)
         elif isinstance(item, dict):
             # A copy, for what its class keeps beside its items: a state dict's versions.
             result = done[key] = copy.copy(item)
