@@ -123,8 +123,7 @@ def _check_size(tensor_bytes: int, container_bytes: int, max_bytes: int | None) 
     limit = max(1 << 30, 64 * container_bytes) if max_bytes is None else max_bytes
     if tensor_bytes > limit:
         raise torch_ebpc.EBPCLimitError(
-            f"expected a tensor of at most {limit:,} bytes, found {tensor_bytes:,}: --max-bytes"
-            " allows more"
+            f"expected a tensor of at most {limit} bytes, found {tensor_bytes}"
         )
 
 

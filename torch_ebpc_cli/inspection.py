@@ -17,7 +17,7 @@ import torch_ebpc
 from torch_ebpc.ops import DTYPES
 from torch_ebpc.report import METHOD_TITLES
 from torch_ebpc_cli.formats import kind_of, open_safetensors, read_npy, read_pt
-from torch_ebpc_cli.streams import named, opened_source
+from torch_ebpc_cli.streams import named, opened_source, shown
 
 _METHODS = ("ebpc", "zvc", "zero_rle")
 
@@ -26,7 +26,7 @@ def inspect(options: argparse.Namespace) -> int:
     described = []
     for name in options.files:
         with opened_source(name) as path, named(name):
-            described.append({"file": name, **_description(path)})
+            described.append({"file": shown(name), **_description(path)})
     if options.json:
         print(json.dumps(described[0] if len(described) == 1 else described, indent=1))
     else:

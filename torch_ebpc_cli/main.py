@@ -41,8 +41,8 @@ def _message(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         package = {"PIL": "pillow"}.get(error.name or "", error.name)
         return f"this needs the package {package}, which is not installed: pip install {package}"
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, (ImportError, OSError, ValueError, TypeError, RuntimeError)):
         return str(error)
     # Nobody has expected it.

@@ -59,8 +59,6 @@ def check_report_files(options: argparse.Namespace) -> None:
         raise ValueError("'-' must stand for one file of the report at most")
     for name in names:
         check_target(name, force=options.force)
-        if name != PIPE and not Path(name).absolute().parent.is_dir():
-            raise FileNotFoundError(f"{Path(name).parent}: no such folder")
 
 
 def write_report(report: torch_ebpc.Report, options: argparse.Namespace) -> None:

@@ -16,15 +16,27 @@ import torch_ebpc
 PIPE = "-"
 
 
+def shown(name: str, of: str = "input") -> str:
+    """A file's name as messages have it."""
+    return f"standard {of}" if name == PIPE else name
+
+
+def check_source(name: str) -> None:
+    """Raises:
+    ValueError: it is standard input and that is a terminal.
+    """
+    if name == PIPE and sys.stdin.isatty():
+        raise ValueError("give a FILE, or data on standard input, which is a terminal")
+
+
 @contextlib.contextmanager
 def opened_source(name: str) -> Iterator[Path]:
     """A file that can be read at any place: of standard input, all of it in a temporary one."""
+    check_source(name)
     if name != PIPE:
         with open(name, "rb"):  # says clearly if it may not be read
             yield Path(name)
         return
-    if sys.stdin.isatty():
-        raise ValueError("expected a FILE, or data on standard input, which is a terminal")
     with tempfile.NamedTemporaryFile(prefix="torch-ebpc-") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
         file.flush()
@@ -34,6 +46,7 @@ def opened_source(name: str) -> Iterator[Path]:
 def check_target(name: str, *, force: bool) -> None:
     """Raises:
     FileExistsError: the file exists and is not to be replaced.
+    FileNotFoundError: there is no folder for it.
     ValueError: it is standard output and that is a terminal.
     """
     if name == PIPE:
@@ -41,6 +54,8 @@ def check_target(name: str, *, force: bool) -> None:
             raise ValueError("give --output FILE, or a pipe: standard output is a terminal")
     elif os.path.lexists(name) and not force:
         raise FileExistsError(f"{name} exists already; --force replaces it")
+    elif not Path(name).absolute().parent.is_dir():
+        raise FileNotFoundError(f"{name}: there is no folder {Path(name).parent}")
 
 
 @contextlib.contextmanager
@@ -49,7 +64,7 @@ def opened_target(name: str, *, force: bool) -> Iterator[BinaryIO]:
     output goes there then too, so that no reader takes a part for the whole.
 
     Raises:
-        FileExistsError, ValueError: as :func:`check_target`.
+        FileExistsError, FileNotFoundError, ValueError: as :func:`check_target`.
         OSError: it cannot be written.
     """
     check_target(name, force=force)
@@ -81,5 +96,4 @@ def named(name: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, torch_ebpc.EBPCError) as error:
-        shown = "standard input" if name == PIPE else name
-        raise type(error)(f"{shown}: {error}") from error
+        raise type(error)(f"{shown(name)}: {error}") from error

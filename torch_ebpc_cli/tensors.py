@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from torch_ebpc import EBPCLimitError
 from torch_ebpc_cli.formats import (
     COMPRESSORS,
     DECOMPRESSORS,
@@ -15,7 +16,15 @@ from torch_ebpc_cli.formats import (
     check_packed,
     kind_of,
 )
-from torch_ebpc_cli.streams import PIPE, check_target, named, opened_source, opened_target
+from torch_ebpc_cli.streams import (
+    PIPE,
+    check_source,
+    check_target,
+    named,
+    opened_source,
+    opened_target,
+    shown,
+)
 
 SUFFIX = ".ebpc"
 
@@ -26,7 +35,10 @@ def compress(options: argparse.Namespace) -> int:
 
 
 def decompress(options: argparse.Namespace) -> int:
-    _convert_all(options, DECOMPRESSORS, _without_suffix)
+    try:
+        _convert_all(options, DECOMPRESSORS, _without_suffix)
+    except EBPCLimitError as error:
+        raise EBPCLimitError(f"{error}; --max-bytes allows more") from error
     return 0
 
 
@@ -39,6 +51,7 @@ def _convert_all(
         raise ValueError(f"--output takes one FILE, got {len(options.files)}")
     pairs = []
     for name in options.files:
+        check_source(name)
         target = options.output or (PIPE if name == PIPE else default(name))
         check_target(target, force=options.force)
         pairs.append((name, target))
@@ -66,7 +79,5 @@ def _convert(
             before, after = path.stat().st_size, Path(file.name).stat().st_size
     if not options.quiet:
         ratio = max(before, after) / max(1, min(before, after))
-        print(
-            f"{name} -> {target}: {before:,} -> {after:,} bytes, ratio {ratio:.2f}",
-            file=sys.stderr,
-        )
+        sizes = f"{before:,} -> {after:,} bytes, ratio {ratio:.2f}"
+        print(f"{shown(name)} -> {shown(target, 'output')}: {sizes}", file=sys.stderr)
