@@ -72,7 +72,8 @@ class Taps:
     below Python, where modules have no hooks: ``functions`` are tapped in the dispatcher. Names
     are those of the same model in Python with hooks on its modules, ``layer1.0.relu#1``, if the
     graph still says which module a call is from and has no such call in a branch or loop; else
-    ``relu#1``, ``relu#2`` in the order of execution. A replacement also takes effect in place.
+    ``relu#1``, ``relu#2`` in the order of execution. A replacement also takes effect in place. An
+    exception of the callback leaves TorchScript as a RuntimeError, but this block as itself.
 
     Where a call works in place, the replacement of its output is what the call returns:
     ``x = x.relu_()`` gets it, ``x.relu_()`` as a statement does not.
@@ -122,6 +123,7 @@ class Taps:
         self._of = of
         self._calls: dict[str, int] = {}
         self._attached: contextlib.ExitStack | None = None
+        self._failure: Exception | None = None  # of the callback, in the last forward pass
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -173,9 +175,13 @@ class Taps:
         self._calls.clear()
         if attached is not None:
             attached.close()
+        failure, self._failure = self._failure, None
+        if failure is not None and "TorchScript interpreter" in str(exception):
+            raise failure from exception  # which has lost its type and its message there
 
     def _begin_forward(self, module: nn.Module, arguments: Any) -> None:
         self._calls.clear()
+        self._failure = None
 
     def _input_hook(self, layer: str) -> Callable[..., _Arguments | None]:
         def hook(
@@ -251,6 +257,9 @@ class Taps:
         before = _in_callback.set(True)
         try:
             return self._callback(tap, tensor)
+        except Exception as error:
+            self._failure = error if self._graph is not None else None
+            raise
         finally:
             _in_callback.reset(before)
 
