@@ -45,11 +45,11 @@ def pack(
             compressed (it is not on the CPU, not strided, or has more than 24 dimensions).
 
     Example:
-        >>> model = torch.nn.Linear(100, 10)
-        >>> packed = torch_ebpc.pack(model.state_dict())
-        >>> packed["weight"].dtype, torch_ebpc.inspect(packed["weight"]).shape
-        (torch.uint8, (10, 100))
-        >>> torch.equal(torch_ebpc.unpack(packed)["weight"], model.weight)
+        >>> content = {"maps": torch.randn(10, 100).relu(), "step": 7}
+        >>> packed = torch_ebpc.pack(content)
+        >>> packed["maps"].dtype, torch_ebpc.inspect(packed["maps"]).shape, packed["step"]
+        (torch.uint8, (10, 100), 7)
+        >>> torch.equal(torch_ebpc.unpack(packed)["maps"], content["maps"])
         True
     """
 

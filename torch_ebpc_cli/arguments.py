@@ -87,7 +87,7 @@ examples:
   TORCH_EBPC_KERNEL=portable torch-ebpc doctor
 
 The self-test encodes and decodes known words on every kernel of this CPU and compares every bit
-with the published code's. The exit code is 1 if it fails.
+with the golden ones. The exit code is 1 if it fails.
 """
 
 

@@ -95,7 +95,7 @@ def _wrong_in(case: dict[str, Any], base: str) -> str:
         case[name] for name in ("zero_stream_bits", "zero_stream", f"{plane}_bits", plane)
     )
     if found != expected:
-        return "other streams than the published code's"
+        return "other streams than the golden ones"
     if torch_ebpc.count_bits(x, "ebpc", *code) != streams.bits:
         return "counted other bits than were written"
     if not _same(torch_ebpc.decode(streams), x):

@@ -11,7 +11,7 @@ import torch
 from torch_ebpc_cli.images import images_in
 from torch_ebpc_cli.measurement import measure as measured
 from torch_ebpc_cli.measurement import selection
-from torch_ebpc_cli.networks import LoadedModel, load_file, load_torchvision, official_weights
+from torch_ebpc_cli.networks import LoadedModel, load_file, load_torchvision, prepared_as
 from torch_ebpc_cli.reports import check_report_files, write_report
 from torch_ebpc_cli.settings import settings_from
 
@@ -48,7 +48,7 @@ def _network(options: argparse.Namespace) -> LoadedModel:
     if path.is_file():
         if options.weights is not None or options.untrained:
             raise ValueError("--weights and --untrained are for TorchVision's networks, not files")
-        return load_file(path, official_weights(options.prepare_as).transforms())
+        return load_file(path, prepared_as(options.prepare_as))
     if path.suffix:
         raise FileNotFoundError(f"{path}: no such file")
     try:

@@ -76,12 +76,7 @@ def load_torchvision(
             are neither cached weights nor a way to download them.
     """
     models = import_torchvision().models
-    if name not in models.list_models(module=models):
-        raise ValueError(
-            f"model must be a TorchVision classification network, got {name!r};"
-            " see torchvision.models.list_models()"
-        )
-    official = official_weights(name)
+    official = _official_weights(name)
     transform = official.transforms()
     if untrained:
         torch.manual_seed(0)
@@ -126,9 +121,25 @@ def _load_script(path: Path) -> nn.Module:
     return model
 
 
-def official_weights(name: str) -> Any:
+def prepared_as(name: str) -> Callable[[Any], torch.Tensor]:
+    """What makes an input of an image, as for a TorchVision network.
+
+    Raises:
+        ValueError: TorchVision has no such network.
+    """
+    transform: Callable[[Any], torch.Tensor] = _official_weights(name).transforms()
+    return transform
+
+
+def _official_weights(name: str) -> Any:
     """TorchVision's own weights of a network, those of the papers where there are several."""
-    enum = import_torchvision().models.get_model_weights(name)
+    models = import_torchvision().models
+    if name not in models.list_models(module=models):
+        raise ValueError(
+            f"model must be a TorchVision classification network, got {name!r};"
+            " see torchvision.models.list_models()"
+        )
+    enum = models.get_model_weights(name)
     return getattr(enum, "IMAGENET1K_V1", enum.DEFAULT)
 
 
