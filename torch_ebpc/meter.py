@@ -125,6 +125,7 @@ class CompressionMeter:
         self._transmission = transmission
         self._verify = verify
         self._rows: dict[str, LayerRow] = {}
+        self._called_operations: set[str] = set()
         self._largest: dict[str, float] = {}
         self._calibrating = False
 
@@ -187,9 +188,10 @@ class CompressionMeter:
     def _never_called(self) -> list[str]:
         """Modules by name, functions as ``add()``."""
         called = {row.layer for row in self._rows.values()}
-        operations = {layer.rsplit(".", 1)[-1] for layer in called - set(self._taps.layers)}
         return [name for name in self._taps.layers if name not in called] + [
-            f"{operation}()" for operation in self._taps.operations if operation not in operations
+            f"{operation}()"
+            for operation in self._taps.operations
+            if operation not in self._called_operations
         ]
 
     # ---- One tensor ------------------------------------------------------------------------------
@@ -242,6 +244,8 @@ class CompressionMeter:
                 tap.name, tap.layer, tap.call, tuple(words.shape[1:]), word_bits, self._methods
             )
         self._count(row, words)
+        if tap.operation is not None:
+            self._called_operations.add(tap.operation)
 
         if self._mode == "observe" and not self._verify:
             return None

@@ -30,6 +30,8 @@ class Tap:
 
     layer: str  # as in model.named_modules(); of a function, its module's name and its own
     call: int  # of this layer in this forward pass of the model, from 1
+    # Of a functional call, such as "add"; None for a module's.
+    operation: str | None = dataclasses.field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -187,41 +189,43 @@ class Taps:
         def hook(
             module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]
         ) -> _Arguments | None:
-            return self._tap_input(layer, arguments, keywords)
+            return self._tap_input(self._next_call(layer), arguments, keywords)
 
         return hook
 
     def _output_hook(self, layer: str) -> Callable[..., Tensor | None]:
         def hook(module: nn.Module, arguments: Any, output: Any) -> Tensor | None:
-            return self._tap_output(layer, output)
+            return self._tap_output(self._next_call(layer), output)
 
         return hook
 
     # ---- One call --------------------------------------------------------------------------------
 
-    def _next_call(self, layer: str) -> Tap:
+    def _next_call(self, layer: str, operation: str | None = None) -> Tap:
         call = self._calls[layer] = self._calls.get(layer, 0) + 1
-        return Tap(layer, call)
+        return Tap(layer, call, operation)
 
     def _tap_function(
-        self, layer: str, function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]
+        self,
+        layer: str,
+        operation: str,
+        function: Any,
+        arguments: tuple[Any, ...],
+        keywords: dict[str, Any],
     ) -> Any:
         """Calls ``function``, tapped."""
+        tap = self._next_call(layer, operation)
         if self._of == "inputs":
-            arguments, keywords = self._tap_input(layer, arguments, keywords) or (
-                arguments,
-                keywords,
-            )
+            arguments, keywords = self._tap_input(tap, arguments, keywords) or (arguments, keywords)
             return function(*arguments, **keywords)
         output = function(*arguments, **keywords)
-        replacement = self._tap_output(layer, output)
+        replacement = self._tap_output(tap, output)
         return output if replacement is None else replacement
 
     def _tap_input(
-        self, layer: str, arguments: tuple[Any, ...], keywords: dict[str, Any]
+        self, tap: Tap, arguments: tuple[Any, ...], keywords: dict[str, Any]
     ) -> _Arguments | None:
         """Returns the arguments with the tapped one replaced, or None if it is not."""
-        tap = self._next_call(layer)
         for index, argument in enumerate(arguments):
             if isinstance(argument, Tensor):
                 replacement = self._call_back(tap, argument)
@@ -234,9 +238,8 @@ class Taps:
                 return None if replacement is None else (arguments, keywords | {key: replacement})
         raise TypeError(f"{tap.name}: one of the inputs must be a tensor, got none")
 
-    def _tap_output(self, layer: str, output: Any) -> Tensor | None:
+    def _tap_output(self, tap: Tap, output: Any) -> Tensor | None:
         """Returns the replacement of the output, if there is one."""
-        tap = self._next_call(layer)
         if not isinstance(output, Tensor):
             raise TypeError(f"{tap.name}: the output must be a tensor, got {type(output).__name__}")
         if self._of != "gradients":
@@ -326,7 +329,7 @@ class _FunctionTaps(TorchFunctionMode):
         if operation is None or _adds_number(operation, args, kwargs):
             return func(*args, **kwargs)
         layer = f"{module}.{operation}" if module else operation
-        return self._taps._tap_function(layer, func, args, kwargs)
+        return self._taps._tap_function(layer, operation, func, args, kwargs)
 
     def _operation(self, function: Any) -> str | None:
         """The operation of a function, if it is one of the wanted."""
@@ -384,7 +387,8 @@ class _GraphTaps(TorchDispatchMode):  # type: ignore[no-untyped-call]
         operation = self._operation(func) if self._running else None
         if operation is None or _in_callback.get() or _adds_number(operation, args, kwargs):
             return func(*args, **kwargs)
-        output = self._taps._tap_function(self._layer(operation), func, args, kwargs)
+        layer = self._layer(operation)
+        output = self._taps._tap_function(layer, operation, func, args, kwargs)
         if func._schema.is_mutable and output is not args[0]:
             # Whoever reads the tensor that was changed in place reads the replacement.
             return args[0].copy_(output)

@@ -156,11 +156,23 @@ def _difference(before: float | None, after: float | None) -> float | None:
 
 def _heading(first: torch_ebpc.Report, second: torch_ebpc.Report) -> str:
     lines = [f"1: {first.heading()}", f"2: {second.heading()}"]
-    for key in dict.fromkeys([*first.provenance, *second.provenance]):
-        before, after = first.provenance.get(key), second.provenance.get(key)
-        if before != after and key != "date":
-            lines.append(f"{key} differs: {before} / {after}")
+    lines += _differences("", first.provenance, second.provenance)
     return "\n".join(lines) + "\n"
+
+
+def _differences(name: str, before: object, after: object) -> list[str]:
+    """A line for each part of a provenance that differs."""
+    if before == after or name == "date":
+        return []
+    if isinstance(before, dict) and isinstance(after, dict):
+        return [
+            line
+            for key in dict.fromkeys([*before, *after])
+            for line in _differences(
+                f"{name}.{key}" if name else key, before.get(key), after.get(key)
+            )
+        ]
+    return [f"{name} differs: {before} / {after}"]
 
 
 def _table(records: list[dict[str, Any]], methods: list[str], tablefmt: str) -> str:

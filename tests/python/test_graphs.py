@@ -54,6 +54,7 @@ def test_a_graph_is_measured_as_the_model_that_it_was_made_of(tmp_path, kind, qu
         graph, layers=(), functions=[torch.relu], quantizer=quantizer, verify=True
     )
     assert [row.name for row in report.rows] == SMALL_CALLS
+    assert report.never_called == []
     for row, expected_row in zip(report.rows, expected.rows, strict=True):
         assert row.transmission_bits == expected_row.transmission_bits
         assert (row.images, row.shape, row.zeros) == (6, expected_row.shape, expected_row.zeros)
