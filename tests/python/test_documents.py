@@ -9,9 +9,12 @@ numbers and the widths of columns may be others. All of a document runs in one f
 
 from __future__ import annotations
 
+import contextlib
 import doctest
+import io
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,6 +23,8 @@ from pathlib import Path
 import pytest
 import skimage
 from conftest import ROOT
+
+from torch_ebpc_cli.main import main
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[^\n]*) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)```", re.S)
@@ -38,29 +43,44 @@ def blocks_of(document: Path) -> list[tuple[str, str, str]]:
     ]
 
 
-def run_console(text: str, *, numbers_vary: bool) -> None:
-    checker = doctest.OutputChecker()
-    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+def run_command(command: str) -> tuple[int, str]:
+    """The exit code and what is printed. A plain call of torch-ebpc runs in this process, which
+    has PyTorch imported already."""
+    if re.fullmatch(r"torch-ebpc [^|<>;&$]*", command):
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            try:
+                code = main(shlex.split(command)[1:])
+            except SystemExit as exit_:
+                code = int(exit_.code or 0)
+        return code, output.getvalue()
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONWARNINGS": "ignore",
     }
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout
+
+
+def run_console(text: str, *, numbers_vary: bool) -> None:
+    checker = doctest.OutputChecker()
+    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     for session in re.split(r"^\$ ", text, flags=re.M)[1:]:
         command, _, expected = session.partition("\n")
-        done = subprocess.run(
-            ["bash", "-c", f"set -o pipefail; {command}"], env=environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-        )  # fmt: skip
-        found = done.stdout
+        code, printed = run_command(command)
+        found = printed
         if numbers_vary:
             expected, found = (
                 re.sub(r"-{3,}", "---", re.sub(r"[+-]?\d[\d,.]*", "#", each))
                 for each in (expected, found)
             )
-        assert done.returncode == 0, f"$ {command}\n{done.stdout}"
+        assert code == 0, f"$ {command}\n{printed}"
         assert checker.check_output(expected, found, options), (
-            f"$ {command}\nexpected:\n{expected}\nfound:\n{found}"
+            f"$ {command}\nexpected:\n{expected}\nfound:\n{printed}"
         )
 
 
@@ -71,6 +91,7 @@ def test_the_examples_of_a_document_do_what_they_show(document, tmp_path, monkey
         assert document.name != "README.md"
         return
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
     photos = Path("photos")
     photos.mkdir()
     for name in ("astronaut.png", "chelsea.png", "coffee.png"):
