@@ -94,8 +94,13 @@ def graph_of(model: nn.Module) -> Graph | None:
     modules that run in Python."""
     if isinstance(model, torch.jit.ScriptModule):
         return _Scripted(model)
-    if isinstance(model, fx.GraphModule) and any(
-        isinstance(node.target, torch._ops.OpOverload) for node in model.graph.nodes
-    ):
+    if isinstance(model, fx.GraphModule) and _calls_operators_alone(model.graph):
         return _Exported(model)
     return None
+
+
+def _calls_operators_alone(graph: fx.Graph) -> bool:
+    modules = {str(node.target) for node in graph.nodes if node.op == "call_module"}
+    return modules <= {"_guards_fn"} and any(
+        isinstance(node.target, torch._ops.OpOverload) for node in graph.nodes
+    )

@@ -67,8 +67,9 @@ class Taps:
 
     Raises:
         ValueError: a layer name is unknown, nothing matches, or ``of`` is none of the three.
-        TypeError: an argument has the wrong type; during a forward pass, that a matched call's
-            output is not a tensor, or that there is no tensor among its arguments.
+        TypeError: an argument has the wrong type, or hooks do not run in the model; during a
+            forward pass, that a matched call's output is not a tensor, or that there is no tensor
+            among its arguments.
 
     **Graphs.** A TorchScript module or exported program (``torch.export.load(...).module()``) runs
     below Python, where modules have no hooks: ``functions`` are tapped in the dispatcher. Names
@@ -110,17 +111,22 @@ class Taps:
         self._callback = callback
         self._operations = frozenset(given_operation(function) for function in functions)
         self._graph = graph_of(model)
-        if self._graph is not None and (not self._operations or of == "gradients"):
+        if self._graph is not None and not self._operations:
+            raise TypeError(
+                "model must not be a TorchScript module or a graph of torch.export, in which hooks"
+                " do not run, without functions to tap in it, such as functions=[torch.relu]; or"
+                " use the module that it was made of"
+            )
+        if self._graph is not None and of == "gradients":
             raise ValueError(
-                "functions must be given for a TorchScript module or an exported program, such as"
-                " functions=[torch.relu], and of='outputs' or 'inputs': its layers run without"
-                " hooks, below autograd"
+                "of must be 'outputs' or 'inputs' for a TorchScript module or a graph of"
+                " torch.export, which is tapped below autograd, got 'gradients'"
             )
         self._layers = matched_layers(model, layers, may_be_empty=bool(self._operations))
         if self._graph is not None and self._layers:
             raise ValueError(
-                "layers must be () for a TorchScript module or an exported program, whose layers"
-                f" run without hooks, got {', '.join(self._layers)}: give functions"
+                "layers must be () for a TorchScript module or a graph of torch.export, in which"
+                f" hooks do not run, got {', '.join(self._layers)}: give functions alone"
             )
         self._of = of
         self._calls: dict[str, int] = {}

@@ -176,9 +176,11 @@ def test_a_model_within_another_is_tapped_alone(tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_does_not_work_on_a_graph_is_refused(tmp_path, kind):
     graph = as_graph(kind, small_network(), tmp_path)
-    with pytest.raises(ValueError, match=r"^functions must be given for a TorchScript module"):
+    with pytest.raises(TypeError, match=r"^model must not be a TorchScript module .*functions=\["):
         torch_ebpc.CompressionMeter(graph)
-    with pytest.raises(ValueError, match=r"of='outputs' or 'inputs': .* below autograd$"):
+    with pytest.raises(
+        ValueError, match=r"^of must be 'outputs' or 'inputs' for .* below autograd"
+    ):
         torch_ebpc.Taps(graph, print, functions=[torch.relu], of="gradients")
     with pytest.raises(ValueError, match=r"^layers must be \(\) for a TorchScript module"):
         torch_ebpc.Taps(graph, print, lambda name, module: True, functions=[torch.relu])
