@@ -35,6 +35,9 @@ def measure(options: argparse.Namespace) -> int:
         print(f"\n*** {network.warning} ***\n", file=sys.stderr)
 
     measurement = measured(network, images, settings)
+    if not measurement.report.rows:
+        never_called = ", ".join(measurement.report.never_called)
+        raise ValueError(f"nothing was measured: the network never calls {never_called}")
     write_report(measurement.report, options)
     if measurement.top1.known:
         print(f"top-1: {measurement.top1}", end="", file=sys.stderr)

@@ -142,13 +142,17 @@ def test_json_goes_down_a_pipe_into_report(photos, capsys, monkeypatch):
         (["--images", "PHOTOS", "--layers", "layer9"], "layers: the model has no module named"),
         (["--images", "PHOTOS", "--layers", "GELU"], "layers: no module of the model is a GELU"),
         (["--images", "PHOTOS", "--functions", "nothing"], "functions must be of torch or torch."),
+        (
+            ["--images", "PHOTOS", "--functions", "gelu"],
+            "nothing was measured: the network never calls gelu()",
+        ),
         (["--images", "PHOTOS", "--csv", "nowhere/r"], "nowhere/r: there is no folder nowhere"),
         (["--images", "PHOTOS", "--csv", "old"], "old exists already; --force replaces it"),
         (["--images", "PHOTOS", "--csv", "-", "--md", "-"], "'-' must stand for one file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_wrong_arguments_are_refused_before_the_long_work(photos, capsys, arguments, message):
+def test_wrong_arguments_are_refused(photos, capsys, arguments, message):
     Path("old").write_text("precious")
     arguments = [str(photos) if each == "PHOTOS" else each for each in arguments]
     assert main(["measure", "tiny", *arguments]) == 2
