@@ -79,6 +79,7 @@ def isend(
     block_size: int = 8,
     max_zero_run: int = 16,
     base: str = "sent",
+    codec: str = "ebpc",
 ) -> Sending:
     """Compresses a tensor and begins to send it; ``x`` may be changed at once. As
     :func:`torch.distributed.isend`, it lets two stages send to each other at the same time.
@@ -88,13 +89,13 @@ def isend(
         dst: the rank of the process that calls :func:`recv`.
         group, tag: as for :func:`torch.distributed.isend`. Messages of one tag come in the order
             in which they were sent.
-        block_size, max_zero_run, base: as for :func:`torch_ebpc.compress`.
+        block_size, max_zero_run, base, codec: as for :func:`torch_ebpc.compress`.
 
     Raises:
         TypeError, ValueError: as :func:`torch_ebpc.compress`; or ``dst`` is this process, or no
             rank of the group.
     """
-    packed = ops.compress(x, None, block_size, max_zero_run, base)
+    packed = ops.compress(x, None, block_size, max_zero_run, base, codec)
     length = torch.tensor([packed.numel()], dtype=torch.int64)
     works = [dist.isend(part, dst, group, tag) for part in (length, packed)]
     return Sending(works, [length, packed], Transfer(x.nbytes, packed.numel()))
@@ -109,6 +110,7 @@ def send(
     block_size: int = 8,
     max_zero_run: int = 16,
     base: str = "sent",
+    codec: str = "ebpc",
 ) -> Transfer:
     """Compresses a tensor and sends it, as :func:`isend`; returns when it has left this process,
     with what it cost.
@@ -117,9 +119,17 @@ def send(
         TypeError, ValueError: as :func:`isend`.
         RuntimeError: as :func:`torch.distributed.send`, such as that the peer is gone.
     """
-    return isend(
-        x, dst, group, tag, block_size=block_size, max_zero_run=max_zero_run, base=base
-    ).wait()
+    sending = isend(
+        x,
+        dst,
+        group,
+        tag,
+        block_size=block_size,
+        max_zero_run=max_zero_run,
+        base=base,
+        codec=codec,
+    )
+    return sending.wait()
 
 
 def recv(

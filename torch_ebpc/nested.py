@@ -23,6 +23,7 @@ def pack(
     block_size: int = 8,
     max_zero_run: int = 16,
     base: str = "sent",
+    codec: str = "ebpc",
     *,
     progress: Callable[[int], object] | None = None,
 ) -> Any:
@@ -36,7 +37,7 @@ def pack(
 
     Args:
         content: a tensor, or dicts, lists and tuples of tensors and other objects; not changed.
-        block_size, max_zero_run, base: as for :func:`compress`.
+        block_size, max_zero_run, base, codec: as for :func:`compress`.
         progress: called with the bytes of each tensor when it is done, such as ``tqdm``'s
             ``update``.
 
@@ -61,7 +62,7 @@ def pack(
                     f" {_MAX_DIMS} dimensions, got shape {tuple(x.shape)}, {x.layout}, {x.device}"
                 )
             return x
-        container = ops.compress(x.detach(), None, block_size, max_zero_run, base)
+        container = ops.compress(x.detach(), None, block_size, max_zero_run, base, codec)
         if container.nbytes >= x.nbytes and x.dtype != torch.uint8:
             return x
         return _as_parameter(container) if isinstance(x, nn.Parameter) else container

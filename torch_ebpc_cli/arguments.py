@@ -40,7 +40,7 @@ _COMPRESS = """\
 examples:
   torch-ebpc compress maps.npy                      # maps.npy.ebpc
   torch-ebpc compress model.safetensors -o small.safetensors
-  torch-ebpc compress *.npy --base reused
+  torch-ebpc compress *.npy --codec auto            # smaller, takes longer
   generate | torch-ebpc compress > maps.ebpc
 
 A .npy file becomes a container, of which torch_ebpc.decompress reads single samples too. A .pt
@@ -191,6 +191,12 @@ def _files(command: argparse.ArgumentParser) -> None:
 def _compress(command: argparse.ArgumentParser) -> None:
     _files(command)
     code = command.add_argument_group("code")
+    code.add_argument(
+        "--codec",
+        choices=["ebpc", "auto"],
+        default="ebpc",
+        help="auto: the smallest of several codes for every 4096 words, without the last three",
+    )
     code.add_argument(
         "--word-bits", type=positive, metavar="BITS", help="of a .npy file's words, if narrower"
     )

@@ -177,8 +177,8 @@ def _decompress_pt(path: Path, file: BinaryIO, target: str, options: argparse.Na
     torch.save(content, file)
 
 
-def _code(options: argparse.Namespace) -> tuple[int, int, str]:
-    return options.block_size, options.max_zero_run, options.base
+def _code(options: argparse.Namespace) -> tuple[int, int, str, str]:
+    return options.block_size, options.max_zero_run, options.base, options.codec
 
 
 def check_packed(packed: bool, *, expected: bool) -> None:

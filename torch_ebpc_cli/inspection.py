@@ -39,6 +39,7 @@ def _description(path: Path) -> dict[str, Any]:
     if kind == "container":
         info = torch_ebpc.inspect(torch_ebpc.map_file(path))
         fields = dataclasses.asdict(info)
+        fields["codings"] = {each.coding: each.segments for each in info.codings}
         derived = {name: getattr(info, name) for name in ("stream_bits", "tensor_bytes", "ratio")}
         return {"kind": kind, **fields, "dtype": _name(info.dtype), **derived}
     if kind == "npy":
@@ -160,6 +161,10 @@ def _ratio(before: int, after: int) -> str:
 
 
 def _value(value: object) -> str:
+    if value is None:
+        return "chosen by segment"
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {count:,} segments" for name, count in value.items())
     if isinstance(value, tuple):
         return "x".join(map(str, value)) or "scalar"
     if isinstance(value, float):

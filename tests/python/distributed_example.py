@@ -48,7 +48,7 @@ def one_way(rank: int) -> list[Transfer]:
 def both_ways(rank: int) -> list[Transfer]:
     """Both stages send before either receives; what was sent may be changed at once."""
     mine = torch.full((1 << 20,), float(rank))
-    sending = isend(mine, 1 - rank)
+    sending = isend(mine, 1 - rank, codec="auto")
     mine.fill_(-1)
     x, _ = recv(1 - rank)
     assert x.unique().tolist() == [1 - rank]

@@ -39,6 +39,15 @@ def test_a_flat_dict_goes_through_safetensors():
         assert_same_bits(found[name], x)
 
 
+def test_the_code_is_as_for_compress():
+    x = feature_map(torch.int16, (3, 700))
+    packed = torch_ebpc.pack([x], codec="auto")
+    assert torch.equal(packed[0], torch_ebpc.compress(x, codec="auto"))
+    assert torch.equal(torch_ebpc.unpack(packed)[0], x)
+    packed = torch_ebpc.pack([x], 16, 4, "reused")
+    assert torch.equal(packed[0], torch_ebpc.compress(x, None, 16, 4, "reused"))
+
+
 def test_only_what_gets_smaller_is_packed_but_uint8_always():
     noise = torch.randn(1000)
     bytes_ = torch.randint(0, 256, (1000,), dtype=torch.uint8)
