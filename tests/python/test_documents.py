@@ -24,7 +24,7 @@ import pytest
 import skimage
 from conftest import ROOT
 
-from torch_ebpc_cli.main import main
+from torch_ebpc.cli.main import main
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[^\n]*) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)```", re.S)
