@@ -33,6 +33,8 @@ from torch_ebpc.ops import (  # noqa: E402
 from torch_ebpc.partial import RecoveredTensor, max_compressed_bytes, recover  # noqa: E402
 from torch_ebpc.quantizer import FloatCast, Quantizer  # noqa: E402
 from torch_ebpc.report import Report  # noqa: E402
+from torch_ebpc.saved_report import SavedReport, SavedRow  # noqa: E402
+from torch_ebpc.saved_tensors import save_compressed  # noqa: E402
 from torch_ebpc.statistics import SymbolStatistics, symbol_statistics  # noqa: E402
 from torch_ebpc.stream import ContainerDecoder, ContainerEncoder  # noqa: E402
 from torch_ebpc.taps import Tap, Taps  # noqa: E402
@@ -52,6 +54,8 @@ __all__ = [
     "Quantizer",
     "RecoveredTensor",
     "Report",
+    "SavedReport",
+    "SavedRow",
     "SymbolStatistics",
     "Tap",
     "Taps",
@@ -70,6 +74,7 @@ __all__ = [
     "max_compressed_bytes",
     "read_file",
     "recover",
+    "save_compressed",
     "show_config",
     "symbol_statistics",
     "use_kernel",
