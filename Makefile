@@ -10,7 +10,7 @@ NATIVE_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h')
 FORMATTED := $(NATIVE_SOURCES) $(shell find tests/cpp tests/fuzz -name '*.cpp' -o -name '*.h')
 OPTIONS ?=
 
-.PHONY: help setup evaluate paper bench bench-kernels hardware test test-cpp test-python test-portable sanitize fuzz coverage lint format clean
+.PHONY: help setup evaluate paper bench bench-training bench-kernels hardware test test-cpp test-python test-portable sanitize fuzz coverage lint format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo 'make test           all tests, C++ and Python'
 	@echo 'make test-portable  the C++ tests for other CPUs, in emulators: aarch64, and s390x, which is big-endian'
 	@echo 'make bench          speed of compressing and decompressing, beside other compressors'
+	@echo 'make bench-training peak memory and time of training with save_compressed, beside what PyTorch has'
 	@echo 'make bench-kernels  speed of every kernel, at several settings (OPTIONS="--help" lists options)'
 	@echo 'make hardware       ResNet-34 through the hardware model: registers, cycles, FIFOs, memory traffic, exports'
 	@echo 'make sanitize       the C++ tests with sanitizers'
@@ -53,6 +54,9 @@ paper: setup
 
 bench: setup
 	$(BIN)/python -m evaluation.throughput --json reports/throughput.json --plot reports/throughput.svg $(OPTIONS)
+
+bench-training: setup
+	$(BIN)/python -m evaluation.training --json reports/training.json $(OPTIONS)
 
 bench-kernels: $(VENV)/.requirements
 	.ci/system-packages libbenchmark-dev

@@ -68,6 +68,9 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
     ``torch.utils.checkpoint`` is theirs. A checkpoint's inputs are saved before it begins, so they
     are compressed.
 
+    ``docs/training.md`` says how much smaller, and what malloc needs to be told so that memory that
+    is freed leaves the process.
+
     Args:
         model: whose layers the report tells apart, and whose buffers are left alone. Without one, a
             report says of saved tensors only what made them.
@@ -175,7 +178,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
 
     def _pack(self, x: Tensor) -> Kept | Packed:
         begin = time.perf_counter()
-        row = SavedRow(self._layer(), _made_by(x), str(x.dtype).removeprefix("torch."), saves=1)
+        row = SavedRow(self._layer(), made_by(x), str(x.dtype).removeprefix("torch."), saves=1)
         handle = self._saved(x, row)
         row.pack_seconds = time.perf_counter() - begin
         self._count(row)
@@ -311,7 +314,7 @@ def _modules_that_call_hooks(model: nn.Module) -> dict[str, nn.Module]:
     return modules
 
 
-def _made_by(x: Tensor) -> str:
+def made_by(x: Tensor) -> str:
     """The function that made a tensor, or what it is a view of: ``"Convolution"``."""
     base = x if x._base is None else x._base
     if base.grad_fn is None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
+import subprocess
+import sys
 import weakref
 
 import hypothesis
@@ -11,6 +14,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from sample_inputs import assert_same_bits, feature_map, special_values
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
@@ -316,6 +320,38 @@ def test_a_container_takes_no_more_memory_than_its_bytes():
     usable.argtypes, usable.restype = [ctypes.c_void_p], ctypes.c_size_t
     assert container.untyped_storage().nbytes() == container.numel()
     assert container.numel() <= usable(container.data_ptr()) < container.numel() + (1 << 14)
+
+
+PEAK = """
+import contextlib, torch, torch_ebpc
+from evaluation.throughput import peak_memory, reset_peak_memory
+
+def step(saving):
+    x = torch.ones(1 << 20, requires_grad=True)
+    before = reset_peak_memory()
+    with saving:
+        for _ in range(16):
+            x = (x * scale).relu()
+    x.sum().backward()
+    return peak_memory() - before
+
+scale = torch.randn(1 << 20) - 1.2
+saved = torch_ebpc.save_compressed()
+step(contextlib.nullcontext())
+print(step(contextlib.nullcontext()), step(saved))
+print(saved.report().peak_tensor_bytes - saved.report().peak_stored_bytes)
+"""
+
+
+def test_the_peak_of_resident_memory_falls_by_what_is_saved():
+    """16 tensors of 4 MiB. Where malloc gives back what is freed: see docs/training.md."""
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "262144", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", PEAK]
+    printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    plain, compressed, saved = map(int, printed.stdout.split())
+    assert saved > 40e6
+    # The backward pass needs room for what it has decompressed, three tensors at most.
+    assert saved - 3 * (4 << 20) < plain - compressed < saved + (4 << 20)
 
 
 # ---- What is left as it is -----------------------------------------------------------------------
