@@ -118,7 +118,7 @@ def measure(network: LoadedModel, images: ImageSet, settings: Settings) -> Measu
         "network": network.name,
         "weights": network.weights,
         "weights_sha256": network.weights_sha256,
-        "images": f"{images.origin}, {len(images.files)}",
+        "images": str(images),
         "images_sha256": images.sha256(),
         "settings": dataclasses.asdict(settings),
         "top1": str(top1),

@@ -32,12 +32,12 @@ def main(arguments: list[str] | None = None) -> int:
         torch.set_num_threads(options.threads)
     try:
         network = load_model("resnet34", options.weights)
-        images = find_images(options.images).first(options.limit)
+        images = find_images(options.images).first(options.limit).readable()
         settings = settings_from(options)
         settings.words()
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    print(f"weights: {network.weights}\nimages: {images.origin}, {len(images.files)}")
+    print(f"weights: {network.weights}\nimages: {images}")
     if network.warning:
         print(f"\n*** {network.warning} ***\n", file=sys.stderr)
 

@@ -120,11 +120,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = options_from(parsed)
         network = load_model(parsed.network, parsed.weights)
-        images = find_images(parsed.images).first(parsed.limit)
+        images = find_images(parsed.images).first(parsed.limit).readable()
     except (OSError, ValueError) as error:
         parser.error(str(error))
     check_inventory()
-    print(f"weights: {network.weights}\nimages: {images.origin}, {len(images.files)}")
+    print(f"weights: {network.weights}\nimages: {images}")
     if network.warning:
         print(f"\n*** {network.warning} ***\n", file=sys.stderr)
 
@@ -153,7 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
         "network": network.name,
         "weights": network.weights,
         "weights_sha256": network.weights_sha256,
-        "images": f"{images.origin}, {len(images.files)}",
+        "images": str(images),
         "images_sha256": images.sha256(),
         "options": dataclasses.asdict(options),
         **software_versions(),

@@ -112,12 +112,12 @@ def main(arguments: list[str] | None = None) -> int:
     with joined() as ranks:
         try:
             network = load_model(options.model, options.weights)
-            images = find_images(options.images).first(options.limit)
+            images = find_images(options.images).first(options.limit).readable()
             rule, taps = rule_from(options), taps_from(options)
         except (OSError, ValueError) as error:
             argument_parser.error(str(error))
         if ranks.first:
-            print(f"weights: {network.weights}\nimages: {images.origin}, {len(images.files)}")
+            print(f"weights: {network.weights}\nimages: {images}")
             if network.warning:
                 print(f"\n*** {network.warning} ***\n", file=sys.stderr)
         work = options.output.with_name(f"{options.output.name}.work")

@@ -173,7 +173,7 @@ def run_study(
         "network": network.name,
         "weights": network.weights,
         "weights_sha256": network.weights_sha256,
-        "images": f"{images.origin}, {len(images.files)}",
+        "images": str(images),
         "images_sha256": images_sha256,
         "extent": extent.name,
         "rule": dataclasses.asdict(rule),
