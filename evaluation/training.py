@@ -9,8 +9,8 @@ given with their spread (smallest and largest).
 Two tables. The first says what becomes of the saved tensors, by the function that made them. The
 second has each method's peak of resident memory, above what its process had before the first step
 (gradients and momentum are part of it), and its time. It is measured twice: with glibc's malloc as
-it comes, and with MALLOC_MMAP_THRESHOLD_=262144 in the environment, by which freed memory goes back
-to the system at once.
+it comes ("default"), and with MALLOC_MMAP_THRESHOLD_=262144 in the environment ("mapped"), by which
+freed memory goes back to the system at once.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ from torch_ebpc._saved_memory import Range, range_of, words_of
 from torch_ebpc.saved_tensors import made_by
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-ALLOCATORS = {
-    "glibc": {},
-    "glibc, MALLOC_MMAP_THRESHOLD_=262144": {"MALLOC_MMAP_THRESHOLD_": "262144"},
+MALLOCS = {
+    "default": {},
+    "mapped": {"MALLOC_MMAP_THRESHOLD_": "262144"},
 }
 # More than any tensor has: all are counted, and none is compressed.
 COUNT_ONLY = 1 << 62
@@ -76,10 +76,10 @@ METHODS = {
 
 @dataclasses.dataclass
 class Row:
-    """One method of one type, with one allocator."""
+    """One method of one type, with one malloc."""
 
     dtype: str
-    allocator: str
+    malloc: str
     method: str
     seconds: list[float] = dataclasses.field(default_factory=list)
     peak_bytes: list[int] = dataclasses.field(default_factory=list)  # resident, of each step
@@ -169,13 +169,13 @@ def work(connection: Any, dtype: str, name: str, options: argparse.Namespace) ->
 
 @contextlib.contextmanager
 def processes(
-    dtype: str, allocator: str, names: list[str], options: argparse.Namespace
+    dtype: str, malloc: str, names: list[str], options: argparse.Namespace
 ) -> Iterator[dict[str, Any]]:
     """The connections to a process for each method."""
     context = multiprocessing.get_context("spawn")
     connections, started = {}, []
     before = dict(os.environ)
-    os.environ.update(ALLOCATORS[allocator])
+    os.environ.update(MALLOCS[malloc])
     try:
         for name in names:
             connections[name], theirs = context.Pipe()
@@ -196,12 +196,12 @@ def processes(
             process.join()
 
 
-def measure(dtype: str, allocator: str, options: argparse.Namespace) -> list[Row]:
+def measure(dtype: str, malloc: str, options: argparse.Namespace) -> list[Row]:
     """A step of each method to get warm, then so many rounds of all in turn."""
-    rows = {name: Row(dtype, allocator, name) for name in METHODS}
+    rows = {name: Row(dtype, malloc, name) for name in METHODS}
     with (
-        processes(dtype, allocator, list(rows), options) as connections,
-        tqdm(total=(options.rounds + 1) * len(rows), desc=f"{dtype}, {allocator}") as progress,
+        processes(dtype, malloc, list(rows), options) as connections,
+        tqdm(total=(options.rounds + 1) * len(rows), desc=f"{dtype}, {malloc} malloc") as progress,
     ):
         for index in range(options.rounds + 1):
             bits: dict[str, Any] = {}
@@ -306,12 +306,12 @@ def ratio_table(rows: list[dict[str, Any]], tablefmt: str = "simple") -> str:
 
 
 def table(rows: list[Row], tablefmt: str = "simple") -> str:
-    plain = {(row.dtype, row.allocator): row for row in rows if row.method == "plain"}
+    plain = {(row.dtype, row.malloc): row for row in rows if row.method == "plain"}
     headers = ["network", "method", "saved tensor MB", "stored MB", "peak MB", "of plain", "step s"]
     headers += ["of plain", "malloc"]
     lines = []
     for row in rows:
-        reference = plain[row.dtype, row.allocator]
+        reference = plain[row.dtype, row.malloc]
         peak, reference_peak = max(row.peak_bytes), max(reference.peak_bytes)
         median = statistics.median(row.seconds)
         lines.append(
@@ -324,7 +324,7 @@ def table(rows: list[Row], tablefmt: str = "simple") -> str:
                 f"{peak / reference_peak:.2f}",
                 f"{median:.2f} ({min(row.seconds):.2f}-{max(row.seconds):.2f})",
                 f"{median / statistics.median(reference.seconds):.2f}",
-                row.allocator,
+                row.malloc,
             ]
         )
     return _table(lines, headers, 2, tablefmt)
@@ -349,6 +349,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--threads", type=positive, default=torch.get_num_threads(), help="PyTorch's threads"
     )
+    parser.add_argument("--mallocs", nargs="+", choices=MALLOCS, default=list(MALLOCS))
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=list(DTYPES))
     parser.add_argument("--ratios", action="store_true", help="the first table alone")
     options = parser.parse_args(arguments)
@@ -365,9 +366,9 @@ def main(arguments: list[str] | None = None) -> int:
     of_kinds = [row for dtype in options.dtypes for row in ratios(dtype, options)]
     rows: list[Row] = []
     if not options.ratios:
-        for allocator in ALLOCATORS:
+        for malloc in options.mallocs:
             for dtype in options.dtypes:
-                rows += measure(dtype, allocator, options)
+                rows += measure(dtype, malloc, options)
 
     print("\n" + "; ".join(filter(None, (network.warning, network.name, network.weights))))
     print("; ".join(information[key] for key in ("images", "cpu", "date")))

@@ -146,7 +146,9 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
             if self._threads == 0 and self._model is not None:
                 self._attach(self._model)
             self._threads += 1
-        self._thread.hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, self._unpack)
+        # A compiler that sees them called would make them part of what it compiles.
+        hooks = map(torch.compiler.disable, (self._pack, self._unpack))
+        self._thread.hooks = torch.autograd.graph.saved_tensors_hooks(*hooks)
         self._thread.hooks.__enter__()
         return self
 

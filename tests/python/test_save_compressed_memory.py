@@ -17,7 +17,6 @@ import torch
 from conftest import ROOT
 from sample_inputs import assert_same_bits, feature_map, special_values
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
 
 import torch_ebpc
 from torch_ebpc import save_compressed
@@ -38,12 +37,21 @@ class Saves(torch.autograd.Function):
         return gradient, *(None for _ in ctx.saved_tensors)
 
 
-def saved_by(saving: save_compressed, *tensors: Tensor) -> torch.autograd.graph.Node:
-    """A node of a graph that has saved the tensors."""
+class Graph:
+    """A graph that has saved tensors."""
+
+    def __init__(self, output: Tensor) -> None:
+        self._output = output
+
+    @property
+    def saved_tensors(self) -> tuple[Tensor, ...]:
+        """Unpacked, each time anew."""
+        return self._output.grad_fn.saved_tensors
+
+
+def saved_by(saving: save_compressed, *tensors: Tensor) -> Graph:
     with saving:
-        node = Saves.apply(torch.ones(1, requires_grad=True), *tensors).grad_fn
-    assert node is not None
-    return node
+        return Graph(Saves.apply(torch.ones(1, requires_grad=True), *tensors))
 
 
 def relu_map(shape: tuple[int, ...] = (64, 64), seed: int = 0) -> Tensor:
@@ -102,8 +110,8 @@ def assert_same_tensor(found: Tensor, expected: Tensor) -> None:
 def test_every_dtype_comes_back(dtype):
     x = of_dtype(dtype, (32, 256))
     saving = save_compressed(min_bytes=0, min_ratio=1)
-    node = saved_by(saving, x)
-    (found,) = node.saved_tensors
+    graph = saved_by(saving, x)
+    (found,) = graph.saved_tensors
     assert_same_tensor(found, x)
     total = saving.report().total()
     assert (total.packed, total.tensor_bytes) == (1, x.nbytes)
@@ -186,20 +194,20 @@ def test_the_output_of_a_relu_and_the_input_of_what_is_behind_it_are_stored_once
 def test_thirds_of_a_tensor_are_stored_once():
     x = relu_map((64, 96))
     saving = save_compressed()
-    node = saved_by(saving, *x.chunk(3, -1))
+    graph = saved_by(saving, *x.chunk(3, -1))
     total = saving.report().total()
     assert (total.packed, total.repeated, total.tensor_bytes) == (1, 2, x.nbytes)
-    for found, expected in zip(node.saved_tensors, x.chunk(3, -1), strict=True):
+    for found, expected in zip(graph.saved_tensors, x.chunk(3, -1), strict=True):
         assert_same_tensor(found, expected)
 
 
 def test_batches_of_a_larger_tensor_are_stored_for_themselves():
     x = relu_map((64, 64))
     saving = save_compressed()
-    node = saved_by(saving, x[:32], x[32:])
+    graph = saved_by(saving, x[:32], x[32:])
     assert saving.report().total().packed == 2
     assert saving.report().total().tensor_bytes == x.nbytes
-    for found, expected in zip(node.saved_tensors, (x[:32], x[32:]), strict=True):
+    for found, expected in zip(graph.saved_tensors, (x[:32], x[32:]), strict=True):
         assert_same_tensor(found, expected)
 
 
@@ -219,17 +227,17 @@ def test_memory_that_is_used_again_is_not_taken_for_what_was_there_before():
     """Which an address, or the id of an object, would be."""
     memory = np.empty((64, 64), dtype=np.float32)
     saving = save_compressed()
-    nodes, ids = [], set()
+    graphs, ids = [], set()
     for seed in range(50):
         memory[:] = relu_map(seed=seed)
         x = torch.from_numpy(memory)
         ids.add(id(x.untyped_storage()))
-        nodes.append(saved_by(saving, x))
+        graphs.append(saved_by(saving, x))
         del x
     assert len(ids) < 50, "no storage came where another had been, so this shows nothing"
     assert saving.report().total().packed == 50
-    for seed, node in enumerate(nodes):
-        assert_same_bits(node.saved_tensors[0], relu_map(seed=seed))
+    for seed, graph in enumerate(graphs):
+        assert_same_bits(graph.saved_tensors[0], relu_map(seed=seed))
 
 
 def test_what_no_graph_holds_any_more_is_stored_anew():
@@ -364,10 +372,6 @@ class Subclass(Tensor):
 def left(x: Tensor, **arguments: int | float) -> list[str]:
     """Why a tensor is left as it is: then it comes back as it is."""
     saving = save_compressed(**arguments)
-    recorded: list[Tensor] = []
-    with saved_tensors_hooks(lambda x: recorded.append(x), lambda _: None):
-        saved_by_plain = Saves.apply(torch.ones(1, requires_grad=True), x)
-    assert saved_by_plain is not None
     (found,) = saved_by(saving, x).saved_tensors
     assert type(found) is type(x)
     if x.layout == torch.strided and x.device.type == "cpu":

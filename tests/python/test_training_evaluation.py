@@ -30,9 +30,9 @@ def test_a_short_run_verifies_all_steps_and_reports_memory_and_ratios(
     for name in list(training.METHODS):
         if name not in ("plain", "checkpoint + save_compressed"):
             monkeypatch.delitem(training.METHODS, name)
-    monkeypatch.delitem(training.ALLOCATORS, "glibc")
     output = tmp_path / "training.json"
     arguments = ["--batch", "2", "--rounds", "1", "--threads", "1", "--dtypes", "bfloat16"]
+    arguments += ["--mallocs", "mapped"]
     arguments += ["--images", str(photographs), "--json", str(output)]
     assert training.main(arguments) == 0
     printed = capsys.readouterr().out
