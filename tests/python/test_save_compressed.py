@@ -457,26 +457,68 @@ def test_torch_func_says_that_it_has_no_such_hooks():
         torch.func.grad(lambda x: x.sin().sum())(torch.randn(4))
 
 
+class Network(nn.Module):
+    """module.compile() does nothing for a Sequential."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = small_network()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
 @pytest.mark.parametrize("which", ["compiled before", "compiled inside", "module.compile()"])
 def test_what_a_compiled_model_saves_is_compressed(which):
     torch._dynamo.reset()
-    model = small_network()
     x = images(4, 48)
-    expected_model = copy.deepcopy(model)
-    expected = gradients_of(plain_call, torch.compile(expected_model), x)
-    compiled = copy.deepcopy(model)
-    if which == "module.compile()":
-        compiled.compile()
-    else:
-        compiled = torch.compile(compiled)
-    leaf = x.clone().requires_grad_()
-    if which == "compiled before":
-        compiled(leaf).sum().backward()
-        leaf.grad = None
-        compiled.zero_grad()
-    with save_compressed(compiled) as saved:
-        loss = compiled(leaf).float().square().sum()
-    loss.backward()
-    assert_all_same_bits([loss, leaf.grad, *(p.grad for p in compiled.parameters())], expected)
-    report = saved.report()
-    assert report.total().packed > 0
+
+    def run(saving: save_compressed | None) -> list[Tensor]:
+        model = Network()
+        if which == "module.compile()":
+            model.compile()
+            compiled = model
+        else:
+            compiled = torch.compile(model)
+        leaf = x.clone().requires_grad_()
+        if which == "compiled before":
+            compiled(leaf).sum().backward()
+            leaf.grad = None
+            compiled.zero_grad()
+        with saving or contextlib.nullcontext():
+            loss = compiled(leaf).float().square().sum()
+        assert "CompiledFunction" in str(compiled(leaf).grad_fn)
+        loss.backward()
+        return [loss, leaf.grad, *(p.grad for p in model.parameters())]
+
+    saved = save_compressed()
+    assert_all_same_bits(run(saved), run(None))
+    assert saved.report().total().packed > 0
+
+
+def test_layers_inside_of_a_compiled_one_are_not_told_apart():
+    torch._dynamo.reset()
+    model = small_network()
+    model[2] = torch.compile(model[2], backend="aot_eager")
+    with save_compressed(model) as saved:
+        model(images())
+    layers = {row.layer for row in saved.report().rows}
+    assert {"1", "2", "3.relu"} <= layers
+    assert not any(layer.startswith("2.") for layer in layers)
+
+
+def test_it_can_be_entered_inside_of_a_compiled_function():
+    torch._dynamo.reset()
+    saved = save_compressed()
+    network = small_network()
+
+    def forward(model: nn.Module, x: Tensor) -> Tensor:
+        with saved:
+            return model(x)
+
+    compiled = torch.compile(forward, backend="aot_eager")
+    found = gradients_of(compiled, network, images())
+    assert saved.report().total().packed > 0
+    assert_all_same_bits(
+        found, gradients_of(torch.compile(plain_call, backend="aot_eager"), network, images())
+    )
