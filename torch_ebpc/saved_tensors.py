@@ -74,7 +74,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
     Args:
         model: whose layers the report tells apart, and whose buffers are left alone. Without one, a
             report says of saved tensors only what made them.
-        min_bytes: smaller tensors are left as they are.
+        min_bytes: smaller tensors are left as they are: their bookkeeping costs more than they do.
         min_ratio: so are those that have fewer than this times the bytes of their container.
         block_size, max_zero_run, base: as for :func:`torch_ebpc.compress`, but for the default:
             floating-point words become smaller with ``block_size=16``.
@@ -97,7 +97,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         self,
         model: nn.Module | None = None,
         *,
-        min_bytes: int = 4096,
+        min_bytes: int = 16384,
         min_ratio: float = 1.05,
         block_size: int = 16,
         max_zero_run: int = 16,

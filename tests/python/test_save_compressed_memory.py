@@ -202,7 +202,7 @@ def test_thirds_of_a_tensor_are_stored_once():
 
 
 def test_batches_of_a_larger_tensor_are_stored_for_themselves():
-    x = relu_map((64, 64))
+    x = relu_map((64, 128))
     saving = save_compressed()
     graph = saved_by(saving, x[:32], x[32:])
     assert saving.report().total().packed == 2

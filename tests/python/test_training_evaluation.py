@@ -65,7 +65,7 @@ def test_other_gradients_are_noticed():
 def test_the_examples_of_the_guide_run(capsys):
     text = (ROOT / "docs" / "training.md").read_text()
     blocks = re.findall(r"<!-- example: [^\n]* -->\n```python\n(.*?)```", text, re.S)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     names: dict[str, object] = {}
     for block in blocks:
         exec(block, names)
