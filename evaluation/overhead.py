@@ -24,8 +24,8 @@ from tqdm import tqdm
 
 import torch_ebpc
 from evaluation.images import PreparedImages, find_images
-from evaluation.measurement import positive
 from evaluation.models import LoadedModel, load_model
+from torch_ebpc.cli.settings import positive
 from torch_ebpc.report import software_versions
 
 WORDS: dict[str, torch_ebpc.Quantizer | torch_ebpc.FloatCast | None] = {

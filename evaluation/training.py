@@ -38,11 +38,13 @@ from tqdm import tqdm
 
 import torch_ebpc
 from evaluation import compressors
-from evaluation.images import ImageSet, PreparedImages, find_images
-from evaluation.measurement import positive
-from evaluation.models import LoadedModel, load_model
+from evaluation.images import find_images
+from evaluation.models import load_model
 from evaluation.throughput import machine, peak_memory, reset_peak_memory
 from torch_ebpc._saved_memory import Range, range_of, words_of
+from torch_ebpc.cli.images import ImageSet, PreparedImages
+from torch_ebpc.cli.networks import LoadedModel
+from torch_ebpc.cli.settings import positive
 from torch_ebpc.saved_tensors import made_by
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

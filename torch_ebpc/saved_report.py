@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tabulate import tabulate
-
 from torch_ebpc.report import provenance_table, written
 
 if TYPE_CHECKING:
@@ -157,6 +155,8 @@ class SavedReport:
         name: Callable[[SavedRow], list[str]],
         tablefmt: str,
     ) -> str:
+        from tabulate import tabulate
+
         headers = [*names, "saved", "again", "tensor bytes", "stored bytes", "ratio"]
         headers += ["pack ms", "unpack ms"]
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import save_on_cpu, saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
-from evaluation.models import import_torchvision
 from torch_ebpc import save_compressed
+from torch_ebpc.cli.networks import import_torchvision
 from torch_ebpc.saved_report import PARAMETER
 
 

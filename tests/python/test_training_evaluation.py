@@ -1,13 +1,11 @@
-"""make bench-training, and the guide to training."""
+"""make bench-training."""
 
 from __future__ import annotations
 
 import json
-import re
 
 import pytest
 import torch
-from conftest import ROOT
 
 from evaluation import training
 
@@ -60,13 +58,3 @@ def test_other_gradients_are_noticed():
     with pytest.raises(AssertionError, match=r"float32, step 1: .* with save_compressed$"):
         training.check_same("float32, step 1", bits)
     training.check_same("float32, step 1", {"plain": 1, "save_compressed": 1})
-
-
-def test_the_examples_of_the_guide_run(capsys):
-    text = (ROOT / "docs" / "training.md").read_text()
-    blocks = re.findall(r"<!-- example: [^\n]* -->\n```python\n(.*?)```", text, re.S)
-    assert len(blocks) == 4
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(block, names)
-    assert "left as they are, small" in capsys.readouterr().out
