@@ -180,11 +180,7 @@ class Report:
     def to_csv(self, path: str | Path | None = None) -> str:
         """All rows and the total, without provenance; also written to ``path``."""
         records = [row.as_dict() for row in [*self.rows, self.total()]]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
-        return written(text.getvalue(), path)
+        return written(csv_text(records), path)
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Everything; :meth:`from_json` makes the report of it again. Also written to ``path``."""
@@ -261,6 +257,15 @@ def software_versions() -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def csv_text(records: Sequence[dict[str, Any]]) -> str:
+    """Records of the same fields in CSV, with a line of their names."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
 
 
 def provenance_table(provenance: dict[str, Any]) -> str:

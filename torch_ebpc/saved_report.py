@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import copy
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch_ebpc.report import provenance_table, written
+from torch_ebpc.report import csv_text, provenance_table, written
 
 if TYPE_CHECKING:
     import pandas
@@ -219,11 +217,7 @@ class SavedReport:
     def to_csv(self, path: str | Path | None = None) -> str:
         """All rows and the total, without provenance; also written to ``path``."""
         records = [row.as_dict() for row in [*self.rows, self.total()]]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
-        return written(text.getvalue(), path)
+        return written(csv_text(records), path)
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Everything; :meth:`from_json` makes the report of it again. Also written to ``path``."""

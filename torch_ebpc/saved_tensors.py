@@ -142,14 +142,20 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
     def __enter__(self) -> save_compressed:
         if self._thread.hooks is not None:
             raise RuntimeError("this save_compressed is entered already; make a second one")
-        with self._lock:
-            if self._threads == 0 and self._model is not None:
-                self._attach(self._model)
-            self._threads += 1
         # A compiler that sees them called would make them part of what it compiles.
-        hooks = map(torch.compiler.disable, (self._pack, self._unpack))
-        self._thread.hooks = torch.autograd.graph.saved_tensors_hooks(*hooks)
-        self._thread.hooks.__enter__()
+        hooks = torch.autograd.graph.saved_tensors_hooks(
+            *map(torch.compiler.disable, (self._pack, self._unpack))
+        )
+        hooks.__enter__()  # raises where PyTorch allows none
+        self._thread.hooks = hooks
+        try:
+            with self._lock:
+                self._threads += 1
+                if self._threads == 1 and self._model is not None:
+                    self._attach(self._model)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -174,7 +180,9 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
                 if why_unusual(x) is None:
                     storage = x.untyped_storage()
                     self._model_memory[id(storage)] = (weakref.ref(storage), kind)
-        self._caller = Caller(model, _modules_that_call_hooks(model), self._attached)
+        modules = _modules_that_call_hooks(model)
+        if modules:
+            self._caller = Caller(model, modules, self._attached)
 
     # ---- Saving and unpacking --------------------------------------------------------------------
 
@@ -288,10 +296,10 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
             self._rows.setdefault(row.key, SavedRow(*row.key)).add(row)
 
     def _layer(self) -> str:
-        caller = self._caller
-        if self._model is None or caller is None:
+        if self._model is None:
             return ""
-        running = caller.modules
+        caller = self._caller
+        running = [""] if caller is None else caller.modules
         return (running[-1] or MODEL) if running else OUTSIDE
 
 
@@ -303,11 +311,14 @@ _Key = tuple[int, int, Any]  # id of the storage, version, and what part of it
 
 
 def _modules_that_call_hooks(model: nn.Module) -> dict[str, nn.Module]:
-    """All modules but those inside of compiled ones, whose hooks do not run."""
+    """All modules but those inside of compiled ones, whose hooks do not run, and TorchScript's."""
     modules: dict[str, nn.Module] = {}
     compiled: list[str] = []
     for name, module in model.named_modules():  # a module before what is in it
         if any(each == "" or name.startswith(f"{each}.") for each in compiled):
+            continue
+        if isinstance(module, torch.jit.ScriptModule):
+            compiled.append(name)
             continue
         modules[name] = module
         # What torch.compile(module) returns, and what module.compile() leaves in the module.

@@ -421,6 +421,21 @@ def test_it_can_be_entered_again_but_not_twice():
         pass
 
 
+def test_where_pytorch_allows_no_hooks_nothing_is_left_behind():
+    model = small_network()
+    saved = save_compressed(model)
+    with (
+        torch.autograd.graph.disable_saved_tensors_hooks("not here"),
+        pytest.raises(RuntimeError, match="not here"),
+        saved,
+    ):
+        pass
+    assert not any(module._forward_pre_hooks for module in model.modules())
+    with saved:
+        model(images())
+    assert saved.report().total().saves > 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -455,6 +470,30 @@ def test_under_vmap_the_whole_batch_is_saved():
 def test_torch_func_says_that_it_has_no_such_hooks():
     with save_compressed(), pytest.raises(RuntimeError, match="saved tensor hooks"):
         torch.func.grad(lambda x: x.sin().sum())(torch.randn(4))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("inside", [False, True])
+def test_what_a_scripted_module_saves_is_compressed(inside):
+    x = images()
+    model: nn.Module = torch.jit.script(small_network())
+    if inside:
+        model = nn.Sequential(model, nn.Tanh())
+    parameters = list(model.parameters())
+
+    def run(saving: save_compressed | None) -> list[Tensor]:
+        with saving or contextlib.nullcontext():
+            loss = model(x).square().sum()
+        return list(torch.autograd.grad(loss, parameters))
+
+    for _ in range(3):  # until TorchScript has optimized it
+        expected = run(None)
+    saved = save_compressed(model, min_bytes=256)
+    assert_all_same_bits(run(saved), expected)
+    total = saved.report().total()
+    assert total.packed > 0
+    layers = {row.layer for row in saved.report().rows}
+    assert layers == ({"(model)", "1", "(outside of the model)"} if inside else {"(model)"})
 
 
 class Network(nn.Module):
