@@ -11,9 +11,9 @@
 namespace ebpc {
 namespace {
 
-// Codes of blocks with a re-used base have up to one bit more than their block has words: 16, 32 and
-// 64 bits where a block has 15, 31 and 63 words. They fill lanes of that width, which makes them a
-// third faster than those of 16, 32 and 64 words, for sizes that differ by 0.4 % at most.
+// Codes of blocks with a re-used base have up to one bit more than their block has words: 16, 32
+// and 64 bits where a block has 15, 31 and 63 words. They fill lanes of that width, which makes
+// them a third faster than those of 16, 32 and 64 words, for sizes that differ by 0.4 % at most.
 constexpr std::array block_sizes{15, 15, 31, 63};  // words as they are have no blocks
 constexpr std::array max_zero_runs{1, 1, 16, 256};
 
