@@ -17,6 +17,11 @@ from torch_ebpc.errors import (  # noqa: E402
     EBPCLimitError,
 )
 from torch_ebpc.files import map_file, read_file, whole_file, write_file  # noqa: E402
+from torch_ebpc.insertion import (  # noqa: E402
+    compression_report,
+    insert_compression,
+    reset_compression,
+)
 from torch_ebpc.layer_row import LayerRow  # noqa: E402
 from torch_ebpc.meter import CompressionMeter  # noqa: E402
 from torch_ebpc.ops import (  # noqa: E402
@@ -57,12 +62,14 @@ __all__ = [
     "Taps",
     "__version__",
     "compress",
+    "compression_report",
     "count_bits",
     "count_transmission_bits",
     "decode",
     "decompress",
     "encode",
     "hardware",
+    "insert_compression",
     "inspect",
     "kernel",
     "kernels",
@@ -70,6 +77,7 @@ __all__ = [
     "max_compressed_bytes",
     "read_file",
     "recover",
+    "reset_compression",
     "show_config",
     "symbol_statistics",
     "use_kernel",

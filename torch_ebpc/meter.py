@@ -36,10 +36,11 @@ class CompressionMeter:
     While it is entered, every matched call is measured: one row of the report, named
     ``layer#call`` with calls counted from 1 in each forward pass of the model (``layer1.0.relu#1``,
     ``layer1.0.relu#2``); batches accumulate. It sits on :class:`torch_ebpc.Taps`: nothing of it is
-    left in the model when the block is left, also by an exception, and no tensor is kept.
+    left in the model when the block is left, also by an exception, and no tensor is kept. A model
+    that torch.compile has compiled is measured without its compiled code, as said there.
 
     Args:
-        model: any module.
+        model: any module that runs in Python.
         layers: which layers: a module type, a name as in ``model.named_modules()``, several of
             those, or a predicate ``(name, module) -> bool``.
         quantizer: turns floating-point maps into fixed-point words before they are measured, or

@@ -12,6 +12,12 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from torch_ebpc._compiled import (
+    bypass_compiled_code,
+    named_layers,
+    require_python,
+    require_python_layers,
+)
 from torch_ebpc._selection import LayerSelection, given_operation, matched_layers, operation_of
 
 TapKind = Literal["outputs", "inputs", "gradients"]
@@ -41,8 +47,13 @@ class Taps:
     is left, also by an exception; the model can then be copied and pickled as before. No tensor is
     kept. Several may be entered at once, each by a ``with`` block of its own.
 
+    Compiled code does not run hooks. So while the block is entered, what torch.compile has compiled
+    runs as plain Python, with a warning if that is the model or part of it; layers have the names
+    that they had before. TorchScript and graphs of torch.export are refused, and parts of a model
+    that are TorchScript are left out with a warning.
+
     Args:
-        model: any module.
+        model: any module that runs in Python.
         callback: called as ``callback(tap, tensor)``, with the tensor itself and not a copy. A
             tensor that it returns takes the place of that one (but see gradients).
         layers: which modules: a module type, a name as in ``model.named_modules()``, several of
@@ -61,9 +72,11 @@ class Taps:
             ignored.
 
     Raises:
-        ValueError: a layer name is unknown, nothing matches, or ``of`` is none of the three.
-        TypeError: an argument has the wrong type; during a forward pass, that a matched call's
-            output is not a tensor, or that there is no tensor among its arguments.
+        ValueError: a layer name is unknown, nothing matches, hooks do not run in a matched layer,
+            or ``of`` is none of the three.
+        TypeError: an argument has the wrong type, or hooks do not run in the model; during a
+            forward pass, that a matched call's output is not a tensor, or that there is no tensor
+            among its arguments.
 
     Where a call works in place, the replacement of its output is what the call returns:
     ``x = x.relu_()`` gets it, ``x.relu_()`` as a statement does not.
@@ -88,6 +101,7 @@ class Taps:
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+        require_python(model)
         if not callable(callback):
             raise TypeError(f"callback must be callable, got {type(callback).__name__}")
         if of not in ("outputs", "inputs", "gradients"):
@@ -98,6 +112,7 @@ class Taps:
         self._callback = callback
         self._operations = frozenset(given_operation(function) for function in functions)
         self._layers = matched_layers(model, layers, may_be_empty=bool(self._operations))
+        require_python_layers(model, self._layers)
         self._of = of
         self._calls: dict[str, int] = {}
         self._attached: contextlib.ExitStack | None = None
@@ -123,7 +138,9 @@ class Taps:
         if self.entered:
             raise RuntimeError("these taps are entered already; make a second object of them")
         with contextlib.ExitStack() as stack:
-            stack.callback(self._model.register_forward_pre_hook(self._begin_forward).remove)
+            stack.enter_context(bypass_compiled_code(self._model))
+            root = named_layers(self._model)[""]
+            stack.callback(root.register_forward_pre_hook(self._begin_forward).remove)
             for name, module in self._layers.items():
                 if self._of == "inputs":
                     handle = module.register_forward_pre_hook(
@@ -190,6 +207,8 @@ class Taps:
         self, layer: str, arguments: tuple[Any, ...], keywords: dict[str, Any]
     ) -> _Arguments | None:
         """Returns the arguments with the tapped one replaced, or None if it is not."""
+        if not self.entered:  # what was compiled inside the block still calls its hooks
+            return None
         tap = self._next_call(layer)
         for index, argument in enumerate(arguments):
             if isinstance(argument, Tensor):
@@ -205,6 +224,8 @@ class Taps:
 
     def _tap_output(self, layer: str, output: Any) -> Tensor | None:
         """Returns the replacement of the output, if there is one."""
+        if not self.entered:  # as above
+            return None
         tap = self._next_call(layer)
         if not isinstance(output, Tensor):
             raise TypeError(f"{tap.name}: the output must be a tensor, got {type(output).__name__}")
@@ -238,8 +259,9 @@ class _Caller:
     ) -> None:
         self._tapped = tapped
         self._running: list[str] = []
-        attached.callback(model.register_forward_pre_hook(self._begin_forward).remove)
-        for name, module in model.named_modules():
+        modules = named_layers(model)
+        attached.callback(modules[""].register_forward_pre_hook(self._begin_forward).remove)
+        for name, module in modules.items():
             begin, end = self._hooks(name)
             attached.callback(module.register_forward_pre_hook(begin).remove)
             # Called as well when the module's forward raises.
