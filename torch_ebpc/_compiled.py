@@ -33,11 +33,8 @@ def named_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def bypass_compiled_code(model: nn.Module) -> contextlib.AbstractContextManager[object]:
-    """Inside of it, all that was compiled by torch.compile runs as plain Python: compiled code does
-    not run hooks that came after it, and would keep running those that it was compiled with.
-
-    Warns if it is ``model`` that was compiled, or part of it.
-    """
+    """Inside of it, all that torch.compile has compiled runs as plain Python, since compiled code
+    does not run hooks that came after it. Warns if that is ``model`` or part of it."""
     if any(is_compiled(module) for module in model.modules()):
         warnings.warn(
             "the model is compiled by torch.compile, which leaves hooks out: while it is tapped or"
@@ -45,7 +42,7 @@ def bypass_compiled_code(model: nn.Module) -> contextlib.AbstractContextManager[
             " what torch_ebpc.insert_compression returns",
             stacklevel=3,
         )
-    if "torch._dynamo" not in sys.modules:
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and what will be has the hooks
         return contextlib.nullcontext()
     stance: contextlib.AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
     return stance

@@ -207,8 +207,6 @@ class Taps:
         self, layer: str, arguments: tuple[Any, ...], keywords: dict[str, Any]
     ) -> _Arguments | None:
         """Returns the arguments with the tapped one replaced, or None if it is not."""
-        if not self.entered:  # what was compiled inside the block still calls its hooks
-            return None
         tap = self._next_call(layer)
         for index, argument in enumerate(arguments):
             if isinstance(argument, Tensor):
@@ -224,8 +222,6 @@ class Taps:
 
     def _tap_output(self, layer: str, output: Any) -> Tensor | None:
         """Returns the replacement of the output, if there is one."""
-        if not self.entered:  # as above
-            return None
         tap = self._next_call(layer)
         if not isinstance(output, Tensor):
             raise TypeError(f"{tap.name}: the output must be a tensor, got {type(output).__name__}")
