@@ -152,4 +152,4 @@ format: setup
 	ruff check --fix .
 
 clean:
-	rm -rf build $(VENV) torch_ebpc/*.so *.egg-info reports
+	rm -rf build $(VENV) torch_ebpc/include torch_ebpc/lib torch_ebpc/share *.egg-info reports

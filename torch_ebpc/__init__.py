@@ -4,7 +4,7 @@ Cavigelli & Benini, AICAS 2019; Cavigelli, Rutishauser & Benini, JETCAS 2019.
 """
 
 from torch_ebpc import _library
-from torch_ebpc._library import __version__
+from torch_ebpc._library import __version__, cmake_prefix_path
 
 _library.load()
 
@@ -61,6 +61,7 @@ __all__ = [
     "Tap",
     "Taps",
     "__version__",
+    "cmake_prefix_path",
     "compress",
     "compression_report",
     "count_bits",

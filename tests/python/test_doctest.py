@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import pkgutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,9 +12,9 @@ import torch
 import torch_ebpc
 
 MODULES = ["torch_ebpc"] + [
-    f"torch_ebpc.{module.name}"
-    for module in pkgutil.iter_modules(torch_ebpc.__path__)
-    if module.name != "libtorch_ebpc"  # no Python module
+    f"torch_ebpc.{file.stem}"
+    for file in sorted(Path(torch_ebpc.__file__).parent.glob("*.py"))
+    if file.stem != "__init__"
 ]
 
 
