@@ -7,10 +7,10 @@ BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
 NATIVE_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h')
-FORMATTED := $(NATIVE_SOURCES) $(shell find tests/cpp tests/fuzz -name '*.cpp' -o -name '*.h')
+FORMATTED := $(NATIVE_SOURCES) $(shell find tests/cpp tests/fuzz tests/cmake evaluation/libtorch -name '*.cpp' -o -name '*.h')
 OPTIONS ?=
 
-.PHONY: help setup evaluate paper bench bench-kernels hardware test test-cpp test-python test-portable sanitize fuzz coverage lint format clean
+.PHONY: help setup evaluate paper bench bench-kernels hardware libtorch test test-cpp test-python test-portable sanitize fuzz coverage lint format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo 'make bench          speed of compressing and decompressing, beside other compressors'
 	@echo 'make bench-kernels  speed of every kernel, at several settings (OPTIONS="--help" lists options)'
 	@echo 'make hardware       ResNet-34 through the hardware model: registers, cycles, FIFOs, memory traffic, exports'
+	@echo 'make libtorch       ResNet-34 with compression in it, scripted, in a C++ program without Python'
 	@echo 'make sanitize       the C++ tests with sanitizers'
 	@echo 'make fuzz           every fuzzer for a minute (SECONDS=3600 for an hour)'
 	@echo 'make coverage       which lines and branches of csrc/ebpc the C++ tests reach'
@@ -50,6 +51,9 @@ evaluate: setup
 
 paper: setup
 	$(BIN)/python -m evaluation.paper $(OPTIONS)
+
+libtorch: setup
+	$(BIN)/python -m evaluation.libtorch $(OPTIONS)
 
 bench: setup
 	$(BIN)/python -m evaluation.throughput --json reports/throughput.json --plot reports/throughput.svg $(OPTIONS)

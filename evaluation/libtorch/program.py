@@ -21,18 +21,20 @@ def build(source: Path = SOURCE, folder: Path = BUILD) -> None:
     built is not built again.
 
     Raises:
-        RuntimeError: it cannot be built; the message has what CMake says.
+        RuntimeError: it cannot be built.
     """
     prefixes = f"{torch.utils.cmake_prefix_path};{torch_ebpc.cmake_prefix_path}"
-    _call("cmake", "-S", source, "-B", folder, "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={prefixes}")
-    _call("cmake", "--build", folder)
+    call_cmake("-S", source, "-B", folder, "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={prefixes}")
+    call_cmake("--build", folder)
 
 
-def _call(*command: Any) -> None:
+def call_cmake(*arguments: Any) -> None:
+    """Raises a RuntimeError with what CMake says where it fails."""
+    command = ["cmake", *map(str, arguments)]
     # CMake and Ninja may be packages of this Python.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
+        raise RuntimeError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")

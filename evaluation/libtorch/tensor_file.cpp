@@ -1,6 +1,5 @@
 #include "tensor_file.h"
 
-#include <ATen/ops/empty.h>
 #include <torch/csrc/jit/serialization/pickle.h>
 
 #include <cstring>
