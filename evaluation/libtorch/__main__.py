@@ -48,7 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"weights: {network.weights}\nimage: {images.files[0].name}, {images.origin}")
     if network.warning:
         print(f"\n*** {network.warning} ***\n", file=sys.stderr)
-    image = PreparedImages(images, network.transform)[0][0].unsqueeze(0)
+    # AOTInductor takes strides for granted.
+    image = PreparedImages(images, network.transform)[0][0].unsqueeze(0).contiguous()
 
     options.output.mkdir(parents=True, exist_ok=True)
     build()
@@ -95,11 +96,15 @@ def write_package(model: nn.Module, image: Tensor, path: Path) -> Files:
     eager mode."""
     torch_ebpc.reset_compression(model)
     batch = {0: torch.export.Dim("batch")}
-    program = torch.export.export(model, (image,), dynamic_shapes=(batch,))
+    two = torch.cat([image, image])  # one would be taken for a constant
+    program = torch.export.export(model, (two,), dynamic_shapes=(batch,))
     package = torch._inductor.aoti_compile_and_package(
         program, package_path=str(path.with_suffix(".pt2"))
     )
     output = torch._inductor.aoti_load_package(package)(image)
+    eager = model(image)
+    if (output - eager).abs().max() > 0.05 * eager.abs().max():
+        raise RuntimeError(f"{package}: the output is not that of eager mode")
     return _write_tensors(Path(package), image, output)
 
 
