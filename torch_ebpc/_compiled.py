@@ -48,21 +48,6 @@ def bypass_compiled_code(model: nn.Module) -> contextlib.AbstractContextManager[
     return stance
 
 
-def require_python(model: nn.Module) -> None:
-    """Raises a TypeError where no hooks run in ``model`` at all."""
-    if isinstance(model, torch.jit.ScriptModule):
-        raise TypeError(
-            "model must not be a TorchScript module, in which hooks do not run: use the module that"
-            " it was made of, or script what torch_ebpc.insert_compression returns"
-        )
-    if isinstance(model, torch.fx.GraphModule) and _calls_operators_alone(model.graph):
-        raise TypeError(
-            "model must not be a graph of torch.export, in which no layer is a module any more and"
-            " hooks do not run: use the module that was exported, or export what"
-            " torch_ebpc.insert_compression returns"
-        )
-
-
 def require_python_layers(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
     """Raises a ValueError where hooks do not run in one of ``layers``, which are modules of
     ``model`` by name; warns if there are parts of ``model`` in which they do not."""
@@ -97,10 +82,3 @@ def require_python_layers(model: nn.Module, layers: Mapping[str, nn.Module]) -> 
 
 def _is_inside(name: str, part: str) -> bool:
     return name == part or name.startswith(f"{part}.")
-
-
-def _calls_operators_alone(graph: torch.fx.Graph) -> bool:
-    modules = {str(node.target) for node in graph.nodes if node.op == "call_module"}
-    return modules <= {"_guards_fn"} and any(
-        isinstance(node.target, torch._ops.OpOverload) for node in graph.nodes
-    )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from torch_ebpc import ops
 from torch_ebpc._compiled import is_compiled, layer_name
+from torch_ebpc._graphs import graph_of
 from torch_ebpc._selection import LayerSelection, matched_layers
 from torch_ebpc.layer_row import LayerRow
 from torch_ebpc.quantizer import Quantizer
@@ -316,6 +317,11 @@ def insert_compression(
     ops.count_bits(nothing, "ebpc", None, block_size, max_zero_run, base)
     if isinstance(model, nn.Module) and any(map(is_compiled, model.modules())):
         raise ValueError("model must not be compiled yet: compile what insert_compression returns")
+    if isinstance(model, nn.Module) and graph_of(model) is not None:
+        raise TypeError(
+            "model must not be a TorchScript module or a graph of torch.export: script or export"
+            " what insert_compression returns"
+        )
     Taps(model, lambda tap, x: None, layers)  # checks both
     calls: dict[str, list[_Call]] = {}
     if example_inputs is not None:

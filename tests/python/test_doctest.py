@@ -14,7 +14,7 @@ import torch_ebpc
 MODULES = ["torch_ebpc"] + [
     f"torch_ebpc.{file.stem}"
     for file in sorted(Path(torch_ebpc.__file__).parent.glob("*.py"))
-    if file.stem != "__init__"
+    if file.stem not in ("__init__", "__main__")
 ]
 
 

@@ -140,7 +140,7 @@ def test_compression_is_inserted_before_compiling(network):
 def test_torchscript_is_refused(network, make):
     arguments = (print,) if make is Taps else ()
     for model in (torch.jit.script(network), torch.jit.trace(network, images())):
-        with pytest.raises(TypeError, match="model must not be a TorchScript module, in which"):
+        with pytest.raises(TypeError, match="model must not be a TorchScript module or"):
             make(model, *arguments)
 
 
@@ -168,7 +168,7 @@ def test_scripted_layers_are_refused(network, layers):
 
 def test_a_graph_of_torch_export_is_refused(network):
     graph = torch.export.export(network, (images(),)).module()
-    with pytest.raises(TypeError, match=r"model must not be a graph of torch\.export, in which no"):
+    with pytest.raises(TypeError, match=r"model must not be .* or a graph of torch\.export"):
         CompressionMeter(graph)
     whole = nn.Sequential(graph, nn.ReLU())
     with pytest.raises(ValueError, match=r"layers: '0\.6' only holds the parameters of a graph"):
