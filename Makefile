@@ -123,7 +123,7 @@ sanitize: setup
 	  -DTORCH_EBPC_SANITIZE=address,undefined -DPython3_EXECUTABLE=$(BIN)/python
 	cmake --build build/asan-operators --target torch_ebpc
 	rm -rf build/asan-python && mkdir build/asan-python && cp -r torch_ebpc build/asan-python
-	cp build/asan-operators/libtorch_ebpc.so build/asan-python/torch_ebpc
+	cp build/asan-operators/libtorch_ebpc.so build/asan-python/torch_ebpc/lib
 	$(WITH_SANITIZERS) $(BIN)/python -c "import torch_ebpc; assert 'asan-python' in torch_ebpc.__file__, torch_ebpc.__file__"
 	$(WITH_SANITIZERS) $(BIN)/pytest -p no:cacheprovider $(SANITIZED_PYTHON_TESTS:%=tests/python/test_%.py)
 

@@ -23,7 +23,10 @@ from torch.export import Dim
 import torch_ebpc
 from torch_ebpc import Quantizer, compression_report, insert_compression, reset_compression
 
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.compiles,
+    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning"),
+]
 
 OPS = torch.ops.torch_ebpc
 NOTEBOOK = Quantizer(bits=8, rounding="truncate", scale="calibrated", headroom=0.75)

@@ -14,7 +14,10 @@ import torch_ebpc
 from evaluation.libtorch.program import BUILD, build
 from torch_ebpc import Quantizer, compression_report, insert_compression
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+pytestmark = [
+    pytest.mark.compiles,
+    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore::FutureWarning"),
+]
 
 LIBRARY = torch_ebpc._library.LIBRARY_PATH
 
