@@ -203,8 +203,8 @@ class CompressedLayer(nn.Module):
             row[_COUNTS : _COUNTS + len(call)] = torch.tensor(call)
         scales: list[float] = []
         if quantizer.scale != "batch":
-            scales = [quantizer.scale_for(call.largest) for call in calls]
-            scales = scales or [quantizer.scale_for(0.0)]
+            largest = [call.largest for call in calls] or [0.0]
+            scales = [quantizer.scale_for(each) for each in largest]
         buffers = {
             "ebpc_calls": table,
             "ebpc_next_call": torch.zeros(1, dtype=torch.int64),
@@ -322,10 +322,14 @@ def insert_compression(
             "model must not be a TorchScript module or a graph of torch.export: script or export"
             " what insert_compression returns"
         )
-    Taps(model, lambda tap, x: None, layers)  # checks both
+    taps = Taps(model, lambda tap, x: None, layers)  # checks both
     calls: dict[str, list[_Call]] = {}
     if example_inputs is not None:
         calls = _example_calls(model, layers, example_inputs, quantizer)
+        if quantizer is not None and quantizer.scale == "calibrated":
+            for name in taps.layers:
+                if name not in calls:
+                    raise ValueError(f"example_inputs: {name} is not called, so not calibrated")
 
     result = model if inplace else copy.deepcopy(model)
     matched = matched_layers(result, layers)

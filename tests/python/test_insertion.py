@@ -154,17 +154,27 @@ def test_strides_are_kept(x):
     assert found.stride() == x.stride()
 
 
+class Backwards(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.ReLU()
+        self.second = nn.ReLU()
+        self.unused = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(self.second(x)) - 1)
+
+
+def test_a_layer_that_example_inputs_do_not_call_is_not_calibrated():
+    quantizer = Quantizer(scale="calibrated")
+    with pytest.raises(ValueError, match=r"^example_inputs: unused is not called, so not calib"):
+        insert_compression(Backwards(), example_inputs=images(), quantizer=quantizer)
+    insert_compression(
+        Backwards(), ["first", "second"], example_inputs=images(), quantizer=quantizer
+    )
+
+
 def test_rows_are_in_the_order_of_calls_and_not_of_definition():
-    class Backwards(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first = nn.ReLU()
-            self.second = nn.ReLU()
-            self.unused = nn.ReLU()
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.second(self.first(self.second(x)) - 1)
-
     inserted = insert_compression(Backwards(), example_inputs=(torch.randn(2, 3),))
     inserted(torch.randn(2, 3))
     report = compression_report(inserted)
