@@ -7,10 +7,10 @@ BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
 NATIVE_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h')
-FORMATTED := $(NATIVE_SOURCES) $(shell find tests/cpp tests/fuzz -name '*.cpp' -o -name '*.h')
+FORMATTED := $(NATIVE_SOURCES) $(shell find tests/cpp tests/fuzz tests/cmake evaluation/libtorch -name '*.cpp' -o -name '*.h')
 OPTIONS ?=
 
-.PHONY: help setup evaluate paper bench bench-hooks bench-training bench-kernels hardware test test-cpp test-python test-portable sanitize fuzz coverage lint format clean
+.PHONY: help setup evaluate paper bench bench-hooks bench-training bench-kernels hardware libtorch test test-cpp test-python test-portable sanitize fuzz coverage lint format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo 'make bench-training peak memory and time of training with save_compressed, beside what PyTorch has'
 	@echo 'make bench-kernels  speed of every kernel, at several settings (OPTIONS="--help" lists options)'
 	@echo 'make hardware       ResNet-34 through the hardware model: registers, cycles, FIFOs, memory traffic, exports'
+	@echo 'make libtorch       ResNet-34 with compression in it, scripted, in a C++ program without Python'
 	@echo 'make sanitize       the C++ tests, and the operators from Python, with sanitizers'
 	@echo 'make fuzz           every fuzzer for a minute (SECONDS=3600 for an hour)'
 	@echo 'make coverage       which lines and branches of csrc/ebpc the C++ tests reach'
@@ -52,6 +53,9 @@ evaluate: setup
 
 paper: setup
 	$(BIN)/python -m evaluation.paper $(OPTIONS)
+
+libtorch: setup
+	$(BIN)/python -m evaluation.libtorch $(OPTIONS)
 
 bench: setup
 	$(BIN)/python -m evaluation.throughput --json reports/throughput.json --plot reports/throughput.svg $(OPTIONS)
@@ -122,7 +126,7 @@ sanitize: setup
 	  -DTORCH_EBPC_SANITIZE=address,undefined -DPython3_EXECUTABLE=$(BIN)/python
 	cmake --build build/asan-operators --target torch_ebpc
 	rm -rf build/asan-python && mkdir build/asan-python && cp -r torch_ebpc build/asan-python
-	cp build/asan-operators/libtorch_ebpc.so build/asan-python/torch_ebpc
+	cp build/asan-operators/libtorch_ebpc.so build/asan-python/torch_ebpc/lib
 	$(WITH_SANITIZERS) $(BIN)/python -c "import torch_ebpc; assert 'asan-python' in torch_ebpc.__file__, torch_ebpc.__file__"
 	$(WITH_SANITIZERS) $(BIN)/pytest -p no:cacheprovider $(SANITIZED_PYTHON_TESTS:%=tests/python/test_%.py)
 
@@ -172,4 +176,4 @@ format: setup
 	ruff check --fix .
 
 clean:
-	rm -rf build $(VENV) torch_ebpc/*.so *.egg-info reports
+	rm -rf build $(VENV) torch_ebpc/include torch_ebpc/lib torch_ebpc/share *.egg-info reports

@@ -115,8 +115,11 @@ class Report:
         headers = ["layer", "shape", "values", "zeros %", f"{METHOD_TITLES[main]} bits/value"]
         headers += [f"{METHOD_TITLES[method]} ratio" for method in self.methods]
         with_container = any(row.container_bytes for row in self.rows)
+        with_times = any(row.encode_seconds for row in self.rows)
         if with_container:
-            headers += ["container bytes", "container ratio", "encode ms", "decode ms"]
+            headers += ["container bytes", "container ratio"]
+        if with_times:
+            headers += ["encode ms", "decode ms"]
 
         def cells(row: LayerRow) -> list[Any]:
             line: list[Any] = [
@@ -132,6 +135,9 @@ class Report:
                 line += [
                     f"{row.container_bytes:,}",
                     "" if ratio is None else f"{ratio:.2f}",
+                ]
+            if with_times:
+                line += [
                     f"{1e3 * row.encode_seconds:.1f}",
                     f"{1e3 * row.decode_seconds:.1f}",
                 ]

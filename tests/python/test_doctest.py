@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import pkgutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,9 +12,9 @@ import torch
 import torch_ebpc
 
 MODULES = ["torch_ebpc"] + [
-    f"torch_ebpc.{module.name}"
-    for module in pkgutil.iter_modules(torch_ebpc.__path__)
-    if module.name not in ("libtorch_ebpc", "__main__")  # no Python module; a program
+    f"torch_ebpc.{file.stem}"
+    for file in sorted(Path(torch_ebpc.__file__).parent.glob("*.py"))
+    if file.stem not in ("__init__", "__main__")
 ]
 
 
