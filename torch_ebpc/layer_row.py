@@ -20,22 +20,30 @@ class LayerRow:
     which they were measured, for medians and percentiles over images: arrays of 64-bit integers,
     which work like lists. Where every channel is a transmission of its own, they have one entry for
     all channels of an image.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.ReLU())
+        >>> with torch_ebpc.CompressionMeter(model, mode="observe") as meter:
+        ...     y = model(torch.tensor([[-1.0, 2.0], [-3.0, 4.0]]))
+        >>> row = meter.report().rows[0]
+        >>> row.name, row.images, row.values, row.zero_share
+        ('0#1', 2, 4, 0.5)
     """
 
-    name: str  # layer#call
+    name: str  #: layer#call
     layer: str
     call: int
-    shape: tuple[int, ...]  # of one image, as first seen
+    shape: tuple[int, ...]  #: of one image, as first seen
     word_bits: int
     methods: tuple[str, ...]
     images: int = 0
     values: int = 0
-    zeros: int = 0  # words of which all bits are zero
+    zeros: int = 0  #: words of which all bits are zero
     position_bits: dict[str, int] = dataclasses.field(default_factory=dict)
     value_bits: dict[str, int] = dataclasses.field(default_factory=dict)
     transmission_bits: dict[str, array.array[int]] = dataclasses.field(default_factory=dict)
     transmission_words: array.array[int] = dataclasses.field(default_factory=lambda: _int64s(()))
-    container_bytes: int = 0  # of the container_values values that were really compressed
+    container_bytes: int = 0  #: of the container_values values that were really compressed
     container_values: int = 0
     verified_values: int = 0
     encode_seconds: float = 0.0

@@ -39,6 +39,16 @@ class Report:
     """Rows, their total and their provenance. ``print(report)`` shows the table.
 
     A ratio is uncompressed / compressed; the total is the ratio of the sums, not a mean of ratios.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.ReLU())
+        >>> with torch_ebpc.CompressionMeter(model, mode="observe") as meter:
+        ...     y = model(torch.randn(2, 100))
+        >>> report = meter.report()
+        >>> report.total().values, report.provenance["mode"]
+        (200, 'observe')
+        >>> torch_ebpc.Report.merge([report, report]).total().values
+        400
     """
 
     rows: list[LayerRow]
