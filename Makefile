@@ -157,8 +157,11 @@ coverage: $(VENV)/.requirements
 
 # ---- Site and wheel ------------------------------------------------------------------------------------
 
+# Every warning is an error, a name or link that leads nowhere too; the example notebook is run. The pages fetch
+# nothing from elsewhere when they are read.
 docs: setup
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -d build/doctrees docs build/docs
+	@! grep -rE '<(script|link|img)[^>]*(src|href)="(https?:)?//' build/docs --include='*.html'
 	@echo 'build/docs/index.html'
 
 # The wheel is made of the source distribution, which so is known to have all that building needs. What it

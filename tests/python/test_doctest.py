@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import operator
 import pkgutil
+import re
 
 import pytest
 import torch
+from conftest import ROOT
 
 import torch_ebpc
 
@@ -34,6 +37,33 @@ def test_the_example_shows_what_happens(test):
     assert not output, "".join(output)
 
 
-def test_what_users_call_first_has_an_example():
-    names = {test.name.rsplit(".", 1)[-1] for test in EXAMPLES}
-    assert {"compress", "inspect", "encode", "count_bits", "CompressionMeter"} <= names
+# ---- Every public name -------------------------------------------------------------------------
+
+PUBLIC = [name for name in torch_ebpc.__all__ if name != "__version__"]
+PUBLIC += [f"hardware.{name}" for name in torch_ebpc.hardware.__all__]
+# What a function returns is shown where that function is; lists of names speak for themselves.
+SHOWN_ELSEWHERE = {
+    "RecoveredTensor": "recover",
+    "hardware.DecoderRun": "hardware.run_decoder",
+    "hardware.EncoderRun": "hardware.run_encoder",
+    "hardware.Growth": "hardware.growth_table",
+    "hardware.Inventory": "hardware.inventory",
+    "hardware.RegisterGroup": "hardware.inventory",
+    "hardware.Run": "hardware.run_encoder",
+    "hardware.StreamTraffic": "hardware.MemoryPort",
+}
+CONSTANTS = {"hardware.DECODER_STALLS", "hardware.ENCODER_STALLS", "hardware.LONGEST_BURST"}
+
+
+@pytest.mark.parametrize("name", sorted(set(PUBLIC) - CONSTANTS))
+def test_a_public_name_has_a_docstring_with_an_example(name):
+    value = operator.attrgetter(name)(torch_ebpc)
+    assert value.__doc__
+    value = operator.attrgetter(SHOWN_ELSEWHERE.get(name, name))(torch_ebpc)
+    assert ">>> " in value.__doc__
+
+
+def test_all_public_names_stand_in_the_api_reference():
+    pages = "".join(page.read_text() for page in (ROOT / "docs" / "api").glob("*.md"))
+    documented = set(re.findall(r"^\.\. auto\w+:: (?:\w+\.)*(\w+)", pages, re.MULTILINE))
+    assert {name.rsplit(".", 1)[-1] for name in PUBLIC} <= documented

@@ -18,11 +18,12 @@ DTYPES = torch_ebpc.ops.DTYPES
 def raises(exception: type[Exception], words: str, call, *arguments, **keywords) -> None:
     try:
         call(*arguments, **keywords)
-    except exception as error:
-        assert type(error) is exception, f"expected {exception.__name__}, got {error!r}"
-        assert words in str(error), f"expected a message with {words!r}, got {error}"
+    except Exception as error:
+        found = error
     else:
         raise AssertionError(f"expected {exception.__name__}, got no error")
+    if type(found) is not exception or words not in str(found):
+        raise AssertionError(f"expected {exception.__name__} with {words!r}, got {found!r}")
 
 
 def sparse_words(dtype: torch.dtype, *shape: int) -> Tensor:
