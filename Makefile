@@ -10,7 +10,7 @@ NATIVE_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h')
 FORMATTED := $(NATIVE_SOURCES) $(shell find tests/cpp tests/fuzz -name '*.cpp' -o -name '*.h')
 OPTIONS ?=
 
-.PHONY: help setup evaluate paper bench bench-kernels hardware docs wheel test-wheel
+.PHONY: help setup evaluate paper bench bench-hooks bench-kernels hardware docs wheel test-wheel
 .PHONY: test test-cpp test-python test-portable sanitize fuzz coverage lint format clean
 .DELETE_ON_ERROR:
 
@@ -20,6 +20,7 @@ help:
 	@echo 'make test           all tests, C++ and Python'
 	@echo 'make test-portable  the C++ tests for other CPUs, in emulators: aarch64, and s390x, which is big-endian'
 	@echo 'make bench          speed of compressing and decompressing, beside other compressors'
+	@echo 'make bench-hooks    what a meter adds to the forward passes of ResNet-34'
 	@echo 'make bench-kernels  speed of every kernel, at several settings (OPTIONS="--help" lists options)'
 	@echo 'make hardware       ResNet-34 through the hardware model: registers, cycles, FIFOs, memory traffic, exports'
 	@echo 'make sanitize       the C++ tests, and the operators from Python, with sanitizers'
@@ -57,6 +58,9 @@ paper: setup
 
 bench: setup
 	$(BIN)/python -m evaluation.throughput --json reports/throughput.json --plot reports/throughput.svg $(OPTIONS)
+
+bench-hooks: setup
+	$(BIN)/python -m evaluation.overhead --json reports/overhead.json $(OPTIONS)
 
 bench-kernels: $(VENV)/.requirements
 	.ci/system-packages libbenchmark-dev
