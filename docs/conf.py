@@ -44,7 +44,7 @@ napoleon_use_rtype = False
 
 # ---- Pages ---------------------------------------------------------------------------------------
 
-exclude_patterns = ["_build"]
+highlight_language = "text"  # of a block that names none
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"
@@ -85,5 +85,20 @@ def public_name(
     return None
 
 
+# Files of the repository that are pages of the site.
+PAGES = {
+    "../CHANGELOG.md": "changelog.md",
+    "../README.md": "index.md",
+    "../SECURITY.md": "security.md",
+    "../csrc/ebpc/FORMAT.md": "format.md",
+}
+
+
+def link_to_pages(app: Sphinx, name: str, source: list[str]) -> None:
+    for file, page in PAGES.items():
+        source[0] = source[0].replace(f"]({file}", f"]({page}")
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("source-read", link_to_pages)
     app.connect("missing-reference", public_name)

@@ -2,9 +2,10 @@
 
 - `python` is run, in order and in one namespace,
 - `console` is a shell's session: its lines `$ ...` are run, in a folder of the page's own,
-- `text` right behind one of these is what it prints, and so are the other lines of a session; `...`
-  stands for anything, blanks for blanks, however many, and a number with decimals also for those
-  next to it in the last one, since convolutions differ between CPUs,
+- `text`, or a block of no language, right behind a `python` block is what that prints, as the other
+  lines of a session are what its commands print: `...` stands for anything, blanks for blanks,
+  however many, and a number with decimals also for those next to it in the last one, since
+  convolutions differ between CPUs,
 - `sh` lists commands that take long, and is not run; what it names has to exist,
 - no other language holds what could be run.
 """
@@ -32,7 +33,7 @@ from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
 from evaluation import published
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-NOT_RUN = {"cmake", "cpp", "sh", "text", "yaml"}
+NOT_RUN = {"", "cmake", "cpp", "sh", "text", "yaml"}
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 
@@ -57,9 +58,15 @@ def evaluate(example: sybil.Example) -> str | None:
         return None
     if language == "console":
         return run_session(example.parsed)
-    if language == "text" and printed is not None and not between(example, printed[0]).strip():
+    if (
+        language in ("", "text")
+        and printed is not None
+        and not between(example, printed[0]).strip()
+    ):
         return difference(example.parsed, printed[1])
-    return None if language in NOT_RUN else f"a block of {language or 'no language'}: see this test"
+    return (
+        None if language in NOT_RUN else f"a block of {language}: this test knows no such language"
+    )
 
 
 def between(example: sybil.Example, end: int) -> str:
