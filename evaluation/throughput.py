@@ -29,9 +29,10 @@ from tqdm import tqdm
 import torch_ebpc
 from evaluation import compressors
 from evaluation.compressors import Compressor
-from evaluation.images import PreparedImages, find_images
+from evaluation.images import find_images
 from evaluation.models import load_model
 from torch_ebpc.report import software_versions
+from torch_ebpc_cli.images import PreparedImages
 
 
 @dataclasses.dataclass(frozen=True)

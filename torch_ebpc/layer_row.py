@@ -59,17 +59,21 @@ class LayerRow:
         self.transmission_words = _int64s(self.transmission_words)
 
     def copy(self) -> LayerRow:
+        """An independent copy."""
         return copy.deepcopy(self)
 
     @property
     def zero_share(self) -> float:
+        """Words that are zero / all words."""
         return _divide(self.zeros, self.values)
 
     @property
     def bits_before(self) -> int:
+        """Bits of all words, uncompressed."""
         return self.values * self.word_bits
 
     def bits_after(self, method: str) -> int:
+        """Bits of all words by a method, before padding and without container."""
         return self.position_bits[method] + self.value_bits[method]
 
     def ratio(self, method: str) -> float:
@@ -77,6 +81,7 @@ class LayerRow:
         return _divide(self.bits_before, self.bits_after(method))
 
     def bits_per_value(self, method: str) -> float:
+        """Compressed bits / values."""
         return _divide(self.bits_after(method), self.values)
 
     @property

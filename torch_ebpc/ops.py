@@ -22,7 +22,9 @@ Parameters of the code (JETCAS 2019, section III), the same everywhere:
 
 Autograd: packed bytes and streams are integers and carry no gradient. So that no graph is cut in
 silence, :func:`compress` and :func:`encode` refuse a tensor that requires grad while grad mode is
-on; pass ``x.detach()``. :func:`count_bits` only measures and takes any tensor.
+on; pass ``x.detach()``. A tensor with a forward-mode tangent is refused as well. :func:`count_bits`
+only measures and takes any tensor. Under :func:`torch.func.vmap`, :func:`count_transmission_bits`
+counts each sample; the others raise ``NotImplementedError``, as every sample has another size.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 
 from torch_ebpc._fake_kernels import INSPECT_FIELDS
 from torch_ebpc._index import part_of
@@ -156,7 +159,7 @@ def compress(
     Raises:
         TypeError: ``x`` is not a tensor, or its dtype or layout is not supported.
         ValueError: an argument is out of range, a value does not fit into ``word_bits``, ``x`` is
-            not on the CPU, or it requires grad while grad mode is on.
+            not on the CPU, it requires grad while grad mode is on, or it has a tangent.
 
     Example:
         >>> x = torch.tensor([[0, 3, 0, 0], [5, 0, 0, 7]], dtype=torch.int8)
@@ -420,11 +423,14 @@ def count_transmission_bits(
 def _check_input(name: str, x: Any, *, cuts_graph: bool) -> None:
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(x).__name__}")
+    if x.is_nested:
+        raise TypeError(f"{name} must be a strided tensor, got a nested one")
     if x.layout != torch.strided:
         raise TypeError(f"{name} must be a strided tensor, got layout {x.layout}")
     if x.dtype not in DTYPES:
         names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
-        raise TypeError(f"{name}'s dtype must be one of {names}, got {x.dtype}")
+        hint = f": pass {name}.int_repr()" if x.is_quantized else ""
+        raise TypeError(f"{name}'s dtype must be one of {names}, got {x.dtype}{hint}")
     if x.device.type not in ("cpu", "meta"):
         raise ValueError(f"{name} must be on the CPU, got {x.device}: pass {name}.cpu()")
     if cuts_graph and x.requires_grad and torch.is_grad_enabled():
@@ -432,6 +438,15 @@ def _check_input(name: str, x: Any, *, cuts_graph: bool) -> None:
             f"{name} must not require grad while grad mode is on: its packed bytes carry no"
             f" gradient. Pass {name}.detach(), or work under torch.no_grad()."
         )
+    if cuts_graph and not torch.compiler.is_compiling() and _has_tangent(x):
+        raise ValueError(
+            f"{name} must not carry a forward-mode tangent (as under torch.func.jvp): its packed"
+            " bytes carry none"
+        )
+
+
+def _has_tangent(x: Tensor) -> bool:
+    return unpack_dual(x).tangent is not None  # type: ignore[no-untyped-call]
 
 
 def _check_bytes(name: str, packed: Any) -> None:

@@ -81,10 +81,12 @@ class Quantizer:
 
     @property
     def largest_word(self) -> int:
+        """Full scale, the largest word."""
         return (1 << (self.bits - self.signed)) - 1
 
     @property
     def smallest_word(self) -> int:
+        """The smallest word; 0 where words are unsigned."""
         return -(1 << (self.bits - 1)) if self.signed else 0
 
     def scale_for(self, largest_magnitude: float) -> float:
@@ -150,6 +152,7 @@ class FloatCast:
 
     @property
     def bits(self) -> int:
+        """Bits of a word."""
         return 8 * self.dtype.itemsize
 
 

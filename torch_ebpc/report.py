@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from tabulate import tabulate
 
 from torch_ebpc._library import __version__
 from torch_ebpc.config import cpu_name, kernel
@@ -120,6 +119,8 @@ class Report:
 
     def table(self, tablefmt: str = "simple") -> str:
         """The table in any format of the package tabulate, with one line per row and the total."""
+        from tabulate import tabulate
+
         main = self.methods[0]
         headers = ["layer", "shape", "values", "zeros %", f"{METHOD_TITLES[main]} bits/value"]
         headers += [f"{METHOD_TITLES[method]} ratio" for method in self.methods]
@@ -164,6 +165,7 @@ class Report:
         return "; ".join(parts)
 
     def footing(self) -> str:
+        """What the table leaves out: layers that were never called, values that were verified."""
         lines = []
         if self.never_called:
             lines.append(f"never called: {', '.join(self.never_called)}")
@@ -177,6 +179,8 @@ class Report:
 
     def to_markdown(self, path: str | Path | None = None) -> str:
         """The table with heading, footing and provenance in Markdown; also written to ``path``."""
+        from tabulate import tabulate
+
         provenance = tabulate(
             [(key, _as_text(value)) for key, value in self.provenance.items()],
             ["provenance", ""],

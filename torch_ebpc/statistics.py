@@ -79,6 +79,7 @@ class SymbolStatistics:
 
     @property
     def zero_words(self) -> int:
+        """Words of which all bits are zero."""
         return self.words - self.nonzero_words
 
     @property

@@ -19,10 +19,10 @@ from evaluation.hardware.stimuli import StimuliWriter
 from evaluation.hardware.tables import all_tables, check_inventory
 from evaluation.hardware.traffic import Interface
 from evaluation.images import find_images
-from evaluation.measurement import Settings
 from evaluation.models import load_model
 from torch_ebpc.hardware import MemoryPort
 from torch_ebpc.report import software_versions
+from torch_ebpc_cli.settings import Settings
 
 
 def positive(text: str) -> int:

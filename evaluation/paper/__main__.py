@@ -16,7 +16,6 @@ from typing import Literal
 import torch
 
 from evaluation.images import find_images
-from evaluation.measurement import positive
 from evaluation.models import load_model
 from evaluation.paper import expected
 from evaluation.paper.claims import explain
@@ -27,6 +26,7 @@ from evaluation.paper.sections import agreement_text, call_agreement, types_tabl
 from evaluation.paper.study import NothingToMeasureError, Study, run_study
 from evaluation.paper.taps import FUNCTIONS, TapSelection
 from evaluation.presets import PRESETS, Preset
+from torch_ebpc_cli.settings import positive
 
 
 def parser() -> argparse.ArgumentParser:

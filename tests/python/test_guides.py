@@ -1,13 +1,15 @@
 """The code on README.md and in the guides does what they say. Of a page's blocks of code,
 
 - `python` is run, in order and in one namespace,
-- `console` is a shell's session: its lines `$ ...` are run, in a folder of the page's own,
+- `console` is a shell's session: its lines `$ ...` are run, and have to succeed,
 - `text`, or a block of no language, right behind a `python` block is what that prints, as the other
-  lines of a session are what its commands print: `...` stands for anything, blanks for blanks,
-  however many, and a number with decimals also for those next to it in the last one, since
-  convolutions differ between CPUs,
+  lines of a session are what its commands print (standard error too): `...` stands for anything,
+  blanks for blanks, however many, and a number with decimals also for those next to it in the last
+  one, since convolutions differ between CPUs; below `<!-- numbers vary -->` any number for any,
 - `sh` lists commands that take long, and is not run; what it names has to exist,
 - no other language holds what could be run.
+
+All of a page runs in one folder, which has a folder `photos` in it.
 """
 
 from __future__ import annotations
@@ -19,22 +21,27 @@ import io
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import skimage
 import sybil
 from conftest import ROOT
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
 
 from evaluation import published
+from torch_ebpc_cli.main import main as command_line
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NOT_RUN = {"", "cmake", "cpp", "sh", "text", "yaml"}
 MAKEFILE = (ROOT / "Makefile").read_text()
+NUMBERS_VARY = "<!-- numbers vary -->"
 
 
 def blocks_of(document: sybil.Document) -> Iterator[sybil.Region]:
@@ -49,6 +56,7 @@ def blocks_of(document: sybil.Document) -> Iterator[sybil.Region]:
 def evaluate(example: sybil.Example) -> str | None:
     """Runs or compares a block; returns what is wrong with it."""
     language = example.region.lexemes["language"].strip()
+    numbers_vary = text_before(example).endswith(NUMBERS_VARY)
     printed = example.namespace.pop("_printed", None)
     if language == "python":
         output = io.StringIO()
@@ -57,34 +65,40 @@ def evaluate(example: sybil.Example) -> str | None:
         example.namespace["_printed"] = (example.end, output.getvalue())
         return None
     if language == "console":
-        return run_session(example.parsed)
-    if (
-        language in ("", "text")
-        and printed is not None
-        and not between(example, printed[0]).strip()
-    ):
-        return difference(example.parsed, printed[1])
-    return (
-        None if language in NOT_RUN else f"a block of {language}: this test knows no such language"
-    )
+        return run_session(example.parsed, numbers_vary)
+    if language in ("", "text") and printed is not None:
+        end, found = printed
+        if text_before(example)[end:].strip() in ("", NUMBERS_VARY):
+            return difference(example.parsed, found, numbers_vary)
+    return None if language in NOT_RUN else f"{language}: a language that this test does not know"
 
 
-def between(example: sybil.Example, end: int) -> str:
-    return example.document.text[end : example.start]
+def text_before(example: sybil.Example) -> str:
+    return example.document.text[: example.start].rstrip()
 
+
+# ---- What is printed -----------------------------------------------------------------------------
 
 DECIMALS = re.compile(r"\d+\.\d+")
 
 
-def difference(expected: str, found: str) -> str | None:
-    numbers = iter(DECIMALS.findall(expected))
-    if len(DECIMALS.findall(expected)) == len(DECIMALS.findall(found)):
-        found = DECIMALS.sub(lambda match: settled(match[0], next(numbers)), found)
-    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+def difference(expected: str, found: str, numbers_vary: bool) -> str | None:
     checker = doctest.OutputChecker()
-    if checker.check_output(expected, found, flags):
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    shown = found
+    if numbers_vary:
+        expected, shown = without_numbers(expected), without_numbers(found)
+    elif len(DECIMALS.findall(expected)) == len(DECIMALS.findall(found)):
+        numbers = iter(DECIMALS.findall(expected))
+        shown = DECIMALS.sub(lambda match: settled(match[0], next(numbers)), found)
+    if checker.check_output(expected, shown, flags):
         return None
-    return checker.output_difference(doctest.Example("", expected), found, flags)
+    return checker.output_difference(doctest.Example("", expected), shown, flags)
+
+
+def without_numbers(text: str) -> str:
+    """With `#` for numbers, and lines of dashes, which are as long as a column is wide, alike."""
+    return re.sub(r"-{3,}", "---", re.sub(r"[+-]?\d[\d,.]*", "#", text))
 
 
 def settled(found: str, expected: str) -> str:
@@ -94,31 +108,59 @@ def settled(found: str, expected: str) -> str:
     return expected if near and len(found.partition(".")[2]) == digits else found
 
 
-def run_session(text: str) -> str | None:
+# ---- Sessions ------------------------------------------------------------------------------------
+
+
+def run_session(text: str, numbers_vary: bool) -> str | None:
     for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
         command, _, expected = part.partition("\n")
-        done = subprocess.run(
-            ["bash", "-c", command],
-            env=os.environ
-            | {
-                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-                "PYTHONPATH": str(ROOT),
-                "COLUMNS": "100",
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        wrong = difference(expected, done.stdout)
+        code, printed = run_command(command)
+        if code != 0:
+            return f"$ {command}\nends with exit code {code}:\n{printed}"
+        wrong = difference(expected, printed, numbers_vary)
         if wrong is not None:
             return f"$ {command}\n{wrong}"
     return None
 
 
+def run_command(command: str) -> tuple[int, str]:
+    """The exit code and what is printed. A plain call of torch-ebpc runs in this process, which
+    has PyTorch imported already."""
+    if re.fullmatch(r"torch-ebpc [^|<>;&$]*", command):
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            try:
+                code = command_line(shlex.split(command)[1:])
+            except SystemExit as exit_:
+                code = int(exit_.code or 0)
+        return code, output.getvalue()
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        env=os.environ
+        | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "PYTHONWARNINGS": "ignore",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+# ---- Pages ---------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_a_page_does_what_it_says(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("astronaut.png", "chelsea.png", "coffee.png"):
+        shutil.copy(Path(skimage.__file__).parent / "data" / name, photos)
     for example in sybil.Sybil([blocks_of]).parse(page):
         example.evaluate()
 

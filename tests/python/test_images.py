@@ -7,8 +7,10 @@ import torch
 from paper_example import tiny_network
 from PIL import Image
 
-from evaluation.images import PreparedImages, find_images
-from evaluation.measurement import Settings, measure
+from evaluation.images import find_images
+from torch_ebpc_cli.images import PreparedImages
+from torch_ebpc_cli.measurement import measure
+from torch_ebpc_cli.settings import Settings
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ environment that has neither the sources nor the test tools."""
 from __future__ import annotations
 
 import pathlib
+import subprocess
 import sys
 import tempfile
 
@@ -84,6 +85,16 @@ def streams_and_files() -> None:
         torch_ebpc.write_file(path, x, x.shape, x.dtype)
         assert same_bits(torch_ebpc.map_file(path), packed)
         assert same_bits(torch.cat(list(torch_ebpc.read_file(path))), x.flatten())
+
+
+def checkpoints() -> None:
+    content = {"maps": torch.randn(10, 1000).relu(), "step": 7}
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "content.pt"
+        torch.save(torch_ebpc.pack(content), path)
+        again = torch_ebpc.unpack(torch.load(path, weights_only=True))
+    assert same_bits(again["maps"], content["maps"])
+    assert again["step"] == 7
 
 
 def kernels() -> None:
@@ -178,6 +189,13 @@ def compile_and_export() -> None:
             torch.testing.assert_close(exported(x), model(x))
 
 
+def command_line() -> None:
+    program = pathlib.Path(sys.executable).with_name("torch-ebpc")
+    done = subprocess.run([program, "doctor"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "portable  passed" in done.stdout
+
+
 if __name__ == "__main__":
     torch.manual_seed(0)
     print(torch_ebpc.show_config())
@@ -185,12 +203,14 @@ if __name__ == "__main__":
         installation,
         tensors,
         streams_and_files,
+        checkpoints,
         kernels,
         errors,
         hooks,
         hardware,
         torchscript,
         compile_and_export,
+        command_line,
     ):
         trial()
         print(f"{trial.__name__}: passed", flush=True)
