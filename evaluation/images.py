@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from evaluation.models import data_folder
-from torch_ebpc_cli.images import SUFFIXES, ImageFile, ImageSet, files_in, images_in
+from torch_ebpc.cli.images import SUFFIXES, ImageFile, ImageSet, files_in, images_in
 
 _SKIMAGE_PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
 

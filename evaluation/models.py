@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from torch_ebpc_cli.networks import LoadedModel, import_torchvision, load_torchvision
+from torch_ebpc.cli.networks import LoadedModel, import_torchvision, load_torchvision
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

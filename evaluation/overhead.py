@@ -25,8 +25,8 @@ from tqdm import tqdm
 import torch_ebpc
 from evaluation.images import PreparedImages, find_images
 from evaluation.models import LoadedModel, load_model
+from torch_ebpc.cli.settings import positive
 from torch_ebpc.report import software_versions
-from torch_ebpc_cli.settings import positive
 
 WORDS: dict[str, torch_ebpc.Quantizer | torch_ebpc.FloatCast | None] = {
     "fixed8": torch_ebpc.Quantizer(8, rounding="truncate", headroom=0.75),

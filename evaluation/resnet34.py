@@ -10,8 +10,8 @@ import torch
 
 from evaluation.images import find_images
 from evaluation.models import load_model
-from torch_ebpc_cli.measurement import Measurement, measure
-from torch_ebpc_cli.settings import add_arguments, settings_from
+from torch_ebpc.cli.measurement import Measurement, measure
+from torch_ebpc.cli.settings import add_arguments, settings_from
 
 CALLS = 33
 VALUES_PER_IMAGE = 3_562_496  # of all ReLU calls, at 224 x 224 pixels

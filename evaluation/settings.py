@@ -16,7 +16,7 @@ from tqdm import tqdm
 import torch_ebpc
 from evaluation.images import find_images
 from evaluation.models import load_model
-from torch_ebpc_cli.images import PreparedImages
+from torch_ebpc.cli.images import PreparedImages
 
 WORDS = [(signed, rounding) for signed in (True, False) for rounding in ("truncate", "nearest")]
 CODES = list(itertools.product((8, 16), ("sent", "reused")))

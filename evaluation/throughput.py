@@ -31,8 +31,8 @@ from evaluation import compressors
 from evaluation.compressors import Compressor
 from evaluation.images import find_images
 from evaluation.models import load_model
+from torch_ebpc.cli.images import PreparedImages
 from torch_ebpc.report import software_versions
-from torch_ebpc_cli.images import PreparedImages
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import sys
 
-from torch_ebpc_cli.main import main
+from torch_ebpc.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

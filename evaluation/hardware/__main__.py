@@ -20,9 +20,9 @@ from evaluation.hardware.tables import all_tables, check_inventory
 from evaluation.hardware.traffic import Interface
 from evaluation.images import find_images
 from evaluation.models import load_model
+from torch_ebpc.cli.settings import Settings
 from torch_ebpc.hardware import MemoryPort
 from torch_ebpc.report import software_versions
-from torch_ebpc_cli.settings import Settings
 
 
 def positive(text: str) -> int:

@@ -14,9 +14,9 @@ from evaluation.hardware import cycles, schedule, traffic
 from evaluation.hardware.cycles import Design, LayerCycles, WidthRow
 from evaluation.hardware.maps import Convolution, ImageMaps, MapRecorder, zero_count
 from evaluation.hardware.traffic import Interface, Traffic
+from torch_ebpc.cli.images import ImageSet, PreparedImages
+from torch_ebpc.cli.networks import LoadedModel
 from torch_ebpc.hardware import EncoderRun
-from torch_ebpc_cli.images import ImageSet, PreparedImages
-from torch_ebpc_cli.networks import LoadedModel
 
 SWEPT_BUFFERS = (256, 1024, 4096, 16384, 65536)
 SWEPT_BURSTS = (16, 32, 64, 128)

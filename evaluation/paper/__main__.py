@@ -26,7 +26,7 @@ from evaluation.paper.sections import agreement_text, call_agreement, types_tabl
 from evaluation.paper.study import NothingToMeasureError, Study, run_study
 from evaluation.paper.taps import FUNCTIONS, TapSelection
 from evaluation.presets import PRESETS, Preset
-from torch_ebpc_cli.settings import positive
+from torch_ebpc.cli.settings import positive
 
 
 def parser() -> argparse.ArgumentParser:

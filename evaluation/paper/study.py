@@ -23,9 +23,9 @@ from evaluation.paper.sweep import Sweep
 from evaluation.paper.taps import TapSelection, default_selection, only_relu
 from evaluation.presets import Preset
 from torch_ebpc._library import LIBRARY_PATH
-from torch_ebpc_cli.images import ImageSet
-from torch_ebpc_cli.measurement import Accuracy
-from torch_ebpc_cli.networks import LoadedModel, with_batch_statistics
+from torch_ebpc.cli.images import ImageSet
+from torch_ebpc.cli.measurement import Accuracy
+from torch_ebpc.cli.networks import LoadedModel, with_batch_statistics
 
 MAPS = "activation maps"
 GRADIENT_TYPES = ("fixed8", "fixed16", "float16", "bfloat16", "float32")

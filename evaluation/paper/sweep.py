@@ -19,9 +19,9 @@ from evaluation.paper.passes import UNIT_IMAGES, Arrays, Runner, Unit, as_json_a
 from evaluation.paper.software import COMPRESSORS, count_software_bits
 from evaluation.paper.taps import TapSelection, tapped
 from evaluation.paper.variants import TYPES, Variant, Words
-from torch_ebpc_cli.images import UNKNOWN, ImageSet, PreparedImages
-from torch_ebpc_cli.measurement import Accuracy
-from torch_ebpc_cli.networks import LoadedModel
+from torch_ebpc.cli.images import UNKNOWN, ImageSet, PreparedImages
+from torch_ebpc.cli.measurement import Accuracy
+from torch_ebpc.cli.networks import LoadedModel
 
 # Images that go through a network together where it normalizes by batch statistics: as many as the
 # authors' notebook has, and with gradients as many as fit into 8 GiB with all that ResNet-34 saves.

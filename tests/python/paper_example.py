@@ -21,7 +21,7 @@ from evaluation.paper.ranks import joined
 from evaluation.paper.report import run_record, write_report
 from evaluation.paper.study import Study, run_study
 from evaluation.presets import PRESETS
-from torch_ebpc_cli.networks import LoadedModel
+from torch_ebpc.cli.networks import LoadedModel
 
 IMAGES = 23  # not a multiple of a unit
 EXTENT = dataclasses.replace(

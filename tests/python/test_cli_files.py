@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from sample_inputs import assert_same_bits, feature_map, special_values
 
 import torch_ebpc
-from torch_ebpc_cli.main import main
+from torch_ebpc.cli.main import main
 
 NUMPY_DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "float16", "float32")
 
@@ -99,7 +99,7 @@ def test_an_array_in_fortran_order_comes_back_with_its_values():
 
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_a_large_array_goes_through_in_parts(monkeypatch, order):
-    from torch_ebpc_cli import formats
+    from torch_ebpc.cli import formats
 
     monkeypatch.setattr(formats, "_PART_WORDS", 5000)
     np.save("x.npy", np.asarray(array("int8", (30, 1000)), order=order))

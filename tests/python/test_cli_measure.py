@@ -16,9 +16,9 @@ from conftest import missing
 from torch import nn
 
 import torch_ebpc
-from torch_ebpc_cli import measure as command
-from torch_ebpc_cli.main import main
-from torch_ebpc_cli.networks import import_torchvision
+from torch_ebpc.cli import measure as command
+from torch_ebpc.cli.main import main
+from torch_ebpc.cli.networks import import_torchvision
 
 IMAGES = 5
 

@@ -36,7 +36,7 @@ from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
 
 from evaluation import published
-from torch_ebpc_cli.main import main as command_line
+from torch_ebpc.cli.main import main as command_line
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NOT_RUN = {"", "cmake", "cpp", "sh", "text", "yaml"}

@@ -8,9 +8,9 @@ from paper_example import tiny_network
 from PIL import Image
 
 from evaluation.images import find_images
-from torch_ebpc_cli.images import PreparedImages
-from torch_ebpc_cli.measurement import measure
-from torch_ebpc_cli.settings import Settings
+from torch_ebpc.cli.images import PreparedImages
+from torch_ebpc.cli.measurement import measure
+from torch_ebpc.cli.settings import Settings
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from evaluation.images import find_images
 from evaluation.paper import expected
 from evaluation.paper.figures import FIGURES
 from evaluation.paper.study import NothingToMeasureError, Study
-from torch_ebpc_cli.images import PreparedImages
-from torch_ebpc_cli.networks import LoadedModel, with_batch_statistics
+from torch_ebpc.cli.images import PreparedImages
+from torch_ebpc.cli.networks import LoadedModel, with_batch_statistics
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from torch_ebpc import EBPCLimitError
-from torch_ebpc_cli.formats import (
+from torch_ebpc.cli.formats import (
     COMPRESSORS,
     DECOMPRESSORS,
     Converter,
@@ -16,7 +16,7 @@ from torch_ebpc_cli.formats import (
     check_packed,
     kind_of,
 )
-from torch_ebpc_cli.streams import (
+from torch_ebpc.cli.streams import (
     PIPE,
     check_source,
     check_target,

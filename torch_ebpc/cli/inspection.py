@@ -14,10 +14,10 @@ from tabulate import tabulate
 from torch import Tensor
 
 import torch_ebpc
+from torch_ebpc.cli.formats import kind_of, open_safetensors, read_npy, read_pt
+from torch_ebpc.cli.streams import named, opened_source, shown
 from torch_ebpc.ops import DTYPES
 from torch_ebpc.report import METHOD_TITLES
-from torch_ebpc_cli.formats import kind_of, open_safetensors, read_npy, read_pt
-from torch_ebpc_cli.streams import named, opened_source, shown
 
 _METHODS = ("ebpc", "zvc", "zero_rle")
 

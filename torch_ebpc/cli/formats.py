@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 import torch_ebpc
-from torch_ebpc_cli.streams import progress
+from torch_ebpc.cli.streams import progress
 
 _MARK = "torch_ebpc_packed"
 _VERSION = 1

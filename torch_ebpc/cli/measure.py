@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
-from torch_ebpc_cli.images import images_in
-from torch_ebpc_cli.measurement import measure as measured
-from torch_ebpc_cli.measurement import selection
-from torch_ebpc_cli.networks import LoadedModel, load_file, load_torchvision, prepared_as
-from torch_ebpc_cli.reports import check_report_files, write_report
-from torch_ebpc_cli.settings import settings_from
+from torch_ebpc.cli.images import images_in
+from torch_ebpc.cli.measurement import measure as measured
+from torch_ebpc.cli.measurement import selection
+from torch_ebpc.cli.networks import LoadedModel, load_file, load_torchvision, prepared_as
+from torch_ebpc.cli.reports import check_report_files, write_report
+from torch_ebpc.cli.settings import settings_from
 
 
 def measure(options: argparse.Namespace) -> int:

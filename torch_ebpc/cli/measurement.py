@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import torch_ebpc
-from torch_ebpc_cli.images import UNKNOWN, ImageSet, PreparedImages
-from torch_ebpc_cli.networks import LoadedModel
-from torch_ebpc_cli.settings import Settings
+from torch_ebpc.cli.images import UNKNOWN, ImageSet, PreparedImages
+from torch_ebpc.cli.networks import LoadedModel
+from torch_ebpc.cli.settings import Settings
 
 
 @dataclasses.dataclass

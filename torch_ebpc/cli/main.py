@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 
-from torch_ebpc_cli.arguments import parser
+from torch_ebpc.cli.arguments import parser
 
 ERROR = 2  # also what argparse exits with
 INTERRUPTED = 130  # 128 + SIGINT, as of a shell
@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs a command and returns its exit code (see ``torch-ebpc --help``)."""
     options = parser().parse_args(arguments)
     try:
-        command = importlib.import_module(f"torch_ebpc_cli.{options.module}")
+        command = importlib.import_module(f"torch_ebpc.cli.{options.module}")
         code: int = getattr(command, options.function)(options)
         sys.stdout.flush()
         return code

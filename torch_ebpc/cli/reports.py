@@ -15,8 +15,8 @@ from typing import Any
 from tabulate import tabulate
 
 import torch_ebpc
+from torch_ebpc.cli.streams import PIPE, check_target, named, opened_source, opened_target
 from torch_ebpc.report import METHOD_TITLES
-from torch_ebpc_cli.streams import PIPE, check_target, named, opened_source, opened_target
 
 DIFFERENT = 1
 _FILES = ("csv", "json", "md", "plot")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 
-from torch_ebpc_cli.settings import add_arguments, positive
+from torch_ebpc.cli.settings import add_arguments, positive
 
 _DESCRIPTION = """\
 Lossless compression of tensors and feature maps by Extended Bit-Plane Compression (EBPC).
