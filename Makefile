@@ -172,10 +172,11 @@ docs: setup
 # takes of PyTorch stays in PyTorch; its platform tag says which C and C++ libraries it needs.
 wheel: $(VENV)/.requirements
 	.ci/system-packages binutils
-	rm -rf build/wheel dist
+	rm -rf build/wheel dist && mkdir -p build
 	$(BIN)/python -m build --no-isolation --outdir build/wheel >build/wheel.log || { cat build/wheel.log; exit 1; }
 	$(BIN)/auditwheel repair --strip --exclude 'libtorch*.so' --exclude 'libc10*.so' --wheel-dir dist build/wheel/*.whl
 	mv build/wheel/*.tar.gz dist
+	rm -rf *.egg-info
 	@ls -l dist
 	@[ -n "$$(find dist -name 'torch_ebpc-*-py3-none-manylinux_*.whl' -size -2000000c)" ] || \
 	  { echo 'expected a manylinux wheel of less than 2 MB'; exit 1; }

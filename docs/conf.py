@@ -39,6 +39,7 @@ autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 88
 python_use_unqualified_type_names = True
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 napoleon_custom_sections = [("Attributes", "params_style")]  # a line may name several
 napoleon_use_rtype = False
 
