@@ -204,4 +204,4 @@ format: setup
 	ruff check --fix .
 
 clean:
-	rm -rf build $(VENV) torch_ebpc/*.so *.egg-info reports
+	rm -rf build dist $(VENV) torch_ebpc/*.so *.egg-info reports
