@@ -10,7 +10,7 @@ NATIVE_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h')
 FORMATTED := $(NATIVE_SOURCES) $(shell find tests/cpp tests/fuzz -name '*.cpp' -o -name '*.h')
 OPTIONS ?=
 
-.PHONY: help setup evaluate paper bench bench-hooks bench-kernels hardware docs wheel test-wheel
+.PHONY: help setup evaluate paper bench bench-hooks bench-training bench-kernels hardware docs wheel test-wheel
 .PHONY: test test-cpp test-python test-portable sanitize fuzz coverage lint format clean
 .DELETE_ON_ERROR:
 
@@ -21,6 +21,7 @@ help:
 	@echo 'make test-portable  the C++ tests for other CPUs, in emulators: aarch64, and s390x, which is big-endian'
 	@echo 'make bench          speed of compressing and decompressing, beside other compressors'
 	@echo 'make bench-hooks    what a meter adds to the forward passes of ResNet-34'
+	@echo 'make bench-training peak memory and time of training with save_compressed, beside what PyTorch has'
 	@echo 'make bench-kernels  speed of every kernel, at several settings (OPTIONS="--help" lists options)'
 	@echo 'make hardware       ResNet-34 through the hardware model: registers, cycles, FIFOs, memory traffic, exports'
 	@echo 'make sanitize       the C++ tests, and the operators from Python, with sanitizers'
@@ -61,6 +62,8 @@ bench: setup
 
 bench-hooks: setup
 	$(BIN)/python -m evaluation.overhead --json reports/overhead.json $(OPTIONS)
+bench-training: setup
+	$(BIN)/python -m evaluation.training --json reports/training.json $(OPTIONS)
 
 bench-kernels: $(VENV)/.requirements
 	.ci/system-packages libbenchmark-dev

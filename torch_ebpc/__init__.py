@@ -37,6 +37,8 @@ from torch_ebpc.ops import (  # noqa: E402
 from torch_ebpc.partial import RecoveredTensor, max_compressed_bytes, recover  # noqa: E402
 from torch_ebpc.quantizer import FloatCast, Quantizer  # noqa: E402
 from torch_ebpc.report import Report  # noqa: E402
+from torch_ebpc.saved_report import SavedReport, SavedRow  # noqa: E402
+from torch_ebpc.saved_tensors import save_compressed  # noqa: E402
 from torch_ebpc.statistics import SymbolStatistics, symbol_statistics  # noqa: E402
 from torch_ebpc.stream import ContainerDecoder, ContainerEncoder  # noqa: E402
 from torch_ebpc.taps import Tap, Taps  # noqa: E402
@@ -71,6 +73,8 @@ __all__ = [
     "Quantizer",
     "RecoveredTensor",
     "Report",
+    "SavedReport",
+    "SavedRow",
     "SymbolStatistics",
     "Tap",
     "Taps",
@@ -91,6 +95,7 @@ __all__ = [
     "pack",
     "read_file",
     "recover",
+    "save_compressed",
     "show_config",
     "symbol_statistics",
     "unpack",

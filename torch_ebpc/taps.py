@@ -14,6 +14,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from torch_ebpc._caller import Caller
 from torch_ebpc._graphs import Graph, graph_of
 from torch_ebpc._selection import LayerSelection, given_operation, matched_layers, operation_of
 
@@ -173,7 +174,7 @@ class Taps:
                     handle = module.register_forward_hook(self._output_hook(name))
                 stack.callback(handle.remove)
             if self._operations:
-                caller = _Caller(self._model, frozenset(self._layers), stack)
+                caller = Caller(self._model, dict(self._model.named_modules()), stack)
                 stack.enter_context(_FunctionTaps(self, self._operations, caller))
             self._attached = stack.pop_all()
         return self
@@ -278,47 +279,10 @@ class Taps:
             _in_callback.reset(before)
 
 
-class _Caller:
-    """Follows which module of a model is running."""
-
-    def __init__(
-        self, model: nn.Module, tapped: frozenset[str], attached: contextlib.ExitStack
-    ) -> None:
-        self._tapped = tapped
-        self._running: list[str] = []
-        attached.callback(model.register_forward_pre_hook(self._begin_forward).remove)
-        for name, module in model.named_modules():
-            begin, end = self._hooks(name)
-            attached.callback(module.register_forward_pre_hook(begin).remove)
-            # Called as well when the module's forward raises.
-            attached.callback(module.register_forward_hook(end, always_call=True).remove)
-
-    @property
-    def module(self) -> str | None:
-        """The name of the innermost module; None outside of the model and inside tapped modules."""
-        if not self._running or not self._tapped.isdisjoint(self._running):
-            return None
-        return self._running[-1]
-
-    def _begin_forward(self, module: nn.Module, arguments: Any) -> None:
-        self._running.clear()
-
-    def _hooks(self, name: str) -> tuple[Callable[..., None], Callable[..., None]]:
-        def begin(module: nn.Module, arguments: Any) -> None:
-            self._running.append(name)
-
-        def end(module: nn.Module, arguments: Any, output: Any) -> None:
-            # Where another hook raised before `begin`, the innermost module is not this one.
-            if self._running and self._running[-1] == name:
-                self._running.pop()
-
-        return begin, end
-
-
 class _FunctionTaps(TorchFunctionMode):
     """Sees every PyTorch function that is called from Python, but not what those call inside."""
 
-    def __init__(self, taps: Taps, operations: frozenset[str], caller: _Caller) -> None:
+    def __init__(self, taps: Taps, operations: frozenset[str], caller: Caller) -> None:
         super().__init__()
         self._taps = taps
         self._operations = operations
@@ -333,9 +297,11 @@ class _FunctionTaps(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        module = self._caller.module
-        if module is None or _in_callback.get():
+        running = self._caller.modules
+        # Outside of the model, and inside of tapped modules, nothing is tapped.
+        if not running or _in_callback.get() or not self._taps._layers.keys().isdisjoint(running):
             return func(*args, **kwargs)
+        module = running[-1]
         operation = self._operation(func)
         if operation is None or _adds_number(operation, args, kwargs):
             return func(*args, **kwargs)

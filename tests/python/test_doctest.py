@@ -46,6 +46,8 @@ for module in ("distributed", "hardware"):
 # What a function returns is shown where that function is.
 SHOWN_ELSEWHERE = {
     "RecoveredTensor": "recover",
+    "SavedReport": "save_compressed",
+    "SavedRow": "save_compressed",
     "distributed": "distributed.Transfer",
     "hardware.DecoderRun": "hardware.run_decoder",
     "hardware.EncoderRun": "hardware.run_encoder",
