@@ -397,6 +397,15 @@ def reset_compression(model: nn.Module) -> None:
 
     Raises:
         TypeError, ValueError: as :func:`compression_report`.
+
+    Example:
+        >>> compressed = torch_ebpc.insert_compression(torch.nn.ReLU())
+        >>> y = compressed(torch.zeros(1, 8))
+        >>> len(torch_ebpc.compression_report(compressed).rows)
+        1
+        >>> torch_ebpc.reset_compression(compressed)
+        >>> len(torch_ebpc.compression_report(compressed).rows)
+        0
     """
     for module in _inserted(model).values():
         module.ebpc_calls[:, :_COUNTS] = 0

@@ -28,12 +28,17 @@ _in_callback = contextvars.ContextVar("_in_callback", default=False)
 
 @dataclasses.dataclass(frozen=True)
 class Tap:
-    """One call of one layer."""
+    """One call of one layer.
 
-    layer: str  # as in model.named_modules(); of a function, its module's name and its own
-    call: int  # of this layer in this forward pass of the model, from 1
-    # Of a functional call, such as "add"; None for a module's.
+    Example:
+        >>> torch_ebpc.Tap("layer1.0.relu", 2).name
+        'layer1.0.relu#2'
+    """
+
+    layer: str  #: as in model.named_modules(); of a function, its module's name and its own
+    call: int  #: of this layer in this forward pass of the model, from 1
     operation: str | None = dataclasses.field(default=None, compare=False)
+    """Of a functional call, such as ``"add"``; None for a module's."""
 
     @property
     def name(self) -> str:
