@@ -6,8 +6,11 @@ import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 from torch.overrides import resolve_name
+
+from torch_ebpc._compiled import named_layers
 
 LayerSelection = (
     type[nn.Module] | str | Sequence["type[nn.Module] | str"] | Callable[[str, nn.Module], bool]
@@ -32,7 +35,7 @@ def matched_layers(
         ValueError: a name is unknown, or nothing matches (unless it ``may_be_empty``).
         TypeError: ``layers`` is none of the kinds of selection.
     """
-    modules = dict(model.named_modules())
+    modules = named_layers(model)
     if callable(layers) and not isinstance(layers, type):
         matched = {name: module for name, module in modules.items() if layers(name, module)}
         if not matched and not may_be_empty:
@@ -72,11 +75,14 @@ def matched_layers(
 def operation_of(function: Any) -> str | None:
     """The name of the operation that a PyTorch function, tensor method or operator stands for,
     the same for all its spellings: ``"add"`` for ``torch.add``, ``torch.Tensor.add_``,
-    ``torch.Tensor.__iadd__`` and ``operator.iadd``. None for anything else.
+    ``torch.Tensor.__iadd__``, ``operator.iadd`` and ``torch.ops.aten.add.Tensor``. None for
+    anything else.
     """
     is_operator = getattr(operator, getattr(function, "__name__", ""), None) is function
     if is_operator:
         name = str(function.__name__)
+    elif isinstance(function, torch._ops.OpOverload):
+        name = function.overloadpacket.__name__
     else:
         try:
             resolved = resolve_name(function)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from tabulate import tabulate
 
 from torch_ebpc._library import __version__
 from torch_ebpc.config import cpu_name, kernel
@@ -39,6 +38,16 @@ class Report:
     """Rows, their total and their provenance. ``print(report)`` shows the table.
 
     A ratio is uncompressed / compressed; the total is the ratio of the sums, not a mean of ratios.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.ReLU())
+        >>> with torch_ebpc.CompressionMeter(model, mode="observe") as meter:
+        ...     y = model(torch.randn(2, 100))
+        >>> report = meter.report()
+        >>> report.total().values, report.provenance["mode"]
+        (200, 'observe')
+        >>> torch_ebpc.Report.merge([report, report]).total().values
+        400
     """
 
     rows: list[LayerRow]
@@ -110,12 +119,17 @@ class Report:
 
     def table(self, tablefmt: str = "simple") -> str:
         """The table in any format of the package tabulate, with one line per row and the total."""
+        from tabulate import tabulate
+
         main = self.methods[0]
         headers = ["layer", "shape", "values", "zeros %", f"{METHOD_TITLES[main]} bits/value"]
         headers += [f"{METHOD_TITLES[method]} ratio" for method in self.methods]
         with_container = any(row.container_bytes for row in self.rows)
+        with_times = any(row.encode_seconds for row in self.rows)
         if with_container:
-            headers += ["container bytes", "container ratio", "encode ms", "decode ms"]
+            headers += ["container bytes", "container ratio"]
+        if with_times:
+            headers += ["encode ms", "decode ms"]
 
         def cells(row: LayerRow) -> list[Any]:
             line: list[Any] = [
@@ -131,6 +145,9 @@ class Report:
                 line += [
                     f"{row.container_bytes:,}",
                     "" if ratio is None else f"{ratio:.2f}",
+                ]
+            if with_times:
+                line += [
                     f"{1e3 * row.encode_seconds:.1f}",
                     f"{1e3 * row.decode_seconds:.1f}",
                 ]
@@ -154,6 +171,7 @@ class Report:
         return "; ".join(parts)
 
     def footing(self) -> str:
+        """What the table leaves out: layers that were never called, values that were verified."""
         lines = []
         if self.never_called:
             lines.append(f"never called: {', '.join(self.never_called)}")
@@ -167,25 +185,19 @@ class Report:
 
     def to_markdown(self, path: str | Path | None = None) -> str:
         """The table with heading, footing and provenance in Markdown; also written to ``path``."""
-        provenance = tabulate(
-            [(key, _as_text(value)) for key, value in self.provenance.items()],
-            ["provenance", ""],
-            tablefmt="github",
-            disable_numparse=True,
+        parts = (
+            self.heading(),
+            self.table("github"),
+            self.footing(),
+            provenance_table(self.provenance),
         )
-        text = "\n\n".join(
-            filter(None, (self.heading(), self.table("github"), self.footing(), provenance))
-        )
-        return _written(text + "\n", path)
+        text = "\n\n".join(filter(None, parts))
+        return written(text + "\n", path)
 
     def to_csv(self, path: str | Path | None = None) -> str:
         """All rows and the total, without provenance; also written to ``path``."""
         records = [row.as_dict() for row in [*self.rows, self.total()]]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
-        return _written(text.getvalue(), path)
+        return written(csv_text(records), path)
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Everything; :meth:`from_json` makes the report of it again. Also written to ``path``."""
@@ -200,7 +212,7 @@ class Report:
             "total": json.dumps(self.total().as_dict(), indent=1),
         }
         text = ",\n".join(f'"{name}": {value}' for name, value in parts.items())
-        return _written("{\n" + text + "\n}\n", path)
+        return written("{\n" + text + "\n}\n", path)
 
     @classmethod
     def from_json(cls, text: str) -> Report:
@@ -221,26 +233,33 @@ class Report:
         return pandas.DataFrame([row.as_dict() for row in [*self.rows, self.total()]])
 
     def plot(self, path: str | Path | None = None) -> Any:
-        """Bars of the ratio by row and method; returns the matplotlib figure, also written to
-        ``path``. Needs matplotlib."""
+        """Bars of the ratio by row and method, on a logarithmic scale and readable in black and
+        white; returns the matplotlib figure, also written to ``path``. Needs matplotlib."""
         from matplotlib.figure import Figure
+        from matplotlib.ticker import LogLocator
 
         figure = Figure(figsize=(max(6.0, 0.32 * len(self.rows) + 2), 4.5), layout="constrained")
         axes = figure.add_subplot()
-        hatches = ("", "///", "...", "xx", "--", "++")
+        shades = ("#14508c", "0.55", "0.75", "0.92", "white", "white")
+        hatches = ("", "", "", "", "////", "....")
         width = 0.85 / len(self.methods)
         for i, method in enumerate(self.methods):
             axes.bar(
-                [x + i * width for x in range(len(self.rows))],
+                [x + (i - (len(self.methods) - 1) / 2) * width for x in range(len(self.rows))],
                 [row.ratio(method) for row in self.rows],
                 width,
                 label=f"{METHOD_TITLES[method]} (total {self.total().ratio(method):.2f})",
-                color=str(0.25 + 0.5 * i / max(1, len(self.methods) - 1)),
-                hatch=hatches[i % len(hatches)],
+                color=shades[i],
+                hatch=hatches[i],
                 edgecolor="black",
                 linewidth=0.4,
             )
         axes.axhline(1, color="black", linewidth=0.6)
+        axes.set_yscale("log", base=2)
+        axes.set_ylim(bottom=min(0.9, axes.get_ylim()[0]))
+        axes.yaxis.set_major_locator(LogLocator(2, (1.0, 1.5)))  # 1, 1.5, 2, 3, 4, 6, ...
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.margins(x=0.01)
         axes.set_xticks(range(len(self.rows)), [row.name for row in self.rows], rotation=90)
         axes.set_xlabel("call of a layer")
         axes.set_ylabel(f"compression ratio (against {self._word_bits()}-bit words)")
@@ -264,13 +283,31 @@ def software_versions() -> dict[str, str]:
     }
 
 
+def csv_text(records: Sequence[dict[str, Any]]) -> str:
+    """Records of the same fields in CSV, with a line of their names."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
+
+
+def provenance_table(provenance: dict[str, Any]) -> str:
+    """A provenance in Markdown."""
+    from tabulate import tabulate
+
+    lines = [(key, _as_text(value)) for key, value in provenance.items()]
+    table = tabulate(lines, ["provenance", ""], tablefmt="github", disable_numparse=True)
+    return str(table)
+
+
 def _as_text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {each}" for key, each in value.items())
     return str(value)
 
 
-def _written(text: str, path: str | Path | None) -> str:
+def written(text: str, path: str | Path | None) -> str:
     """Also writes the text to ``path``, whole or not at all."""
     if path is not None:
         path = Path(path)

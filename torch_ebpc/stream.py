@@ -26,10 +26,17 @@ class ContainerEncoder:
 
     Args:
         shape, dtype, memory_format: of the whole tensor, as ``ContainerInfo`` has them.
-        word_bits, block_size, max_zero_run, base: as for :func:`compress`.
+        word_bits, block_size, max_zero_run, base, codec: as for :func:`compress`.
 
     Raises:
         TypeError, ValueError: as :func:`compress`.
+
+    Example:
+        >>> x = torch.arange(10_000, dtype=torch.int32)
+        >>> encoder = torch_ebpc.ContainerEncoder(x.shape, x.dtype)
+        >>> payload = [encoder.push(part) for part in x.split(3000)]
+        >>> torch.equal(torch.cat([encoder.finish(), *payload]), torch_ebpc.compress(x))
+        True
     """
 
     def __init__(
@@ -41,12 +48,15 @@ class ContainerEncoder:
         block_size: int = 8,
         max_zero_run: int = 16,
         base: str = "sent",
+        codec: str = "ebpc",
     ) -> None:
         capacity = max_compressed_bytes(shape, dtype)
         self._shape = tuple(shape)
         self._dtype = dtype
         self._memory_format = memory_format
         self._code = (word_bits, block_size, max_zero_run, base)
+        self._codec = codec
+        ops._check_str("codec", codec)
         self._words = math.prod(self._shape)
         self.header_bytes: int = capacity - self._words * dtype.itemsize
         """The bytes of the header, to be left free in front of the payload."""
@@ -84,7 +94,7 @@ class ContainerEncoder:
     def _encode(self, words: Tensor) -> Tensor:
         with translated():
             table, payload, bits = torch.ops.torch_ebpc.encode_segments.default(
-                words, *self._code, self._coded_words
+                words, *self._code, self._coded_words, self._codec
             )
         self._tables.append(table)
         self._payload_bytes += payload.numel()
@@ -111,6 +121,7 @@ class ContainerEncoder:
                 *self._bits.tolist(),
                 self._memory_format,
                 *self._code,
+                self._codec,
             )
         return header
 

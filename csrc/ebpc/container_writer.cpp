@@ -14,6 +14,7 @@
 #include "ebpc/container_segments.h"
 #include "ebpc/error.h"
 #include "ebpc/kernels/dispatch.h"
+#include "ebpc/segment_coding.h"
 #include "ebpc/words.h"
 
 namespace ebpc {
@@ -46,11 +47,9 @@ struct Scratch {
   std::size_t coded_tasks = 0;
   bool expect_raw = false;  // as the segment before
 
-  Scratch(const Parameters& p, std::uint64_t task_bytes)
-      : zero_stream(std::make_unique_for_overwrite<std::uint8_t[]>(
-            bytes_for_bits(max_zero_stream_bits(p, segment_words)) + kernel_slack_bytes)),
-        plane_stream(std::make_unique_for_overwrite<std::uint8_t[]>(
-            bytes_for_bits(max_plane_stream_bits(p, segment_words)) + kernel_slack_bytes)),
+  Scratch(const StreamRoom& room, std::uint64_t task_bytes)
+      : zero_stream(std::make_unique_for_overwrite<std::uint8_t[]>(room.zero)),
+        plane_stream(std::make_unique_for_overwrite<std::uint8_t[]>(room.plane)),
         payloads(std::make_unique_for_overwrite<std::uint8_t[]>((max_waiting + 1) * task_bytes)),
         payload_bytes(task_bytes) {
     waiting.reserve(max_waiting + 1);
@@ -62,39 +61,63 @@ struct Scratch {
   }
 };
 
+StreamRoom stream_room(Codec codec, const Parameters& p) {
+  if (codec == Codec::automatic) return segment_stream_room(p, segment_words);
+  return {bytes_for_bits(max_zero_stream_bits(p, segment_words)) + kernel_slack_bytes,
+          bytes_for_bits(max_plane_stream_bits(p, segment_words)) + kernel_slack_bytes};
+}
+
 struct CodedSegment {
   SegmentEntry entry;
   std::uint64_t bytes = 0;
   StreamBits bits;  // none where raw
 };
 
-/// Codes one segment to `out`, raw unless coding makes it smaller. Where that is not expected it is
-/// asked first, since counting is much faster than coding.
-CodedSegment encode_segment(const Kernel& kernel, const Parameters& p, WordSpan words,
-                            Scratch& scratch, std::uint8_t* out) {
-  const std::uint64_t raw_bytes = words.count * static_cast<std::uint64_t>(words.bytes_per_word);
-  const auto is_smaller = [raw_bytes](const StreamBits& bits) {
-    return bytes_for_bits(bits.zero) + bytes_for_bits(bits.plane) < raw_bytes;
-  };
-  CodedSegment coded;
-  if (!scratch.expect_raw || is_smaller(kernel.count(p, words))) {
-    coded.bits = kernel.encode(p, words, scratch.zero_stream.get(), scratch.plane_stream.get());
+/// Codes a segment's streams to `scratch`; raw, without any, unless they are smaller. Where they
+/// are not expected to be, they are counted first, which is much faster than coding.
+CodedStreams encode_streams(const Kernel& kernel, Codec codec, const Parameters& p, WordSpan words,
+                            Scratch& scratch) {
+  std::uint8_t* const zero_stream = scratch.zero_stream.get();
+  std::uint8_t* const plane_stream = scratch.plane_stream.get();
+  if (codec == Codec::automatic) {
+    const CodedStreams smallest = smallest_coding(kernel, p, words);
+    if (smallest.coding != coding_raw) {
+      encode_segment_streams(kernel, p, SegmentCoding::of(smallest.coding), words, zero_stream,
+                             plane_stream);
+    }
+    return smallest;
   }
-  scratch.expect_raw = coded.bits.total() == 0 || !is_smaller(coded.bits);
-  if (!scratch.expect_raw) {
-    const std::uint64_t zero_bytes = bytes_for_bits(coded.bits.zero);
-    const std::uint64_t plane_bytes = bytes_for_bits(coded.bits.plane);
+  const CodedStreams raw{coding_raw, {}};
+  const auto is_smaller = [&words](const StreamBits& bits) {
+    return bytes_for_bits(bits.zero) + bytes_for_bits(bits.plane) <
+           words.count * static_cast<std::uint64_t>(words.bytes_per_word);
+  };
+  if (scratch.expect_raw && !is_smaller(kernel.count(p, words))) return raw;
+  const StreamBits bits = kernel.encode(p, words, zero_stream, plane_stream);
+  scratch.expect_raw = !is_smaller(bits);
+  return scratch.expect_raw ? raw : CodedStreams{coding_ebpc, bits};
+}
+
+/// Codes one segment to `out`.
+CodedSegment encode_segment(const Kernel& kernel, Codec codec, const Parameters& p, WordSpan words,
+                            Scratch& scratch, std::uint8_t* out) {
+  const CodedStreams streams = encode_streams(kernel, codec, p, words, scratch);
+  CodedSegment coded;
+  if (streams.coding != coding_raw) {
+    const std::uint64_t zero_bytes = bytes_for_bits(streams.bits.zero);
+    const std::uint64_t plane_bytes = bytes_for_bits(streams.bits.plane);
     std::memcpy(out, scratch.zero_stream.get(), zero_bytes);
     std::memcpy(out + zero_bytes, scratch.plane_stream.get(), plane_bytes);
     coded.bytes = zero_bytes + plane_bytes;
-    coded.entry.coding = coding_ebpc;
+    coded.bits = streams.bits;
+    coded.entry.coding = streams.coding;
     coded.entry.zero_bytes = static_cast<std::uint32_t>(zero_bytes);
     coded.entry.plane_bytes = static_cast<std::uint32_t>(plane_bytes);
   } else {
+    const std::uint64_t raw_bytes = words.count * static_cast<std::uint64_t>(words.bytes_per_word);
     copy_little_endian(out, static_cast<const std::uint8_t*>(words.data), raw_bytes,
                        words.bytes_per_word);
     coded.bytes = raw_bytes;
-    coded.bits = {};
   }
   coded.entry.checksum = kernel.crc32c(0, out, coded.bytes);
   return coded;
@@ -140,7 +163,7 @@ class PayloadOrder {
 
 }  // namespace
 
-CodedTotals encode_segments(const Parameters& p, WordSpan words, std::uint8_t* table,
+CodedTotals encode_segments(Codec codec, const Parameters& p, WordSpan words, std::uint8_t* table,
                             std::uint8_t* payload, const Executor& executor) {
   const Kernel& kernel = active_kernel();
   const std::uint64_t segments = segment_count(words.count);
@@ -151,9 +174,12 @@ CodedTotals encode_segments(const Parameters& p, WordSpan words, std::uint8_t* t
       in_place ? 0
                : task_segments * segment_words * static_cast<std::uint64_t>(words.bytes_per_word);
   std::vector<Scratch> scratches;
-  for (std::size_t i = 0; i < workers; ++i) scratches.emplace_back(p, task_bytes);
+  for (std::size_t i = 0; i < workers; ++i)
+    scratches.emplace_back(stream_room(codec, p), task_bytes);
   PayloadOrder order(payload);
+  std::atomic<std::size_t> begun_tasks = 0;
   for_each_index(executor, tasks, [&](std::size_t worker, std::size_t task) {
+    ++begun_tasks;
     Scratch& scratch = scratches[worker];
     std::uint8_t* const out = in_place ? order.next_place() : scratch.next_payload();
     CodedTask coded{task, out, 0, {}};
@@ -161,16 +187,17 @@ CodedTotals encode_segments(const Parameters& p, WordSpan words, std::uint8_t* t
     const std::uint64_t last = std::min(first + task_segments, segments);
     for (std::uint64_t i = first; i < last; ++i) {
       const WordSpan segment = words.part(i * segment_words, words_in_segment(words.count, i));
-      const CodedSegment each = encode_segment(kernel, p, segment, scratch, out + coded.bytes);
+      const CodedSegment each =
+          encode_segment(kernel, codec, p, segment, scratch, out + coded.bytes);
       each.entry.write(table + segment_entry_bytes * i);
       coded.bytes += each.bytes;
       coded.bits += each.bits;
     }
     scratch.waiting.push_back(coded);
-    // A thread that waits here does so for the lowest task without a place. Another thread codes
-    // that one or keeps it, and will place it, since it does not wait itself.
     order.place_first_of(scratch.waiting);
-    while (scratch.waiting.size() > max_waiting) {
+    // While there are tasks to begin, all threads go on, each places what it has, and so the lowest
+    // task without a place gets one. After that no more room is needed.
+    while (scratch.waiting.size() > max_waiting && begun_tasks.load() < tasks) {
       std::this_thread::yield();
       order.place_first_of(scratch.waiting);
     }
@@ -180,6 +207,22 @@ CodedTotals encode_segments(const Parameters& p, WordSpan words, std::uint8_t* t
     for (Scratch& each : scratches) placed |= order.place_first_of(each.waiting);
   }
   return order.totals();
+}
+
+void check_code(DType dtype, Codec codec, const Parameters& p) {
+  check_parameters(dtype, p);
+  if (codec != Codec::automatic) return;
+  const Parameters defaults;
+  const auto check = [](const char* name, const std::string& expected, const std::string& found) {
+    if (found == expected) return;
+    throw Error(ErrorCode::argument, std::string(name) + " must be left at " + expected +
+                                         " with codec 'auto', which chooses it by segment, got " +
+                                         found);
+  };
+  const auto name_of = [](Base base) { return base == Base::sent ? "'sent'" : "'reused'"; };
+  check("block_size", std::to_string(defaults.block_size), std::to_string(p.block_size));
+  check("max_zero_run", std::to_string(defaults.max_zero_run), std::to_string(p.max_zero_run));
+  check("base", name_of(defaults.base), name_of(p.base));
 }
 
 void check_fit(const Parameters& p, WordSpan words, std::uint64_t first_index) {
@@ -207,18 +250,19 @@ std::uint64_t checked_header_bytes(const TensorInfo& tensor) {
   return bytes;
 }
 
-std::uint64_t write_header(std::uint8_t* out, const TensorInfo& tensor, const Parameters& p,
-                           const CodedTotals& coded) {
+std::uint64_t write_header(std::uint8_t* out, const TensorInfo& tensor, Codec codec,
+                           const Parameters& p, const CodedTotals& coded) {
   const std::uint64_t header_bytes = checked_header_bytes(tensor);
   const std::uint64_t container_bytes = header_bytes + coded.payload_bytes;
   std::copy(magic.begin(), magic.end(), out);
-  store<std::uint16_t>(out + at_version, container_version);
+  const bool all_alike = codec == Codec::ebpc;
+  store<std::uint16_t>(out + at_version, static_cast<std::uint16_t>(version_of(codec)));
   out[at_dtype] = static_cast<std::uint8_t>(tensor.dtype);
   out[at_memory_format] = static_cast<std::uint8_t>(tensor.memory_format);
   out[at_word_bits] = static_cast<std::uint8_t>(p.word_bits);
-  out[at_block_size] = static_cast<std::uint8_t>(p.block_size);
-  out[at_max_zero_run] = static_cast<std::uint8_t>(zero_run_bits(p));
-  out[at_base] = static_cast<std::uint8_t>(p.base);
+  out[at_block_size] = all_alike ? static_cast<std::uint8_t>(p.block_size) : 0;
+  out[at_max_zero_run] = all_alike ? static_cast<std::uint8_t>(zero_run_bits(p)) : 0;
+  out[at_base] = all_alike ? static_cast<std::uint8_t>(p.base) : 0;
   out[at_dims] = static_cast<std::uint8_t>(tensor.shape.size());
   out[at_segment_words] = static_cast<std::uint8_t>(std::countr_zero(segment_words));
   store<std::uint16_t>(out + at_reserved, 0);
@@ -241,8 +285,8 @@ std::uint64_t max_compressed_bytes(const TensorInfo& tensor) {
 }
 
 std::uint64_t compress(const TensorInfo& tensor, const Parameters& p, const void* words,
-                       std::span<std::uint8_t> out, const Executor& executor) {
-  check_parameters(tensor.dtype, p);
+                       std::span<std::uint8_t> out, const Executor& executor, Codec codec) {
+  check_code(tensor.dtype, codec, p);
   if (out.size() < max_compressed_bytes(tensor)) {
     throw Error(ErrorCode::argument, "out must have room for " +
                                          std::to_string(max_compressed_bytes(tensor)) +
@@ -252,8 +296,8 @@ std::uint64_t compress(const TensorInfo& tensor, const Parameters& p, const void
   check_fit(p, all, 0);
   std::uint8_t* table = out.data() + table_offset(tensor);
   return write_header(
-      out.data(), tensor, p,
-      encode_segments(p, all, table, out.data() + checked_header_bytes(tensor), executor));
+      out.data(), tensor, codec, p,
+      encode_segments(codec, p, all, table, out.data() + checked_header_bytes(tensor), executor));
 }
 
 }  // namespace ebpc

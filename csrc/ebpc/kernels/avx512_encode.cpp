@@ -69,9 +69,11 @@ StreamBits encode(const Parameters& p, WordSpan words, std::uint8_t* zero_stream
   if (codes_too_wide(p)) return portable_kernel.encode(p, words, zero_stream, plane_stream);
   return visit_group(p, words.bytes_per_word, [&]<class Group>(Group*) {
     using Planes = PlaneEncoder<Group>;
-    return p.max_zero_run <= RunEncoder::max_zero_run
-               ? encode_tiles<Planes, RunEncoder>(p, words, zero_stream, plane_stream)
-               : encode_tiles<Planes, LongRunEncoder<false>>(p, words, zero_stream, plane_stream);
+    if (p.max_zero_run == 1)
+      return encode_tiles<Planes, MaskEncoder<false>>(p, words, zero_stream, plane_stream);
+    if (p.max_zero_run <= RunEncoder::max_zero_run)
+      return encode_tiles<Planes, RunEncoder>(p, words, zero_stream, plane_stream);
+    return encode_tiles<Planes, LongRunEncoder<false>>(p, words, zero_stream, plane_stream);
   });
 }
 
@@ -79,9 +81,11 @@ StreamBits count(const Parameters& p, WordSpan words) {
   if (codes_too_wide(p)) return portable_kernel.count(p, words);
   return visit_group(p, words.bytes_per_word, [&]<class Group>(Group*) {
     using Planes = PlaneCounter<Group>;
-    return p.max_zero_run <= RunEncoder::max_zero_run
-               ? encode_tiles<Planes, RunCounter>(p, words, nullptr, nullptr)
-               : encode_tiles<Planes, LongRunEncoder<true>>(p, words, nullptr, nullptr);
+    if (p.max_zero_run == 1)
+      return encode_tiles<Planes, MaskEncoder<true>>(p, words, nullptr, nullptr);
+    if (p.max_zero_run <= RunEncoder::max_zero_run)
+      return encode_tiles<Planes, RunCounter>(p, words, nullptr, nullptr);
+    return encode_tiles<Planes, LongRunEncoder<true>>(p, words, nullptr, nullptr);
   });
 }
 

@@ -316,5 +316,26 @@ class LongRunEncoder {
   std::uint64_t bits_ = 0;  // counted
 };
 
+/// Writes masks as they are, or counts their bits: where zero runs have a length of 1.
+template <bool counting>
+class MaskEncoder {
+ public:
+  explicit MaskEncoder(const Parameters&, std::uint8_t* out) : out_(out) {}
+
+  /// Of a tile of `count` words, a multiple of 64 but for the last one.
+  void put(const std::uint64_t* masks, std::size_t count) {
+    for (std::size_t first = 0; !counting && first < count; first += 512) {
+      store_vector(out_ + (bits_ + first) / 8, turn_bytes_around(load_vector(masks + first / 64)));
+    }
+    bits_ += count;
+  }
+
+  std::uint64_t finish() const { return bits_; }
+
+ private:
+  std::uint8_t* out_;
+  std::uint64_t bits_ = 0;
+};
+
 }  // namespace
 }  // namespace ebpc
