@@ -16,7 +16,7 @@ from torch_ebpc import ops
 from torch_ebpc._selection import LayerSelection
 from torch_ebpc.errors import EBPCError
 from torch_ebpc.layer_row import LayerRow
-from torch_ebpc.quantizer import FloatCast, Quantizer
+from torch_ebpc.quantizer import FloatCast, Quantizer, value_range
 from torch_ebpc.report import Report, software_versions
 from torch_ebpc.taps import Tap, TapKind, Taps
 
@@ -207,7 +207,7 @@ class CompressionMeter:
             raise type(error)(f"{tap.name}: {error}") from error
 
     def _note_magnitude(self, name: str, tensor: Tensor) -> None:
-        largest = _largest_magnitude(tensor)
+        largest = _largest_magnitude(value_range(tensor))
         if not math.isfinite(largest):
             raise ValueError(f"the output must be finite to calibrate with, got {largest}")
         self._largest[name] = max(self._largest.get(name, 0.0), largest)
@@ -226,14 +226,15 @@ class CompressionMeter:
             raise TypeError(f"a quantizer needs a floating-point map, got {x.dtype}")
         if isinstance(quantizer, FloatCast):
             return x.to(quantizer.dtype), 1.0
+        bounds = value_range(x)
         if quantizer.scale == "calibrated":
             if name not in self._largest:
                 raise ValueError("was not calibrated: run batches under meter.calibrate() first")
             largest = self._largest[name]
         else:
-            largest = _largest_magnitude(x)
+            largest = _largest_magnitude(bounds)
         scale = quantizer.scale_for(largest)
-        return quantizer.quantize(x, scale), scale
+        return quantizer.quantize(x, scale, bounds), scale
 
     def _measure(self, tap: Tap, x: Tensor) -> Tensor | None:
         words, scale = self._words(tap.name, x.detach())
@@ -270,7 +271,7 @@ class CompressionMeter:
         dims = self._transmission_dims_of(words)
         row.images += words.shape[0] if words.dim() > 0 else 1
         row.values += words.numel()
-        row.zeros += words.numel() - int(words.view(_integer_dtype(words)).count_nonzero())
+        row.zeros += _count_zeros(words, row.word_bits)
         transmissions = words.shape[0] if dims > 0 else 1
         words_each = words.numel() // max(1, transmissions)
         row.transmission_words.extend([words_each] * transmissions)
@@ -330,11 +331,15 @@ class _StraightThrough(torch.autograd.Function):
         return gradient, None
 
 
-def _largest_magnitude(x: Tensor) -> float:
-    if x.numel() == 0:
-        return 0.0
-    low, high = torch.aminmax(x.detach())
-    return max(abs(low.item()), abs(high.item()))
+def _largest_magnitude(bounds: Tensor) -> float:
+    low, high = bounds.tolist()
+    return max(abs(low), abs(high))
+
+
+def _count_zeros(words: Tensor, word_bits: int) -> int:
+    # Zero-value compression has the non-zero words in full.
+    bits = ops.count_transmission_bits(words, "zvc", word_bits, transmission_dims=0)
+    return words.numel() - int(bits[1]) // word_bits
 
 
 def _integer_dtype(x: Tensor) -> torch.dtype:

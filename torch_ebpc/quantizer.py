@@ -99,32 +99,39 @@ class Quantizer:
         smallest_scale = torch.finfo(torch.float32).tiny
         return max(largest_magnitude / (self.headroom * self.largest_word), smallest_scale)
 
-    def quantize(self, x: Tensor, scale: float) -> Tensor:
+    def quantize(self, x: Tensor, scale: float, bounds: Tensor | None = None) -> Tensor:
         """Fixed-point words of ``x`` (any floating dtype), of dtype :attr:`dtype`, same shape.
+
+        Args:
+            x: the values.
+            scale: what a word of 1 stands for.
+            bounds: the smallest and the largest of the values, where they are known.
 
         Raises:
             ValueError: a value is not finite, or is negative where words are unsigned.
         """
         # As few passes over memory as there can be: the range decides which of them are needed.
-        words = torch.div(x.detach().to(torch.float32), scale)
-        if self.rounding == "nearest":
-            words.round_()
-        if words.numel() > 0:
-            low, high = (bound.item() for bound in torch.aminmax(words))
-            if not (abs(low) < float("inf") and abs(high) < float("inf")):
-                raise ValueError("x must be finite to be quantized, got inf or NaN")
-            if not self.signed and low <= -1:
-                raise ValueError(
-                    f"x must not be negative for unsigned words, got {low * scale:g};"
-                    " signed=True takes it"
-                )
-            if low < self.smallest_word or high > self.largest_word:
-                words.clamp_(self.smallest_word, self.largest_word)
+        bounds = value_range(x) if bounds is None else bounds
+        low, high = self._scaled(bounds, scale).tolist()
+        if not (abs(low) < float("inf") and abs(high) < float("inf")):
+            raise ValueError("x must be finite to be quantized, got inf or NaN")
+        if not self.signed and low <= -1:
+            raise ValueError(
+                f"x must not be negative for unsigned words, got {low * scale:g};"
+                " signed=True takes it"
+            )
+        words = self._scaled(x.detach(), scale)
+        if low < self.smallest_word or high > self.largest_word:
+            words.clamp_(self.smallest_word, self.largest_word)
         return words.to(self.dtype)  # which truncates
+
+    def _scaled(self, x: Tensor, scale: float) -> Tensor:
+        words = torch.div(x.to(torch.float32), scale)
+        return words.round_() if self.rounding == "nearest" else words
 
     def dequantize(self, words: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
         """The values that words stand for, in a floating dtype."""
-        return (words.to(torch.float32) * scale).to(dtype)
+        return words.to(torch.float32, copy=True).mul_(scale).to(dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,6 +161,13 @@ class FloatCast:
     def bits(self) -> int:
         """Bits of a word."""
         return 8 * self.dtype.itemsize
+
+
+def value_range(x: Tensor) -> Tensor:
+    """The smallest and the largest value of a tensor, [2]; zeros where it is empty."""
+    if x.numel() == 0:
+        return x.new_zeros(2)
+    return torch.stack(torch.aminmax(x.detach()))
 
 
 def _is_number(x: object) -> bool:

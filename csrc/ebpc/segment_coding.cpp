@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <type_traits>
 
 #include "ebpc/baselines/baseline.h"
 #include "ebpc/bit_stream.h"
@@ -17,24 +16,6 @@ namespace {
 constexpr std::array block_sizes{15, 15, 31, 63};  // words as they are have no blocks
 constexpr std::array max_zero_runs{1, 1, 16, 256};
 
-std::uint64_t count_nonzero(const Parameters& p, WordSpan words) {
-  return visit_word_type(words.bytes_per_word, p.is_signed, [&]<class Word>(Word*) {
-    const auto* next = static_cast<const Word*>(words.data);
-    std::uint64_t nonzero = 0;
-    // Up to 255 are counted in a word of the same size, which compilers do in vectors.
-    using Count = std::make_unsigned_t<Word>;
-    for (std::size_t left = words.count; left > 0;) {
-      const std::size_t length = std::min<std::size_t>(left, 240);
-      Count some = 0;
-      for (std::size_t i = 0; i < length; ++i) some = static_cast<Count>(some + (next[i] != 0));
-      nonzero += some;
-      next += length;
-      left -= length;
-    }
-    return nonzero;
-  });
-}
-
 }  // namespace
 
 Parameters SegmentCoding::parameters(const Parameters& p) const {
@@ -45,7 +26,7 @@ Parameters SegmentCoding::parameters(const Parameters& p) const {
 CodedStreams smallest_coding(const Kernel& kernel, const Parameters& p, WordSpan words) {
   std::array<std::uint64_t, 4> zero_bits;
   std::array<std::uint64_t, 4> plane_bits;
-  const std::uint64_t nonzero = count_nonzero(p, words);
+  const std::uint64_t nonzero = count_nonzero(words);
   plane_bits[0] = nonzero * static_cast<std::uint64_t>(p.word_bits);
   zero_bits[0] = 0;
   // The streams do not depend on each other: three counts tell all of either.

@@ -93,6 +93,8 @@ constexpr std::int64_t extended_word(std::uint64_t bits, int word_bits, bool is_
                    : static_cast<std::int64_t>(bits << unused >> unused);
 }
 
+std::uint64_t count_nonzero(WordSpan words);
+
 /// The index of the first word that does not fit into p.word_bits, or words.count if all do.
 std::size_t first_misfit(const Parameters& p, WordSpan words);
 

@@ -89,11 +89,16 @@ StreamBits code_words(const Parameters& p, WordSpan words, Sink position_sink, S
 ///   static DecodeStatus decode(const Parameters&, StreamView positions, StreamView values,
 ///                              std::span<Word>);
 ///   static std::uint64_t max_words(const Parameters&, StreamBits);
-/// Counting and writing are the same `encode`, with another sink.
+/// Counting and writing are the same `encode`, with another sink, unless there is a faster way:
+///   static StreamBits count(const Parameters&, WordSpan);
 template <class Coder>
 constexpr Baseline baseline_from() {
   return {[](const Parameters& p, WordSpan words) {
-            return code_words<Coder>(p, words, BitCounter(), BitCounter());
+            if constexpr (requires { Coder::count(p, words); }) {
+              return Coder::count(p, words);
+            } else {
+              return code_words<Coder>(p, words, BitCounter(), BitCounter());
+            }
           },
           [](const Parameters& p, WordSpan words, std::uint8_t* positions, std::uint8_t* values) {
             return code_words<Coder>(p, words, BitWriter(positions), BitWriter(values));

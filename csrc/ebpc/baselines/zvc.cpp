@@ -17,6 +17,10 @@ struct Zvc {
     });
   }
 
+  static StreamBits count(const Parameters& p, WordSpan words) {
+    return {words.count, count_nonzero(words) * static_cast<std::uint64_t>(p.word_bits)};
+  }
+
   template <class Word>
   static DecodeStatus decode(const Parameters& p, StreamView positions, StreamView values,
                              std::span<Word> words) {
