@@ -332,8 +332,7 @@ class _StraightThrough(torch.autograd.Function):
 
 
 def _largest_magnitude(bounds: Tensor) -> float:
-    low, high = bounds.tolist()
-    return max(abs(low), abs(high))
+    return float(bounds.abs().max())
 
 
 def _count_zeros(words: Tensor, word_bits: int) -> int:
