@@ -22,6 +22,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from torch_ebpc import ops
+from torch_ebpc._arguments import check_max_bytes
 from torch_ebpc.errors import EBPCFormatError, EBPCLimitError
 
 __all__ = ["Sending", "Transfer", "isend", "recv", "send"]
@@ -157,7 +158,7 @@ def recv(
             received for that reason, no more can be received from that sender.
         RuntimeError: as :func:`torch.distributed.recv`, such as that the peer is gone.
     """
-    ops._check_max_bytes(max_bytes)
+    check_max_bytes(max_bytes)
     length = torch.empty(1, dtype=torch.int64)
     sender = dist.recv(length, src, group, tag=tag)
     size = int(length)

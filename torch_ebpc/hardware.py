@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torch_ebpc._arguments import check_input
 from torch_ebpc._hardware_registers import (
     Growth,
     Inventory,
@@ -37,7 +38,6 @@ from torch_ebpc._hardware_registers import (
     register_bits,
 )
 from torch_ebpc.errors import translated
-from torch_ebpc.ops import _check_input
 
 __all__ = [
     "DECODER_STALLS",
@@ -205,7 +205,7 @@ def run_encoder(
         >>> run.words + sum(run.stalls.values()) == run.cycles
         True
     """
-    _check_input("x", x, cuts_graph=False)
+    check_input("x", x, cuts_graph=False)
     with translated():
         zero, plane, counters, bursts = torch.ops.torch_ebpc.hardware_encode.default(
             x.detach(), word_bits, block_size, max_zero_run, *dataclasses.astuple(memory)

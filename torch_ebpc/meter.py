@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_ebpc import ops
+from torch_ebpc._arguments import DTYPE_NAMES
 from torch_ebpc._selection import LayerSelection
 from torch_ebpc.errors import EBPCError
 from torch_ebpc.layer_row import LayerRow
@@ -219,8 +220,7 @@ class CompressionMeter:
             if x.dtype in _QUANTIZED_DTYPES:
                 return x.int_repr(), 1.0
             if x.dtype not in ops.DTYPES:
-                names = ", ".join(str(dtype).removeprefix("torch.") for dtype in ops.DTYPES)
-                raise TypeError(f"the output's dtype must be one of {names}, got {x.dtype}")
+                raise TypeError(f"the output's dtype must be one of {DTYPE_NAMES}, got {x.dtype}")
             return x, 1.0
         if not x.is_floating_point():
             raise TypeError(f"a quantizer needs a floating-point map, got {x.dtype}")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_ebpc import ops
+from torch_ebpc._arguments import check_max_bytes
 from torch_ebpc.errors import EBPCLimitError
 
 
@@ -88,7 +89,7 @@ def unpack(
         EBPCFormatError, EBPCChecksumError: a uint8 tensor is not a container, or has changed.
         EBPCLimitError: the tensors have more than ``max_bytes`` bytes.
     """
-    ops._check_max_bytes(max_bytes)
+    check_max_bytes(max_bytes)
     container_bytes = tensor_bytes = 0
 
     def counted(x: Tensor) -> Tensor:

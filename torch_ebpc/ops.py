@@ -37,23 +37,21 @@ from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
-from torch.autograd.forward_ad import unpack_dual
 
+from torch_ebpc._arguments import (
+    DTYPES as DTYPES,
+)
+from torch_ebpc._arguments import (
+    check_bytes,
+    check_input,
+    check_int,
+    check_max_bytes,
+    check_parameters,
+    check_str,
+)
 from torch_ebpc._fake_kernels import INSPECT_FIELDS
 from torch_ebpc._index import part_of
 from torch_ebpc.errors import translated
-
-DTYPES: tuple[torch.dtype, ...] = (
-    torch.int8,
-    torch.uint8,
-    torch.int16,
-    torch.uint16,
-    torch.int32,
-    torch.float16,
-    torch.bfloat16,
-    torch.float32,
-)
-"""The dtypes that can be compressed, in the order of their numbers in the container."""
 
 METHODS: tuple[str, ...] = ("ebpc", "bpc", "zvc", "zero_rle", "csc", "none")
 """The methods that :func:`encode` and :func:`count_bits` know."""
@@ -211,9 +209,9 @@ def compress(
         >>> torch.equal(torch_ebpc.decompress(torch_ebpc.compress(x)), x)
         True
     """
-    _check_input("x", x, cuts_graph=True)
-    _check_parameters(word_bits, block_size, max_zero_run, base)
-    _check_str("codec", codec)
+    check_input("x", x, cuts_graph=True)
+    check_parameters(word_bits, block_size, max_zero_run, base)
+    check_str("codec", codec)
     with translated():
         packed: Tensor = torch.ops.torch_ebpc.compress.default(
             x, word_bits, block_size, max_zero_run, base, codec
@@ -253,7 +251,7 @@ def decompress(
         tensor([2, 3], dtype=torch.int16)
     """
     info = inspect(packed)
-    _check_max_bytes(max_bytes)
+    check_max_bytes(max_bytes)
     if index is None:
         with translated():
             x: Tensor = torch.ops.torch_ebpc.decompress.default(
@@ -290,7 +288,7 @@ def inspect(packed: Tensor) -> ContainerInfo:
 
 def read_info(packed: Tensor, *, header_only: bool) -> ContainerInfo:
     """As :func:`inspect`; with ``header_only``, the payload may be missing."""
-    _check_bytes("packed", packed)
+    check_bytes("packed", packed)
     with translated():
         fields = torch.ops.torch_ebpc.inspect.default(packed, header_only).tolist()
     version, dtype, memory_format, word_bits, block_size, max_zero_run, base, *counts = fields
@@ -337,9 +335,9 @@ def encode(
         >>> streams.zero_bits, streams.plane_bits, bytes(streams.plane_stream.tolist()).hex()
         (8, 24, '01000d')
     """
-    _check_input("x", x, cuts_graph=True)
-    _check_parameters(word_bits, block_size, max_zero_run, base)
-    _check_str("method", method)
+    check_input("x", x, cuts_graph=True)
+    check_parameters(word_bits, block_size, max_zero_run, base)
+    check_str("method", method)
     with translated():
         zero_stream, plane_stream, bits = torch.ops.torch_ebpc.encode.default(
             x, word_bits, block_size, max_zero_run, base, method
@@ -376,18 +374,18 @@ def decode(streams: EncodedStreams) -> Tensor:
         >>> torch_ebpc.decode(streams)
         tensor([0, 0, 7], dtype=torch.int8)
     """
-    _check_bytes("streams.zero_stream", streams.zero_stream)
-    _check_bytes("streams.plane_stream", streams.plane_stream)
-    _check_int("streams.zero_bits", streams.zero_bits)
-    _check_int("streams.plane_bits", streams.plane_bits)
+    check_bytes("streams.zero_stream", streams.zero_stream)
+    check_bytes("streams.plane_stream", streams.plane_stream)
+    check_int("streams.zero_bits", streams.zero_bits)
+    check_int("streams.plane_bits", streams.plane_bits)
     if not isinstance(streams.shape, (tuple, list)):
         raise TypeError(f"streams.shape must be a tuple, got {type(streams.shape).__name__}")
     for size in streams.shape:
-        _check_int("streams.shape's sizes", size)
+        check_int("streams.shape's sizes", size)
     if not isinstance(streams.dtype, torch.dtype):
         raise TypeError(f"streams.dtype must be a torch.dtype, got {type(streams.dtype).__name__}")
-    _check_parameters(streams.word_bits, streams.block_size, streams.max_zero_run, streams.base)
-    _check_str("streams.method", streams.method)
+    check_parameters(streams.word_bits, streams.block_size, streams.max_zero_run, streams.base)
+    check_str("streams.method", streams.method)
     with translated():
         x: Tensor = torch.ops.torch_ebpc.decode.default(
             streams.zero_stream,
@@ -459,76 +457,12 @@ def count_transmission_bits(
         tensor([[10,  0],
                 [10,  0]])
     """
-    _check_input("x", x, cuts_graph=False)
-    _check_parameters(word_bits, block_size, max_zero_run, base)
-    _check_str("method", method)
-    _check_int("transmission_dims", transmission_dims)
+    check_input("x", x, cuts_graph=False)
+    check_parameters(word_bits, block_size, max_zero_run, base)
+    check_str("method", method)
+    check_int("transmission_dims", transmission_dims)
     with translated():
         bits: Tensor = torch.ops.torch_ebpc.count_bits.default(
             x.detach(), method, word_bits, block_size, max_zero_run, base, transmission_dims
         )
     return bits
-
-
-def _check_input(name: str, x: Any, *, cuts_graph: bool) -> None:
-    if not isinstance(x, Tensor):
-        raise TypeError(f"{name} must be a tensor, got {type(x).__name__}")
-    if x.is_nested:
-        raise TypeError(f"{name} must be a strided tensor, got a nested one")
-    if x.layout != torch.strided:
-        raise TypeError(f"{name} must be a strided tensor, got layout {x.layout}")
-    if x.dtype not in DTYPES:
-        names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
-        hint = f": pass {name}.int_repr()" if x.is_quantized else ""
-        raise TypeError(f"{name}'s dtype must be one of {names}, got {x.dtype}{hint}")
-    if x.device.type not in ("cpu", "meta"):
-        raise ValueError(f"{name} must be on the CPU, got {x.device}: pass {name}.cpu()")
-    if cuts_graph and x.requires_grad and torch.is_grad_enabled():
-        raise ValueError(
-            f"{name} must not require grad while grad mode is on: its packed bytes carry no"
-            f" gradient. Pass {name}.detach(), or work under torch.no_grad()."
-        )
-    if cuts_graph and not torch.compiler.is_compiling() and _has_tangent(x):
-        raise ValueError(
-            f"{name} must not carry a forward-mode tangent (as under torch.func.jvp): its packed"
-            " bytes carry none"
-        )
-
-
-def _has_tangent(x: Tensor) -> bool:
-    return unpack_dual(x).tangent is not None  # type: ignore[no-untyped-call]
-
-
-def _check_bytes(name: str, packed: Any) -> None:
-    if not isinstance(packed, Tensor):
-        raise TypeError(f"{name} must be a tensor, got {type(packed).__name__}")
-    if packed.dtype != torch.uint8:
-        raise TypeError(f"{name}'s dtype must be uint8, got {packed.dtype}")
-    if packed.device.type not in ("cpu", "meta"):
-        raise ValueError(f"{name} must be on the CPU, got {packed.device}: pass {name}.cpu()")
-
-
-def _check_max_bytes(max_bytes: Any) -> None:
-    if max_bytes is not None and not isinstance(max_bytes, int):
-        raise TypeError(f"max_bytes must be an int or None, got {type(max_bytes).__name__}")
-
-
-def _check_int(name: str, value: Any) -> None:
-    if not isinstance(value, (int, torch.SymInt)):
-        raise TypeError(f"{name} must be an int, got {type(value).__name__}")
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise ValueError(f"{name} is out of range: {value}")
-
-
-def _check_str(name: str, value: Any) -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a str, got {type(value).__name__}")
-
-
-def _check_parameters(word_bits: Any, block_size: Any, max_zero_run: Any, base: Any) -> None:
-    """Types only; the codec itself knows the ranges."""
-    if word_bits is not None:
-        _check_int("word_bits", word_bits)
-    _check_int("block_size", block_size)
-    _check_int("max_zero_run", max_zero_run)
-    _check_str("base", base)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from torch_ebpc import ops
+from torch_ebpc._arguments import DTYPE_NAMES, check_max_bytes
 from torch_ebpc.errors import translated
 
 
@@ -46,7 +47,7 @@ def recover(packed: Tensor, max_bytes: int | None = None) -> RecoveredTensor:
         (2,)
     """
     info = ops.read_info(packed, header_only=True)
-    ops._check_max_bytes(max_bytes)
+    check_max_bytes(max_bytes)
     with translated():
         tensor, lost = torch.ops.torch_ebpc.recover.default(
             packed, info.shape, info.dtype, info.memory_format, max_bytes
@@ -73,8 +74,7 @@ def max_compressed_bytes(shape: Sequence[int], dtype: torch.dtype) -> int:
         804460
     """
     if dtype not in ops.DTYPES:
-        names = ", ".join(str(each).removeprefix("torch.") for each in ops.DTYPES)
-        raise TypeError(f"dtype must be one of {names}, got {dtype}")
+        raise TypeError(f"dtype must be one of {DTYPE_NAMES}, got {dtype}")
     with translated():
         size: int = torch.ops.torch_ebpc.max_compressed_bytes.default(list(shape), dtype)
     return size

@@ -7,8 +7,8 @@ import dataclasses
 import torch
 from torch import Tensor
 
+from torch_ebpc._arguments import check_input, check_parameters
 from torch_ebpc.errors import translated
-from torch_ebpc.ops import _check_input, _check_parameters
 
 SYMBOLS: tuple[str, ...] = (
     "uncompressed",
@@ -134,8 +134,8 @@ def symbol_statistics(
         >>> {name: count for name, count in counts.planes.items() if count > 0}
         {'zero_run': 7, 'all_ones': 2}
     """
-    _check_input("x", x, cuts_graph=False)
-    _check_parameters(word_bits, block_size, max_zero_run, base)
+    check_input("x", x, cuts_graph=False)
+    check_parameters(word_bits, block_size, max_zero_run, base)
     with translated():
         fields = torch.ops.torch_ebpc.statistics.default(
             x.detach(), word_bits, block_size, max_zero_run, base, transmission_dims

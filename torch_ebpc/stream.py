@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torch_ebpc import ops
+from torch_ebpc._arguments import check_bytes, check_input, check_str
 from torch_ebpc.errors import EBPCFormatError, translated
 from torch_ebpc.partial import max_compressed_bytes
 
@@ -56,7 +57,7 @@ class ContainerEncoder:
         self._memory_format = memory_format
         self._code = (word_bits, block_size, max_zero_run, base)
         self._codec = codec
-        ops._check_str("codec", codec)
+        check_str("codec", codec)
         self._words = math.prod(self._shape)
         self.header_bytes: int = capacity - self._words * dtype.itemsize
         """The bytes of the header, to be left free in front of the payload."""
@@ -76,7 +77,7 @@ class ContainerEncoder:
             ValueError: a value does not fit into ``word_bits`` (noticed when its segment is
                 complete), or ``x`` has more words than are left.
         """
-        ops._check_input("x", x, cuts_graph=True)
+        check_input("x", x, cuts_graph=True)
         if x.dtype != self._dtype:
             raise TypeError(f"x's dtype must be {self._dtype}, got {x.dtype}")
         left = self._words - self._coded_words - self._pending.numel()
@@ -161,7 +162,7 @@ class ContainerDecoder:
             data = (
                 torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else self._header[:0]
             )
-        ops._check_bytes("data", data)
+        check_bytes("data", data)
         self._pending = torch.cat([self._pending, data])
         if self.info is None:
             self._read_header()

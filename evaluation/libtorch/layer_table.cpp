@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view calls_buffer = ".ebpc_calls";
 
-/// A row of the buffer ebpc_calls; torch_ebpc/insertion.py names its columns.
+/// A row of the buffer ebpc_calls; torch_ebpc/_compressed_layer.py names its columns.
 struct Call {
   std::string name;
   std::int64_t images = 0;
