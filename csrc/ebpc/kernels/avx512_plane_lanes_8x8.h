@@ -11,14 +11,15 @@
 #include <array>
 #include <utility>
 
-#include "ebpc/kernels/avx512_plane_parser.h"
+#include "ebpc/kernels/avx512_stream_lanes.h"
 
 namespace ebpc {
 namespace {
 
 /// Decodes streams that `Source` hands out:
-///   bool take(int lane, PlaneStream&, Word*& words)   the next stream; its memory is the lane's
-///   void done_words(int lane, bool ok, std::size_t blocks)
+///   bool take(int lane, Stream&)   the next stream; its memory is the lane's
+///   void look_ahead(std::size_t lines)   called between steps
+///   void done(int lane, bool ok)
 template <class Source>
 class PlaneLanes8x8 {
  public:
@@ -32,7 +33,10 @@ class PlaneLanes8x8 {
     std::array<Streams, vectors> streams;
     while (busy_ > 0) {
       for (int i = 0; i < vectors; ++i) streams[at(i)] = load_streams(8 * i);
-      while (!any_at_end(streams)) next_step(streams);
+      while (!any_at_end(streams)) {
+        next_step(streams);
+        source_.look_ahead(lines_ahead);
+      }
       for (int i = 0; i < vectors; ++i) {
         store_vector(bit_.data() + 8 * i, streams[at(i)].bit);
         store_vector(out_.data() + 8 * i, streams[at(i)].out);
@@ -41,10 +45,7 @@ class PlaneLanes8x8 {
         store_vector(base_.data() + 8 * i, streams[at(i)].base);
       }
       for (int lane = 0; lane < lanes; ++lane) {
-        if (place_[at(lane)] == 0 &&
-            (bit_[at(lane)] >= stop_[at(lane)] || out_[at(lane)] >= limit_[at(lane)])) {
-          end(lane);
-        }
+        if (out_[at(lane)] >= limit_[at(lane)]) end(lane);
       }
     }
   }
@@ -54,6 +55,7 @@ class PlaneLanes8x8 {
   static constexpr int base_bits = 8;
   static constexpr int block_bytes = 8;   // of words
   static constexpr int planes_bits = 72;  // the codes of 9 planes, if all have 8 bits
+  static constexpr std::size_t lines_ahead = 3;
   using PerLane = std::array<std::uint64_t, lanes>;
 
   struct Streams {
@@ -76,47 +78,35 @@ class PlaneLanes8x8 {
   bool any_at_end(const std::array<Streams, vectors>& streams) const {
     unsigned ends = 0;
     for (int i = 0; i < vectors; ++i) {
-      const Streams& s = streams[at(i)];
-      const __mmask8 at_base = _mm512_testn_epi64_mask(s.place, s.place);
-      ends |= _mm512_mask_cmpge_epu64_mask(at_base, s.bit, load_vector(stop_.data() + 8 * i));
-      ends |= _mm512_mask_cmpge_epu64_mask(at_base, s.out, load_vector(limit_.data() + 8 * i));
+      ends |= _mm512_cmpge_epu64_mask(streams[at(i)].out, load_vector(limit_.data() + 8 * i));
     }
     return ends != 0;
   }
 
   /// Gives the lane its next stream; a lane that has none decodes the same zeros for ever.
   void take(int lane) {
-    PlaneStream<std::uint8_t> stream;
-    std::uint8_t* words = idle_.data();
-    if (source_.take(lane, stream, words)) {
+    typename Source::Stream stream;
+    if (source_.take(lane, stream)) {
       ++busy_;
       bit_[at(lane)] = 8 * address(stream.bytes);
       end_[at(lane)] = bit_[at(lane)] + 8 * stream.byte_count;
-      stop_[at(lane)] = end_[at(lane)] - std::min<std::uint64_t>(7, 8 * stream.byte_count);
-      limit_[at(lane)] = address(words) + block_bytes * stream.max_blocks;
+      out_[at(lane)] = address(stream.words);
+      limit_[at(lane)] = out_[at(lane)] + block_bytes * stream.blocks;
       advance_[at(lane)] = ~std::uint64_t{0};
     } else {
       bit_[at(lane)] = 8 * address(idle_.data() + block_bytes);
-      stop_[at(lane)] = limit_[at(lane)] = ~std::uint64_t{0};
+      out_[at(lane)] = address(idle_.data());
+      limit_[at(lane)] = ~std::uint64_t{0};
       advance_[at(lane)] = 0;
     }
-    out_[at(lane)] = first_out_[at(lane)] = address(words);
     codes_[at(lane)] = place_[at(lane)] = base_[at(lane)] = 0;
-    malformed_[at(lane)] = false;
   }
 
-  static std::uint64_t address(const std::uint8_t* bytes) {
-    return static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(bytes));
-  }
-
-  /// Ends the lane's stream where a block would begin.
+  /// Ends the lane's stream, which has all its blocks or is malformed.
   void end(int lane) {
-    const std::uint64_t bit = bit_[at(lane)];
-    const bool padding =
-        !malformed_[at(lane)] && bit <= end_[at(lane)] && end_[at(lane)] - bit < 8 &&
-        stream_window(reinterpret_cast<const std::uint8_t*>(bit >> 3), bit & 7) == 0;
+    const bool ok = limit_[at(lane)] != 0 && is_padding(bit_[at(lane)], end_[at(lane)]);
     --busy_;
-    source_.done_words(lane, padding, (out_[at(lane)] - first_out_[at(lane)]) / block_bytes);
+    source_.done(lane, ok);
     take(lane);
   }
 
@@ -149,18 +139,16 @@ class PlaneLanes8x8 {
   void next_step(std::array<Streams, vectors>& streams) {
     std::array<Block, vectors> blocks;
     each([&](int i) {
-      const __m512i byte = _mm512_srli_epi64(streams[at(i)].bit, 3);
-      blocks[at(i)].high = _mm512_i64gather_epi64(byte, nullptr, 1);
-      blocks[at(i)].low =
-          _mm512_i64gather_epi64(_mm512_add_epi64(byte, _mm512_set1_epi64(8)), nullptr, 1);
+      const Windows windows = load_wide_windows(streams[at(i)].bit);
+      blocks[at(i)].high = windows.high;
+      blocks[at(i)].low = windows.low;
     });
     each([&](int i) {
       Block& b = blocks[at(i)];
       Streams& s = streams[at(i)];
       const __m512i shift = _mm512_and_si512(s.bit, _mm512_set1_epi64(7));
-      const __m512i low = swap_bytes(b.low);
-      b.high = _mm512_shldv_epi64(swap_bytes(b.high), low, shift);
-      b.low = _mm512_sllv_epi64(low, shift);
+      b.high = _mm512_shldv_epi64(b.high, b.low, shift);
+      b.low = _mm512_sllv_epi64(b.low, shift);
       b.codes = s.codes;
       b.place = s.place;
       b.used = _mm512_setzero_si512();
@@ -177,7 +165,7 @@ class PlaneLanes8x8 {
       const __m512i busy = load_vector(advance_.data() + 8 * i);
       s.bit = _mm512_add_epi64(s.bit, _mm512_and_si512(b.used, busy));
       // The words of a block that is not complete are written again.
-      store_words(s.out, words_of(b.codes, s.base));
+      store_lanes<std::uint64_t>(s.out, words_of(b.codes, s.base));
       const __mmask8 open = _mm512_cmplt_epu64_mask(b.place, all);
       const __m512i size = _mm512_and_si512(_mm512_set1_epi64(block_bytes), busy);
       s.out = _mm512_mask_add_epi64(s.out, static_cast<__mmask8>(~open), s.out, size);
@@ -272,26 +260,10 @@ class PlaneLanes8x8 {
     return planes;
   }
 
-  static void store_words(__m512i out, __m512i words) {
-    alignas(64) std::array<std::uint64_t, 8> to;
-    alignas(64) std::array<std::uint64_t, 8> from;
-    store_vector(to.data(), out);
-    store_vector(from.data(), words);
-    for (std::size_t i = 0; i < 8; ++i) {
-      std::memcpy(reinterpret_cast<void*>(to[i]), &from[i], block_bytes);
-    }
-  }
-
-  static __m512i swap_bytes(__m512i x) {
-    return _mm512_shuffle_epi8(
-        x, _mm512_broadcast_i32x4(_mm_set_epi64x(0x08090A0B0C0D0E0F, 0x0001020304050607)));
-  }
-
   void give_up(std::uint64_t malformed, int first) {
     for (int lane = first; malformed != 0; ++lane, malformed >>= 8) {
       if ((malformed & 0xFF) == 0 || advance_[at(lane)] == 0) continue;
-      malformed_[at(lane)] = true;
-      stop_[at(lane)] = 0;
+      limit_[at(lane)] = 0;
     }
   }
 
@@ -323,16 +295,13 @@ class PlaneLanes8x8 {
   int busy_ = 0;                         // lanes with a stream
   // Addresses in each lane's stream:
   alignas(64) PerLane bit_;
-  alignas(64) PerLane stop_;  // of the first bit where it may end
-  PerLane end_;               // of the bit behind the last
+  PerLane end_;  // of the bit behind the last
   alignas(64) PerLane out_;
   alignas(64) PerLane limit_;  // of the words' end
-  PerLane first_out_;
   alignas(64) PerLane codes_;
   alignas(64) PerLane place_;
   alignas(64) PerLane base_;
   alignas(64) PerLane advance_;  // all ones if the lane has a stream
-  std::array<bool, lanes> malformed_;
 };
 
 }  // namespace

@@ -3,218 +3,259 @@
 
 #pragma once
 
-#include <algorithm>
-#include <array>
-#include <vector>
-
-#include "ebpc/kernels/avx512_plane_group.h"
-#include "ebpc/kernels/avx512_zero_decoder.h"
-#include "ebpc/parameters.h"
+#include "ebpc/kernels/avx512_plane_syntax.h"
+#include "ebpc/kernels/avx512_stream_lanes.h"
 
 namespace ebpc {
 namespace {
 
-/// What follows from the parameters, for all streams.
-template <class Group>
-struct PlaneSyntax {
-  using Lane = typename Group::Lane;
+/// The lanes of planes that one step handles: a vector of `bytes` bytes.
+template <int lane_bytes, int bytes>
+struct PlaneVector;
 
-  /// A code other than an uncompressed plane.
-  struct alignas(8) Symbol {
-    Lane plane = 0;           // in big-endian order
-    std::uint8_t planes = 0;  // that it is, all but the first of them zero
-    std::uint8_t bits = 0;
-    bool plane_is_zero = false;  // the plane before XOR, so that it repeats the last
-  };
-
-  explicit PlaneSyntax(const Parameters& p)
-      : word_bits(p.word_bits),
-        base_bits(p.base == Base::sent ? p.word_bits : 0),
-        raw_bits(1 + plane_bits(p)),
-        block_bytes(Group::lane_bytes * (p.word_bits + 1)) {
-    index_bits = log2_ceil(static_cast<std::uint32_t>(p.block_size));
-    run_bits = log2_ceil(static_cast<std::uint32_t>(p.word_bits));
-    symbol_bits = 5 + std::max(index_bits, run_bits);
-    // As many uncompressed planes at once as leave a whole symbol in 57 bits.
-    const int raw_step =
-        std::clamp((57 - (Group::word_bytes == 1 ? base_bits : 0) - symbol_bits) / raw_bits, 1,
-                   std::max(1, 8 / Group::lane_bytes - 1));
-    for (int i = 0; i < raw_step; ++i) {
-      raw_prefixes |= std::uint64_t{1} << (63 - i * raw_bits);
-    }
-    raw_step_bits = static_cast<std::uint64_t>(raw_step * raw_bits);
-    symbols.resize(std::size_t{1} << symbol_bits);
-    for (std::size_t i = 0; i < symbols.size() / 2; ++i) {
-      symbols[i] = symbol_of(i << (64 - symbol_bits));
+template <int lane_bytes>
+struct PlaneVector<lane_bytes, 64> {
+  /// Lanes as PlaneSyntax describes them. Returns them and a mask of those whose first bit is set.
+  static std::uint64_t load(const void* from, const std::uint8_t* bytes, const std::uint8_t* shifts,
+                            __m512i& lanes) {
+    const __m512i moved = _mm512_permutexvar_epi8(load_vector(bytes), load_vector(from));
+    const __m512i counts = load_vector(shifts);
+    if constexpr (lane_bytes == 2) {
+      lanes = _mm512_sllv_epi16(moved, counts);
+      return _mm512_movepi16_mask(lanes);
+    } else if constexpr (lane_bytes == 4) {
+      lanes = _mm512_sllv_epi32(moved, counts);
+      return _mm512_movepi32_mask(lanes);
+    } else {
+      lanes = _mm512_sllv_epi64(moved, counts);
+      return _mm512_movepi64_mask(lanes);
     }
   }
-
-  int word_bits;
-  int base_bits;
-  int raw_bits;     // of an uncompressed plane, its prefix included
-  int block_bytes;  // of all lanes of a block, the top plane's included
-  int index_bits;
-  int run_bits;
-  int symbol_bits;  // of the longest symbol
-
-  std::uint64_t raw_step_bits;     // of the uncompressed planes that are taken at once
-  std::uint64_t raw_prefixes = 0;  // their first bits, from the top
-  std::vector<Symbol> symbols;     // by their first symbol_bits bits; empty where a plane follows
-
- private:
-  Symbol symbol_of(std::uint64_t window) const {
-    const int plane_size = raw_bits - 1;
-    const auto symbol = [](std::uint64_t plane, int planes, int bits, bool plane_is_zero = false) {
-      Symbol s;
-      s.plane = static_cast<Lane>(Group::swap_bytes(plane));
-      s.planes = static_cast<std::uint8_t>(planes);
-      s.bits = static_cast<std::uint8_t>(bits);
-      s.plane_is_zero = plane_is_zero;
-      return s;
-    };
-    if (window >> 62 == 0b01) return symbol(0, 1, 2);
-    if (window >> 61 == 0b001) {
-      return symbol(0, static_cast<int>(window << 3 >> (64 - run_bits)) + 2, 3 + run_bits);
-    }
-    const int kind = static_cast<int>(window >> 59);
-    if (kind == 0b00000) return symbol(low_bits(plane_size), 1, 5);
-    if (kind == 0b00001) return symbol(0, 1, 5, true);
-    const int ones = kind == 0b00010 ? 2 : 1;
-    const int index = static_cast<int>(window << 5 >> (64 - index_bits));
-    const int behind = plane_size - index - ones;
-    // More planes than any block has, if the index is outside of the plane.
-    if (behind < 0) return symbol(0, 64, 5 + index_bits);
-    return symbol(low_bits(ones) << behind, 1, 5 + index_bits);
+  static void store(void* to, __m512i lanes) { store_vector(to, lanes); }
+  static void store_first(void* to, __m128i lane) {
+    store_vector(to, _mm512_zextsi128_si512(lane));
   }
+  using Type = __m512i;
 };
 
-/// A plane stream to be parsed, and where to.
-template <class Word>
-struct PlaneStream {
-  const std::uint8_t* bytes = nullptr;  // a copy, with zeros behind it
-  std::size_t byte_count = 0;
-  std::uint8_t* lanes = nullptr;  // all zero, for the planes of max_blocks blocks
-  Word* bases = nullptr;          // for one more than max_blocks
-  std::size_t max_blocks = 0;
+template <int lane_bytes>
+struct PlaneVector<lane_bytes, 32> {
+  static std::uint64_t load(const void* from, const std::uint8_t* bytes, const std::uint8_t* shifts,
+                            __m256i& lanes) {
+    const auto load = [](const void* from) {
+      return _mm256_loadu_si256(static_cast<const __m256i*>(from));
+    };
+    const __m256i moved = _mm256_permutexvar_epi8(load(bytes), load(from));
+    if constexpr (lane_bytes == 2) {
+      lanes = _mm256_sllv_epi16(moved, load(shifts));
+      return _mm256_movepi16_mask(lanes);
+    } else {
+      lanes = _mm256_sllv_epi32(moved, load(shifts));
+      return _mm256_movepi32_mask(lanes);
+    }
+  }
+  static void store(void* to, __m256i lanes) {
+    _mm256_storeu_si256(static_cast<__m256i*>(to), lanes);
+  }
+  static void store_first(void* to, __m128i lane) { store(to, _mm256_zextsi128_si256(lane)); }
+  using Type = __m256i;
+};
+
+/// Planes that are zero before the XOR: behind it, such a plane is the XOR of all before it. There
+/// are too many of them for a branch that is guessed, and too few to look for, so they are noted.
+template <class Group>
+class RepeatedPlanes {
+ public:
+  static constexpr std::size_t capacity = 256;
+
+  /// Notes planes, in a loop, where the number of them can stay in a register.
+  struct Notes {
+    RepeatedPlanes& planes;
+    std::size_t count = planes.count_;
+
+    /// Notes the plane at `lane`, which is zero, if it is such a one.
+    [[gnu::always_inline]] void note(std::uint8_t* lane, bool repeats) {
+      planes.lanes_[count] = lane;
+      count += repeats;
+    }
+    ~Notes() { planes.count_ = count; }
+  };
+
+  bool has_room_for(std::size_t count) const { return count_ + count < capacity; }
+
+  /// Completes all of them. The planes of all blocks lie at multiples of their size.
+  void complete() {
+    for (std::size_t i = 0; i < count_; ++i) complete(lanes_[i]);
+    count_ = 0;
+  }
+
+ private:
+  static void complete(std::uint8_t* const out) {
+    constexpr std::uint64_t below = Group::block_bytes - 1;
+    using Lane = typename Group::Lane;
+    Lane sum = 0;
+    // For a top plane, which has its place in the next block, and is not needed, there are none.
+    for (std::uint64_t byte = address(out) & ~below; byte < address(out); byte += sizeof(Lane)) {
+      Lane lane;
+      std::memcpy(&lane, reinterpret_cast<const void*>(byte), sizeof lane);
+      sum = static_cast<Lane>(sum ^ lane);
+    }
+    if ((address(out) & below) != 0) std::memcpy(out, &sum, sizeof sum);
+  }
+
+  std::size_t count_ = 0;
+  std::array<std::uint8_t*, capacity> lanes_;
 };
 
 /// Parses one plane stream, a step at a time.
-template <class Group>
+template <class Group, bool base_sent>
 class PlaneParser {
  public:
   using Word = typename Group::Word;
   using Lane = typename Group::Lane;
+  using Syntax = PlaneSyntax<Group>;
 
   static constexpr std::size_t bytes_read_behind = 64;
-  static constexpr std::size_t bytes_written_behind = 128 * Group::lane_bytes;
+  static constexpr std::size_t bytes_written_behind = Group::block_bytes + 2 * 64;
 
   PlaneParser() = default;
 
-  explicit PlaneParser(const PlaneStream<Word>& stream)
-      : bytes_(stream.bytes),
-        end_bit_(8 * stream.byte_count),
-        stop_bit_(end_bit_ - std::min<std::uint64_t>(7, end_bit_)),
-        lanes_(stream.lanes),
-        limit_(stream.lanes + stream.max_blocks * Group::block_lane_bytes),
-        block_(stream.lanes),
-        out_(stream.lanes),
-        base_(stream.bases) {}
+  /// Begins a stream.
+  PlaneParser(const Syntax& syntax, const std::uint8_t* bytes)
+      : bit_(8 * address(bytes) + static_cast<std::uint64_t>(syntax.base_bits)),
+        left_(syntax.planes) {}
 
-  /// Takes the base, if a block begins, then uncompressed planes, then one other symbol, as they
-  /// come. False at the end of the stream.
-  [[gnu::always_inline]] bool step(const PlaneSyntax<Group>& syntax) {
-    if (bit_ >= stop_bit_ || block_ >= limit_) [[unlikely]] {
-      if (is_at_end()) return false;
-    }
-    // The stores of bytes might change members, so all are read before and written behind them.
-    const std::uint8_t* const bytes = bytes_;
-    std::uint8_t* const block = block_;
-    std::uint8_t* out = out_;
-    Word* const base = base_;
-    std::uint64_t bit = bit_;
-
-    // If no block begins, the next one's base takes this one's place.
-    const std::uint64_t begins = mask_if(out == block);
-    *base = static_cast<Word>(stream_window(bytes, bit) >> 1 >> (63 - syntax.base_bits));
-    bit += static_cast<std::uint64_t>(syntax.base_bits) & begins;
-
-    const std::uint64_t window = stream_window(bytes, bit);
-    const std::uint64_t behind =
-        static_cast<std::uint64_t>(bytes[(bit >> 3) + 8]) >> (8 - (bit & 7));
-    std::uint8_t* const block_end = block + syntax.block_bytes;
-    const auto bytes_left = static_cast<std::uint64_t>(block_end - out);
-    const std::uint64_t has_raw = mask_if(bytes_left > 0) & mask_if(window >> 63 != 0);
-    std::uint64_t planes = (window | behind) >> (64 - syntax.raw_bits) & has_raw;
-    const std::uint64_t raw_bytes = sizeof(Lane) & has_raw;
-    bit += static_cast<std::uint64_t>(syntax.raw_bits) & has_raw;
-    const std::uint64_t rest = stream_window(bytes, bit);
-    // The upper half of the table is for what is no symbol.
-    const std::uint64_t none = mask_if(raw_bytes == bytes_left) & syntax.symbols.size() / 2;
-    const auto& symbol = syntax.symbols[rest >> (64 - syntax.symbol_bits) | none];
-
-    planes = __builtin_bswap64(planes);
-    std::memcpy(out, &planes, sizeof planes);
-    out += raw_bytes;
-    std::memcpy(out, &symbol.plane, sizeof symbol.plane);
-    if (symbol.plane_is_zero) [[unlikely]]
-      repeat_plane(block, out, syntax);
-    out += symbol.planes * Group::lane_bytes;
-    bit += symbol.bits;
-    if (out > block_end) [[unlikely]] {
-      malformed_ = true;
-      stop_bit_ = 0;
-    }
-    const std::uint64_t ends = mask_if(out >= block_end);
-    block_ = block + (Group::block_lane_bytes & ends);
-    // Back where a malformed symbol went past the end: a signed offset.
-    out_ = out + ((block + Group::block_lane_bytes - out) & static_cast<std::ptrdiff_t>(ends));
-    base_ = base - static_cast<std::int64_t>(begins);
-    bit_ = bit;
-    return true;
+  /// The base of the first block.
+  static Word first_base(const Syntax& syntax, const std::uint8_t* bytes) {
+    return base_in(syntax, stream_window(bytes, 0));
   }
 
-  /// Whether the stream was well-formed, once step has returned false.
-  bool ok() const { return !malformed_; }
-  std::size_t blocks() const {
-    return static_cast<std::size_t>(block_ - lanes_) / Group::block_lane_bytes;
+  /// Lets the next blocks' planes go to `lanes`, and the bases of the blocks behind each of them to
+  /// `bases`.
+  void start(std::size_t blocks, std::uint8_t* lanes, Word* bases) {
+    out_ = lanes;
+    base_ = bases;
+    limit_ = bases + blocks;
+  }
+
+  /// A step takes uncompressed planes, then one other symbol, as they come, and the next block's
+  /// base if they complete a block. Most of it waits for what it has just looked up; so it comes in
+  /// pieces, for those of several streams to be taken in turn.
+  struct Step {
+    std::uint64_t bit;
+    std::uint8_t* out;
+    std::int64_t left;
+    std::uint64_t raw;     // a mask of the lanes that may be uncompressed planes
+    std::uint64_t window;  // behind these
+    const typename Syntax::Symbol* symbol;
+  };
+
+  /// Stores uncompressed planes, and something behind them.
+  [[gnu::always_inline]] void take_planes(const Syntax& syntax, Step& step) const {
+    step.bit = bit_;
+    step.out = out_;
+    const auto* const from = reinterpret_cast<const std::uint8_t*>(bit_ >> 3);
+    const std::uint64_t shift = bit_ & 7;
+    if constexpr (Group::slots == 64) {
+      // Such a plane takes all of a window: one at a time.
+      const std::uint64_t plane_bit = shift + static_cast<std::uint64_t>(1 - syntax.first_slot);
+      const std::uint64_t next = from[(plane_bit >> 3) + 8];
+      const std::uint64_t plane = stream_window(from, plane_bit) | next >> (8 - (plane_bit & 7));
+      std::memcpy(out_, &plane, sizeof plane);
+      step.raw = *from >> (7 - shift) & 1;
+    } else {
+      typename Vector::Type lanes;
+      step.raw = Vector::load(from, syntax.bytes[shift].data(), syntax.shifts[shift].data(), lanes);
+      Vector::store(out_, lanes);
+    }
+  }
+
+  /// Finds the symbol behind them.
+  [[gnu::always_inline]] void find_symbol(const Syntax& syntax, Step& step) const {
+    const std::int64_t planes = std::countr_zero(~step.raw | std::uint64_t{1} << left_);
+    step.left = left_ - planes;
+    step.out += planes * Group::lane_bytes;
+    step.bit += static_cast<std::uint64_t>(planes * syntax.raw_bits);
+    step.window = stream_window(step.bit);
+  }
+
+  [[gnu::always_inline]] void look_up_symbol(const Syntax& syntax, Step& step) const {
+    step.symbol = &syntax.symbols[step.window >> syntax.symbol_shift];
+    if (step.left == 0) [[unlikely]]
+      step.symbol = &syntax.no_symbol;
+  }
+
+  [[gnu::always_inline]] void take_symbol(typename RepeatedPlanes<Group>::Notes& repeated,
+                                          Step& step) const {
+    Vector::store_first(step.out, first_lane(*step.symbol));
+    for (int i = Group::step_bytes; i < Group::block_bytes; i += 64) {
+      store_vector(step.out + i, _mm512_setzero_si512());
+    }
+    repeated.note(step.out, step.symbol->repeats);
+    const std::int64_t planes = step.symbol->planes;
+    step.left -= planes;
+    step.out += planes * Group::lane_bytes;
+    step.bit += step.symbol->bits;
+  }
+
+  /// False behind the last of the blocks, or if the stream is malformed.
+  [[gnu::always_inline]] bool finish(const Syntax& syntax, Step& step) {
+    if (step.left < 0) [[unlikely]]
+      return give_up();
+    // If that was the block's end, a base follows.
+    const std::int64_t ends = (step.left - 1) >> 63;
+    Word* const base = base_;
+    if constexpr (base_sent) {
+      *base = base_in(syntax, step.window << step.symbol->bits);
+      step.bit += static_cast<std::uint64_t>(syntax.base_bits & ends);
+    }
+    bit_ = step.bit;
+    base_ = base - ends;
+    left_ = step.left + (syntax.planes & ends);
+    out_ = step.out + (syntax.next_block & ends);
+    return base_ < limit_;
+  }
+
+  bool ok() const { return bit_ != malformed; }
+
+  /// Behind the last block: whether the stream ended there, too, with zeros up to the next byte.
+  bool ends_at(const Syntax& syntax, const std::uint8_t* end) const {
+    return is_padding(bit_ - static_cast<std::uint64_t>(syntax.base_bits), 8 * address(end));
   }
 
  private:
-  bool is_at_end() {
-    if (malformed_) return true;
-    const bool begins = out_ == block_;
-    const bool overrun = bit_ > end_bit_;
-    // A block does not fit into fewer than 8 bits that are all zero.
-    const bool padding =
-        begins && !overrun && end_bit_ - bit_ < 8 && stream_window(bytes_, bit_) == 0;
-    malformed_ = overrun || (begins && !padding && block_ >= limit_);
-    return malformed_ || padding;
+  static constexpr std::uint64_t malformed = ~std::uint64_t{0};
+  using Vector = PlaneVector<Group::lane_bytes, Group::step_bytes>;
+
+  static std::uint64_t stream_window(std::uint64_t bit) {
+    return ebpc::stream_window(reinterpret_cast<const std::uint8_t*>(bit >> 3), bit & 7);
+  }
+  static std::uint64_t stream_window(const std::uint8_t* bytes, std::uint64_t bit) {
+    return ebpc::stream_window(bytes, bit);
   }
 
-  /// A plane that is zero before the XOR is, behind it, the plane before: the XOR of all so far.
-  static void repeat_plane(const std::uint8_t* block, std::uint8_t* out,
-                           const PlaneSyntax<Group>& syntax) {
-    // Behind `out`, all lanes are zero.
-    std::uint64_t sums = 0;
-    for (; block < out; block += 8) {
-      std::uint64_t lanes;
-      std::memcpy(&lanes, block, sizeof lanes);
-      sums ^= lanes;
+  static Word base_in(const Syntax& syntax, std::uint64_t window) {
+    return static_cast<Word>(window >> (64 - syntax.base_bits));
+  }
+
+  static __m128i first_lane(const typename Syntax::Symbol& symbol) {
+    if constexpr (sizeof symbol.plane == 8) {
+      return _mm_cvtsi64_si128(static_cast<long long>(symbol.plane));
+    } else {
+      return _mm_cvtsi32_si128(static_cast<int>(symbol.plane));
     }
-    sums &= Group::swap_bytes(low_bits(syntax.raw_bits - 1));
-    std::memcpy(out, &sums, sizeof sums);
   }
 
-  const std::uint8_t* bytes_ = nullptr;
-  std::uint64_t bit_ = 0;
-  std::uint64_t end_bit_ = 0;
-  std::uint64_t stop_bit_ = 0;  // from here on, the end may come
-  std::uint8_t* lanes_ = nullptr;
-  std::uint8_t* limit_ = nullptr;
-  std::uint8_t* block_ = nullptr;
+  bool give_up() {
+    bit_ = malformed;
+    return false;
+  }
+
+  std::uint64_t bit_ = 0;        // address of the next bit
   std::uint8_t* out_ = nullptr;  // where the next plane goes
-  Word* base_ = nullptr;
-  bool malformed_ = false;
+  Word* base_ = nullptr;         // where the next block's base goes
+  const Word* limit_ = nullptr;  // where that of the block behind the last one's goes
+  std::int64_t left_ = 0;        // planes of the block that are still to come
 };
 
 }  // namespace

@@ -5,7 +5,7 @@
 #include <array>
 
 #include "ebpc/kernels/avx512_lanes.h"
-#include "ebpc/kernels/avx512_plane_group.h"
+#include "ebpc/kernels/avx512_decode_group.h"
 #include "ebpc/parameters.h"
 
 namespace ebpc {
@@ -60,6 +60,7 @@ struct PrefixSum {
   }();
 };
 
+/// Turns the planes of a stream's blocks into words, some blocks at a time.
 template <class Group>
 class PlaneWords {
  public:
@@ -68,70 +69,132 @@ class PlaneWords {
   /// Words that may be written behind those of the last block, bytes that may be read behind its
   /// planes.
   static constexpr std::size_t words_written_behind = 2 * 64;
-  static constexpr std::size_t bytes_read_behind = 64 * Group::block_vectors;
+  static constexpr std::size_t bytes_read_behind = 64 * Group::plane_vectors;
 
   explicit PlaneWords(const Parameters& p)
       : block_size_(p.block_size),
-        plane_bits_(plane_bits(p)),
         base_sent_(p.base == Base::sent),
-        is_whole_(p.block_size == Group::slots && p.base == Base::sent),
+        is_whole_(p.block_size == Group::slots),
+        fills_type_(p.word_bits == 8 * Group::word_bytes),
         low_(W::set(low_bits(p.word_bits))),
         sign_(W::set(p.is_signed ? std::uint64_t{1} << (p.word_bits - 1) : 0)) {}
 
-  /// Words of blocks whose planes and bases are given.
-  void decode(const std::uint8_t* lanes, const Word* bases, std::size_t blocks, Word* out) const {
-    Word* const first = out;
-    for (std::size_t block = 0; block < blocks; block += Group::vector_blocks) {
-      __m512i carry = _mm512_setzero_si512();
-      for (int part = 0; part < Group::block_vectors; ++part) {
-        const __m512i delta = deltas(lanes, part);
-        const std::uint64_t used = slots(plane_bits_, part);
-        if (!base_sent_) {
-          out = append(out, delta, used);
-          continue;
-        }
-        __m512i words = W::keep(static_cast<typename W::Mask>(used), delta);
-        const std::uint64_t with_base = slots(block_size_, part);
-        words = expand(words, with_base & ~used, load_vector(bases));
-        words = W::add(Sum::template within<segment_bytes>(words), carry);
-        if constexpr (Group::block_vectors > 1) carry = Sum::last(words);
-        words = extend(words);
-        if (is_whole_) {
-          store_vector(out, words);
-          out += 64 / Group::word_bytes;
-        } else {
-          out = append(out, words, with_base);
-        }
-      }
-      bases += Group::vector_blocks;
-      lanes += Group::vector_blocks * Group::block_lane_bytes;
+  /// Words of blocks whose planes and, if they were sent, bases are given; otherwise `last` is the
+  /// word before them. Returns where the next ones go.
+  Word* decode(const std::uint8_t* lanes, const Word* bases, std::size_t blocks, Word last,
+               Word* out) const {
+    Word* const end = out + blocks * static_cast<std::size_t>(block_size_);
+    if (base_sent_) {
+      decode_sent(lanes, bases, blocks, out);
+    } else {
+      decode_reused(lanes, blocks, last, out);
     }
-    if (!base_sent_) sum_all(first, out);
+    return end;
   }
 
  private:
   using W = Lanes<8 * Group::word_bytes>;
   using Sum = PrefixSum<Group::word_bytes>;
+  static constexpr std::size_t vector_words = 64 / Group::word_bytes;
   static constexpr int segment_bytes = std::min(64, Group::slots* Group::word_bytes);
 
-  /// The last `count` slots of every block, those of them in one vector.
+  void decode_sent(const std::uint8_t* lanes, const Word* bases, std::size_t blocks,
+                   Word* out) const {
+    for (std::size_t block = 0; block < blocks; block += Group::vector_blocks) {
+      __m512i carry = _mm512_setzero_si512();
+      for (int part = 0; part < Group::block_vectors; ++part) {
+        // The base takes the place of the bit in front of each plane.
+        __m512i words = deltas(columns(lanes, part));
+        if (part == 0) {
+          words = _mm512_mask_permutexvar_epi8(words, Group::base_mask,
+                                               load_vector(Group::gather_bases.data()),
+                                               load_vector(bases));
+        }
+        words = Sum::template within<segment_bytes>(words);
+        if constexpr (Group::block_vectors > 1) {
+          words = W::add(words, carry);
+          carry = Sum::last(words);
+        }
+        out = append(out, extend(words), part);
+      }
+      bases += Group::vector_blocks;
+      lanes += Group::vector_blocks * Group::block_bytes;
+    }
+  }
+
+  void decode_reused(const std::uint8_t* lanes, std::size_t blocks, Word last, Word* out) const {
+    Word* const first = out;
+    __m512i carry = W::set(last);
+    for (std::size_t block = 0; block < blocks; block += Group::vector_blocks) {
+      for (int part = 0; part < Group::block_vectors; ++part) {
+        const __m512i delta = deltas(columns(lanes, part));
+        if (is_whole_) {
+          const __m512i words = W::add(Sum::template within<64>(delta), carry);
+          carry = Sum::last(words);
+          store_vector(out, extend(words));
+          out += vector_words;
+        } else {
+          out = append(out, delta, part);
+        }
+      }
+      lanes += Group::vector_blocks * Group::block_bytes;
+    }
+    if (!is_whole_) sum_all(first, out, carry);
+  }
+
+  /// Turns all deltas into words.
+  void sum_all(Word* words, const Word* end, __m512i carry) const {
+    for (; words < end; words += vector_words) {
+      const __m512i sum = W::add(Sum::template within<64>(load_vector(words)), carry);
+      carry = Sum::last(sum);
+      store_vector(words, extend(sum));
+    }
+  }
+
+  /// The first `count` slots of every block, those of them in one vector.
   static std::uint64_t slots(int count, int part) {
-    const int unused = Group::slots - count;
-    std::uint64_t slots = ~std::uint64_t{0} >> (64 - Group::slots) >> unused << unused;
+    std::uint64_t slots = low_bits(count);
     if constexpr (Group::block_vectors == 1) {
       for (int bits = Group::slots; bits < 64; bits *= 2) slots |= slots << (bits & 63);
     }
-    slots >>= part * (64 / Group::word_bytes) & 63;
-    return slots & low_bits(64 / Group::word_bytes);
+    slots >>= part * static_cast<int>(vector_words) & 63;
+    return slots & low_bits(vector_words);
   }
 
-  /// One vector of deltas, whose top planes are of no use: sums are modulo 2^W.
-  static __m512i deltas(const std::uint8_t* lanes, int part) {
+  /// 8 bits of 8 planes in each 64-bit lane.
+  [[gnu::always_inline]] __m512i columns(const std::uint8_t* lanes, int part) const {
+    const auto load = [&](int vector) {
+      const __m512i planes = load_vector(lanes + 64 * vector);
+      // Where there is no base, the bit in front of each plane has no place.
+      if constexpr (Group::slots == 64) return planes;
+      if (base_sent_) return planes;
+      if constexpr (Group::lane_bytes == 2) return _mm512_slli_epi16(planes, 1);
+      if constexpr (Group::lane_bytes == 4) return _mm512_slli_epi32(planes, 1);
+      return _mm512_slli_epi64(planes, 1);
+    };
+    const __m512i indices =
+        load_vector(Group::gather_columns[static_cast<std::size_t>(part)].data());
+    if constexpr (Group::plane_vectors == 1) {
+      return _mm512_permutexvar_epi8(indices, load(0));
+    } else {
+      // A permutation of two vectors takes five times as long as one of one.
+      __m512i columns = _mm512_permutexvar_epi8(indices, load(0));
+      for (int i = 1; i < Group::plane_vectors; ++i) {
+        columns = _mm512_mask_permutexvar_epi8(
+            columns, Group::gather_masks[static_cast<std::size_t>(part)][static_cast<std::size_t>(i)],
+            indices, load(i));
+      }
+      return columns;
+    }
+  }
+
+  /// Words from columns of planes. The top planes are of no use: sums are modulo 2^W.
+  static __m512i deltas(__m512i columns) {
     // A column of 8 planes becomes a byte of a delta: the reverse of what encoding does.
-    __m512i delta = _mm512_gf2p8affine_epi64_epi8(_mm512_set1_epi64(0x0102040810204080),
-                                                  scatter(lanes, part), 0);
+    __m512i delta =
+        _mm512_gf2p8affine_epi64_epi8(_mm512_set1_epi64(0x0102040810204080), columns, 0);
     if constexpr (Group::word_bytes > 1) {
-      delta = _mm512_permutexvar_epi8(load_vector(Group::scatter_bytes.data()), delta);
+      delta = _mm512_permutexvar_epi8(load_vector(Group::gather_words.data()), delta);
     }
     // Each bit is the XOR of all bits below: in its byte, and the parities of the lower bytes.
     const __m512i within =
@@ -148,34 +211,13 @@ class PlaneWords {
     }
   }
 
-  static __m512i scatter(const std::uint8_t* lanes, int part) {
-    const __m512i indices =
-        load_vector(Group::scatter_planes[static_cast<std::size_t>(part)].data());
-    if constexpr (Group::block_vectors == 1) {
-      return _mm512_permutexvar_epi8(indices, load_vector(lanes));
-    } else {
-      __m512i columns =
-          _mm512_permutex2var_epi8(load_vector(lanes), indices, load_vector(lanes + 64));
-      if constexpr (Group::block_vectors == 4) {
-        columns = _mm512_mask_blend_epi8(
-            _mm512_movepi8_mask(indices), columns,
-            _mm512_permutex2var_epi8(load_vector(lanes + 128), indices, load_vector(lanes + 192)));
-      }
-      return columns;
+  /// Stores the words of all slots that blocks have.
+  Word* append(Word* out, __m512i words, int part) const {
+    if (is_whole_) {
+      store_vector(out, words);
+      return out + vector_words;
     }
-  }
-
-  static __m512i expand(__m512i words, std::uint64_t mask, __m512i bases) {
-    if constexpr (Group::word_bytes == 1) {
-      return _mm512_mask_expand_epi8(words, mask, bases);
-    } else if constexpr (Group::word_bytes == 2) {
-      return _mm512_mask_expand_epi16(words, static_cast<__mmask32>(mask), bases);
-    } else {
-      return _mm512_mask_expand_epi32(words, static_cast<__mmask16>(mask), bases);
-    }
-  }
-
-  static Word* append(Word* out, __m512i words, std::uint64_t mask) {
+    const std::uint64_t mask = slots(block_size_, part);
     if constexpr (Group::word_bytes == 1) {
       store_vector(out, _mm512_maskz_compress_epi8(mask, words));
     } else if constexpr (Group::word_bytes == 2) {
@@ -186,26 +228,17 @@ class PlaneWords {
     return out + std::popcount(mask);
   }
 
-  /// Turns all deltas into words.
-  void sum_all(Word* words, const Word* end) const {
-    __m512i carry = _mm512_setzero_si512();
-    for (; words < end; words += 64 / Group::word_bytes) {
-      const __m512i sum = W::add(Sum::template within<64>(load_vector(words)), carry);
-      carry = Sum::last(sum);
-      store_vector(words, extend(sum));
-    }
-  }
-
   /// The low W bits as a word of the type.
   __m512i extend(__m512i words) const {
+    if (fills_type_) return words;
     const __m512i bits = _mm512_and_si512(words, low_);
     return W::sub(_mm512_xor_si512(bits, sign_), sign_);
   }
 
   int block_size_;
-  int plane_bits_;
   bool base_sent_;
-  bool is_whole_;  // blocks fill their slots
+  bool is_whole_;    // blocks fill their slots
+  bool fills_type_;  // words fill their type
   __m512i low_;
   __m512i sign_;
 };
