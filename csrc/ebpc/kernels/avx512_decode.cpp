@@ -14,14 +14,13 @@
 namespace ebpc {
 namespace {
 
-template <class Group>
-std::size_t decode_group(const Parameters& p, std::span<const DecodeJob> jobs) {
-  using Jobs = PlaneJobs<typename Group::Word>;
+template <class PlanePass>
+std::size_t decode_jobs_with(const Parameters& p, std::span<const DecodeJob> jobs) {
   thread_local Scratch masks;
-  thread_local Scratch slots;
+  thread_local Scratch lanes;
   Batch batch{p, {}, masks.get(Batch::max_jobs * Batch::mask_size), {}};
   std::uint8_t* const scratch =
-      slots.get(std::max(ZeroPass::scratch_size(p), Jobs::max_slots * Jobs::slot_size(p)));
+      lanes.get(std::max(ZeroPass::scratch_size(p), PlanePass::scratch_size(p)));
 
   for (std::size_t first = 0; first < jobs.size();) {
     if (jobs[first].words.count > longest_job) {
@@ -36,7 +35,7 @@ std::size_t decode_group(const Parameters& p, std::span<const DecodeJob> jobs) {
     }
     batch.jobs = jobs.subspan(first, count);
     ZeroPass(batch, scratch).run();
-    run_plane_pass<Group>(batch, scratch);
+    PlanePass(batch, scratch).run();
     for (std::size_t i = 0; i < count; ++i) {
       if (batch.nonzero[i] == Batch::malformed) return first + i;
     }
@@ -49,8 +48,10 @@ std::size_t decode_group(const Parameters& p, std::span<const DecodeJob> jobs) {
 
 std::size_t avx512::decode(const Parameters& p, std::span<const DecodeJob> jobs) {
   if (jobs.empty()) return 0;
-  return visit_decode_group(p, jobs.front().words.bytes_per_word,
-                            [&]<class Group>(Group*) { return decode_group<Group>(p, jobs); });
+  return visit_plane_syntax(p, jobs.front().words.bytes_per_word,
+                            [&]<class Group, class Syntax>(Group*, Syntax*) {
+                              return decode_jobs_with<PlanePass<Group, Syntax>>(p, jobs);
+                            });
 }
 
 }  // namespace ebpc

@@ -15,16 +15,18 @@ namespace {
 /// Longer transmissions are left to the portable kernel.
 constexpr std::size_t longest_job = tile_words;
 
-constexpr std::size_t round_up(std::size_t x) { return (x + 63) / 64 * 64; }
+/// Parts of memory are aligned for the planes of any block.
+constexpr std::size_t alignment = 256;
+constexpr std::size_t round_up(std::size_t x) { return (x + alignment - 1) / alignment * alignment; }
 
 /// Memory of one thread that is used again by the next call.
 class Scratch {
  public:
   /// At least `size` bytes, aligned; what was there before is lost if there were fewer.
   std::uint8_t* get(std::size_t size) {
-    if (bytes_.size() < size + 64) bytes_.resize(size + 64);
+    if (bytes_.size() < size + alignment) bytes_.resize(size + alignment);
     const auto address = reinterpret_cast<std::uintptr_t>(bytes_.data());
-    return bytes_.data() + (-address & 63);
+    return bytes_.data() + (-address & (alignment - 1));
   }
 
  private:

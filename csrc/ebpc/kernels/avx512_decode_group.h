@@ -12,44 +12,43 @@
 namespace ebpc {
 namespace {
 
-/// Blocks of up to `slots` words. A plane is in a lane from the most significant bit on: the bit
-/// that says that it came uncompressed, then the bits of the deltas; what is behind those is
-/// undefined. Lanes are wider than that, so that one shift within them brings bits from anywhere in
-/// a byte to their front.
+constexpr std::size_t index(int i) { return static_cast<std::size_t>(i); }
+
+/// Blocks of up to `slots` words. A plane is in a lane of as many bits, from the most significant
+/// one on: behind a base, first a bit that is not used, since there is no delta for the base; then
+/// the bits of the deltas; what is behind those is undefined.
 template <class WordType, int slots_>
 struct DecodeGroup {
   using Word = WordType;
   using Lane = std::conditional_t<
-      slots_ == 8, std::uint16_t,
-      std::conditional_t<slots_ == 16, std::uint32_t, std::uint64_t>>;
+      slots_ == 8, std::uint8_t,
+      std::conditional_t<slots_ == 16, std::uint16_t,
+                         std::conditional_t<slots_ == 32, std::uint32_t, std::uint64_t>>>;
   static constexpr int slots = slots_;
   static constexpr int word_bytes = sizeof(Word);
   static constexpr int planes = 8 * word_bytes;  // of a block, without that of the deltas' carry
   static constexpr int lane_bytes = sizeof(Lane);
   static constexpr int lane_bits = 8 * lane_bytes;
   static constexpr int block_bytes = planes * lane_bytes;
-  static constexpr int step_bytes = std::clamp(block_bytes, 32, 64);  // that are parsed at once
-  static constexpr int step_lanes = step_bytes / lane_bytes;
-  static constexpr int vector_blocks = std::max(1, 64 / (word_bytes * slots));  // in words
-  static constexpr int block_vectors = std::max(1, word_bytes* slots / 64);
-  static constexpr int plane_vectors = vector_blocks * block_bytes / 64;  // of a vector's blocks
+  static constexpr int vector_blocks = std::max(1, 64 / block_bytes);
+  static constexpr int block_vectors = std::max(1, block_bytes / 64);  // of planes, and of words
 
-  static constexpr int block_eights = slots / 8;        // groups of 8 words in a block
-  static constexpr int vector_eights = 8 / word_bytes;  // and in a vector
+  static constexpr int vector_eights = 8 / word_bytes;  // groups of 8 words in a vector
 
   using Indices = std::array<std::uint8_t, 64>;
 
   /// Bytes of planes to 64-bit lanes of 8 planes' bits of 8 deltas, the first plane's last. Where a
-  /// block's words take several vectors, `part` is the one that is made.
+  /// block takes several vectors, `part` is the vector of words that is made, from bytes of several
+  /// vectors of planes.
   static constexpr auto gather_columns = [] {
     std::array<Indices, block_vectors> indices{};
     for (int part = 0; part < block_vectors; ++part) {
       for (int i = 0; i < 64; ++i) {
         const int eight = part * vector_eights + i / 8 % vector_eights;
-        const int block = eight / block_eights;
+        const int block = eight / lane_bytes;
         const int plane = 8 * (i / 8 / vector_eights) + 7 - i % 8;
-        const int byte = lane_bytes - 1 - eight % block_eights;
-        indices[static_cast<std::size_t>(part)][static_cast<std::size_t>(i)] =
+        const int byte = lane_bytes - 1 - eight % lane_bytes;
+        indices[index(part)][index(i)] =
             static_cast<std::uint8_t>((block * planes + plane) * lane_bytes + byte);
       }
     }
@@ -58,10 +57,10 @@ struct DecodeGroup {
 
   /// The bytes that come from each vector of planes.
   static constexpr auto gather_masks = [] {
-    std::array<std::array<std::uint64_t, plane_vectors>, block_vectors> masks{};
-    for (std::size_t part = 0; part < block_vectors; ++part) {
-      for (std::size_t i = 0; i < 64; ++i) {
-        masks[part][gather_columns[part][i] / 64] |= std::uint64_t{1} << i;
+    std::array<std::array<std::uint64_t, block_vectors>, block_vectors> masks{};
+    for (int part = 0; part < block_vectors; ++part) {
+      for (int i = 0; i < 64; ++i) {
+        masks[index(part)][gather_columns[index(part)][index(i)] / 64] |= std::uint64_t{1} << i;
       }
     }
     return masks;
@@ -74,7 +73,7 @@ struct DecodeGroup {
     for (int i = 0; i < 64; ++i) {
       const int word = i / word_bytes;
       const int qword = i % word_bytes * vector_eights + word / 8;
-      indices[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(8 * qword + word % 8);
+      indices[index(i)] = static_cast<std::uint8_t>(8 * qword + word % 8);
     }
     return indices;
   }();
@@ -83,9 +82,8 @@ struct DecodeGroup {
   static constexpr Indices gather_bases = [] {
     Indices indices{};
     for (int i = 0; i < 64; ++i) {
-      const int word = i / word_bytes;
-      indices[static_cast<std::size_t>(i)] =
-          static_cast<std::uint8_t>(word / slots * word_bytes + i % word_bytes);
+      indices[index(i)] =
+          static_cast<std::uint8_t>(i / word_bytes / slots * word_bytes + i % word_bytes);
     }
     return indices;
   }();

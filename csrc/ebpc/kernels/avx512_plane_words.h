@@ -5,7 +5,7 @@
 #include <array>
 
 #include "ebpc/kernels/avx512_lanes.h"
-#include "ebpc/kernels/avx512_decode_group.h"
+#include "ebpc/kernels/avx512_plane_syntax.h"
 #include "ebpc/parameters.h"
 
 namespace ebpc {
@@ -60,51 +60,46 @@ struct PrefixSum {
   }();
 };
 
-/// Turns the planes of a stream's blocks into words, some blocks at a time.
-template <class Group>
+/// Turns the planes of a stream's blocks into words.
+template <class Group, class Syntax>
 class PlaneWords {
  public:
   using Word = typename Group::Word;
 
   /// Words that may be written behind those of the last block, bytes that may be read behind its
-  /// planes.
+  /// planes and its base.
   static constexpr std::size_t words_written_behind = 2 * 64;
-  static constexpr std::size_t bytes_read_behind = 64 * Group::plane_vectors;
+  static constexpr std::size_t bytes_read_behind = 64;
 
   explicit PlaneWords(const Parameters& p)
       : block_size_(p.block_size),
-        base_sent_(p.base == Base::sent),
         is_whole_(p.block_size == Group::slots),
         fills_type_(p.word_bits == 8 * Group::word_bytes),
         low_(W::set(low_bits(p.word_bits))),
         sign_(W::set(p.is_signed ? std::uint64_t{1} << (p.word_bits - 1) : 0)) {}
 
-  /// Words of blocks whose planes and, if they were sent, bases are given; otherwise `last` is the
-  /// word before them. Returns where the next ones go.
-  Word* decode(const std::uint8_t* lanes, const Word* bases, std::size_t blocks, Word last,
-               Word* out) const {
-    Word* const end = out + blocks * static_cast<std::size_t>(block_size_);
-    if (base_sent_) {
-      decode_sent(lanes, bases, blocks, out);
-    } else {
-      decode_reused(lanes, blocks, last, out);
-    }
-    return end;
+  /// Words of blocks whose planes and, if they were sent, bases are given. False if one of the
+  /// planes is malformed.
+  bool decode(const std::uint8_t* lanes, const Word* bases, std::size_t blocks, Word* out) const {
+    if constexpr (Syntax::base_sent) return decode_sent(lanes, bases, blocks, out);
+    decode_reused(lanes, blocks, out);
+    return true;
   }
 
  private:
   using W = Lanes<8 * Group::word_bytes>;
   using Sum = PrefixSum<Group::word_bytes>;
   static constexpr std::size_t vector_words = 64 / Group::word_bytes;
-  static constexpr int segment_bytes = std::min(64, Group::slots* Group::word_bytes);
+  static constexpr int segment_bytes = std::min(64, Group::block_bytes);
 
-  void decode_sent(const std::uint8_t* lanes, const Word* bases, std::size_t blocks,
+  bool decode_sent(const std::uint8_t* lanes, const Word* bases, std::size_t blocks,
                    Word* out) const {
+    std::uint64_t malformed = 0;
     for (std::size_t block = 0; block < blocks; block += Group::vector_blocks) {
       __m512i carry = _mm512_setzero_si512();
       for (int part = 0; part < Group::block_vectors; ++part) {
         // The base takes the place of the bit in front of each plane.
-        __m512i words = deltas(columns(lanes, part));
+        __m512i words = deltas(columns(lanes, part, malformed));
         if (part == 0) {
           words = _mm512_mask_permutexvar_epi8(words, Group::base_mask,
                                                load_vector(Group::gather_bases.data()),
@@ -120,14 +115,16 @@ class PlaneWords {
       bases += Group::vector_blocks;
       lanes += Group::vector_blocks * Group::block_bytes;
     }
+    return malformed == 0;
   }
 
-  void decode_reused(const std::uint8_t* lanes, std::size_t blocks, Word last, Word* out) const {
+  void decode_reused(const std::uint8_t* lanes, std::size_t blocks, Word* out) const {
     Word* const first = out;
-    __m512i carry = W::set(last);
+    std::uint64_t malformed = 0;
+    __m512i carry = _mm512_setzero_si512();
     for (std::size_t block = 0; block < blocks; block += Group::vector_blocks) {
       for (int part = 0; part < Group::block_vectors; ++part) {
-        const __m512i delta = deltas(columns(lanes, part));
+        const __m512i delta = deltas(columns(lanes, part, malformed));
         if (is_whole_) {
           const __m512i words = W::add(Sum::template within<64>(delta), carry);
           carry = Sum::last(words);
@@ -139,11 +136,12 @@ class PlaneWords {
       }
       lanes += Group::vector_blocks * Group::block_bytes;
     }
-    if (!is_whole_) sum_all(first, out, carry);
+    if (!is_whole_) sum_all(first, out);
   }
 
   /// Turns all deltas into words.
-  void sum_all(Word* words, const Word* end, __m512i carry) const {
+  void sum_all(Word* words, const Word* end) const {
+    __m512i carry = _mm512_setzero_si512();
     for (; words < end; words += vector_words) {
       const __m512i sum = W::add(Sum::template within<64>(load_vector(words)), carry);
       carry = Sum::last(sum);
@@ -161,31 +159,23 @@ class PlaneWords {
     return slots & low_bits(vector_words);
   }
 
-  /// 8 bits of 8 planes in each 64-bit lane.
-  [[gnu::always_inline]] __m512i columns(const std::uint8_t* lanes, int part) const {
-    const auto load = [&](int vector) {
-      const __m512i planes = load_vector(lanes + 64 * vector);
-      // Where there is no base, the bit in front of each plane has no place.
-      if constexpr (Group::slots == 64) return planes;
-      if (base_sent_) return planes;
-      if constexpr (Group::lane_bytes == 2) return _mm512_slli_epi16(planes, 1);
-      if constexpr (Group::lane_bytes == 4) return _mm512_slli_epi32(planes, 1);
-      return _mm512_slli_epi64(planes, 1);
-    };
-    const __m512i indices =
-        load_vector(Group::gather_columns[static_cast<std::size_t>(part)].data());
-    if constexpr (Group::plane_vectors == 1) {
-      return _mm512_permutexvar_epi8(indices, load(0));
-    } else {
-      // A permutation of two vectors takes five times as long as one of one.
-      __m512i columns = _mm512_permutexvar_epi8(indices, load(0));
-      for (int i = 1; i < Group::plane_vectors; ++i) {
-        columns = _mm512_mask_permutexvar_epi8(
-            columns, Group::gather_masks[static_cast<std::size_t>(part)][static_cast<std::size_t>(i)],
-            indices, load(i));
-      }
-      return columns;
+  /// 8 bits of 8 planes in each 64-bit lane. `malformed` gets bits of codes that are none.
+  [[gnu::always_inline]] static __m512i columns(const std::uint8_t* lanes, int part,
+                                                std::uint64_t& malformed) {
+    // A permutation of two vectors takes five times as long as one of one.
+    const __m512i indices = load_vector(Group::gather_columns[index(part)].data());
+    __m512i columns = _mm512_permutexvar_epi8(indices, load_vector(lanes));
+    for (int i = 1; i < Group::block_vectors; ++i) {
+      columns = _mm512_mask_permutexvar_epi8(columns, Group::gather_masks[index(part)][index(i)],
+                                             indices, load_vector(lanes + 64 * i));
     }
+    if constexpr (Syntax::eights) {
+      const std::uint64_t coded = ~_mm512_movepi8_mask(columns);
+      columns = _mm512_mask_permutexvar_epi8(columns, coded, columns,
+                                             load_vector(planes_of_codes.data()));
+      malformed |= coded & _mm512_movepi8_mask(columns);
+    }
+    return columns;
   }
 
   /// Words from columns of planes. The top planes are of no use: sums are modulo 2^W.
@@ -236,7 +226,6 @@ class PlaneWords {
   }
 
   int block_size_;
-  bool base_sent_;
   bool is_whole_;    // blocks fill their slots
   bool fills_type_;  // words fill their type
   __m512i low_;

@@ -27,7 +27,7 @@ inline bool is_padding(std::uint64_t bit, std::uint64_t end) {
 }
 
 /// Addresses of bits are those of bytes times 8.
-inline std::uint64_t address(const std::uint8_t* bytes) {
+inline std::uint64_t address(const void* bytes) {
   return static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(bytes));
 }
 
