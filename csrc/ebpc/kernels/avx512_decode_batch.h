@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "ebpc/kernels/avx512_bits.h"
+#include "ebpc/kernels/avx512_decode_group.h"
 #include "ebpc/kernels/kernel.h"
 
 namespace ebpc {
@@ -14,10 +14,6 @@ namespace {
 
 /// Longer transmissions are left to the portable kernel.
 constexpr std::size_t longest_job = tile_words;
-
-/// Parts of memory are aligned for the planes of any block.
-constexpr std::size_t alignment = 256;
-constexpr std::size_t round_up(std::size_t x) { return (x + alignment - 1) / alignment * alignment; }
 
 /// Memory of one thread that is used again by the next call.
 class Scratch {

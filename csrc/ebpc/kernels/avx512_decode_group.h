@@ -12,6 +12,10 @@
 namespace ebpc {
 namespace {
 
+/// Parts of memory are aligned for the planes of any block.
+constexpr std::size_t alignment = 256;
+constexpr std::size_t round_up(std::size_t x) { return (x + alignment - 1) / alignment * alignment; }
+
 constexpr std::size_t index(int i) { return static_cast<std::size_t>(i); }
 
 /// Blocks of up to `slots` words. A plane is in a lane of as many bits, from the most significant

@@ -7,7 +7,7 @@
 
 #include "ebpc/kernels/avx512_decode_batch.h"
 #include "ebpc/kernels/avx512_expand.h"
-#include "ebpc/kernels/avx512_plane_lanes.h"
+#include "ebpc/kernels/avx512_plane_parser.h"
 #include "ebpc/kernels/avx512_plane_words.h"
 
 namespace ebpc {
@@ -18,49 +18,50 @@ template <class Group, class Syntax>
 class PlanePass {
  public:
   using Word = typename Group::Word;
-  using Lanes = PlaneLanes<Group, Syntax, PlanePass>;
+  using Parser = PlaneParser<Group, Syntax, PlanePass>;
 
   static std::size_t scratch_size(const Parameters& p) {
-    return words_size + Lanes::lanes * Sizes(p).all();
+    return words_size + Parser::slots * PlaneMemory<Group>(p, longest_job).size();
   }
 
   PlanePass(Batch& batch, std::uint8_t* scratch)
-      : batch_(batch), syntax_(batch.p), words_(batch.p), sizes_(batch.p), scratch_(scratch) {}
+      : batch_(batch),
+        syntax_(batch.p),
+        words_(batch.p),
+        memory_(batch.p, longest_job),
+        words_memory_(reinterpret_cast<Word*>(scratch)),
+        memories_(scratch + words_size) {}
 
-  void run() { Lanes(syntax_, *this).run(); }
+  void run() { Parser(syntax_, memory_, memories_, *this).run(); }
 
-  /// Gives the lane the next stream. False if there is none; then it parses any bytes.
-  bool take(int lane, PlaneStream<Word>& stream) {
-    std::uint8_t* const bytes = scratch_of(lane);
-    stream.bytes = bytes;
-    stream.lanes = bytes + sizes_.stream;
-    stream.bases = reinterpret_cast<Word*>(stream.lanes + sizes_.lanes);
+  /// Puts the next stream in the slot's memory. False if there is none.
+  bool take(int slot, std::size_t& bytes, std::size_t& blocks) {
     while (started_ < batch_.jobs.size()) {
       const std::size_t job = started_++;
       if (!has_stream(job)) continue;
-      copy_with_zeros_behind(bytes, batch_.jobs[job].plane_stream, batch_.jobs[job].plane_bytes);
-      stream.byte_count = batch_.jobs[job].plane_bytes;
-      stream.blocks = blocks_of(job);
-      job_[index(lane)] = job;
+      bytes = batch_.jobs[job].plane_bytes;
+      copy_with_zeros_behind(memory_of(slot) + memory_.stream(), batch_.jobs[job].plane_stream,
+                             bytes);
+      blocks = blocks_of(job);
+      job_[index(slot)] = job;
       return true;
     }
-    stream.blocks = sizes_.blocks;
     return false;
   }
 
-  void done(int lane, bool ok) {
-    const std::size_t job = job_[index(lane)];
-    std::uint8_t* const lanes = scratch_of(lane) + sizes_.stream;
-    auto* const words = reinterpret_cast<Word*>(scratch_);
+  void done(int slot, bool ok) {
+    const std::size_t job = job_[index(slot)];
+    const std::uint8_t* const bases = memory_of(slot) + memory_.bases(blocks_of(job));
+    std::uint8_t* const lanes = memory_of(slot) + memory_.lanes();
     // What is behind the last block is turned into words together with it.
     store_vector(lanes + blocks_of(job) * Group::block_bytes, _mm512_setzero_si512());
-    if (!ok || !words_.decode(lanes, reinterpret_cast<const Word*>(lanes + sizes_.lanes),
-                              blocks_of(job), words)) {
+    if (!ok || !words_.decode(lanes, reinterpret_cast<const Word*>(bases), blocks_of(job),
+                              words_memory_)) {
       batch_.nonzero[job] = Batch::malformed;
       return;
     }
     const MutableWordSpan& out = batch_.jobs[job].words;
-    expand_words(batch_.mask_of(job), words, static_cast<Word*>(out.data), out.count);
+    expand_words(batch_.mask_of(job), words_memory_, static_cast<Word*>(out.data), out.count);
   }
 
   /// Brings memory of words that will be written soon into the cache, some lines a step: more at a
@@ -80,31 +81,10 @@ class PlanePass {
   }
 
  private:
-  static constexpr std::size_t zeros_behind = 64;
   static constexpr std::size_t words_size =
       round_up((longest_job + max_block_size + 2 * 64) * sizeof(Word));
 
-  /// Bytes of a lane's memory, for the longest of jobs.
-  struct Sizes {
-    explicit Sizes(const Parameters& p)
-        : blocks((longest_job + static_cast<std::size_t>(p.block_size) - 1) /
-                 static_cast<std::size_t>(p.block_size)),
-          stream(round_up(max_plane_stream_bits(p, longest_job) / 8 + 1 + zeros_behind)),
-          lanes(round_up(blocks * Group::block_bytes + Lanes::bytes_written_behind)),
-          bases(round_up((blocks + 2) * sizeof(Word) +
-                         PlaneWords<Group, Syntax>::bytes_read_behind)) {}
-
-    std::size_t all() const { return stream + lanes + bases; }
-
-    std::size_t blocks;
-    std::size_t stream;
-    std::size_t lanes;
-    std::size_t bases;
-  };
-
-  std::uint8_t* scratch_of(int lane) const {
-    return scratch_ + words_size + index(lane) * sizes_.all();
-  }
+  std::uint8_t* memory_of(int slot) const { return memories_ + index(slot) * memory_.size(); }
 
   std::size_t blocks_of(std::size_t job) const {
     const auto block_size = static_cast<std::size_t>(batch_.p.block_size);
@@ -116,7 +96,7 @@ class PlanePass {
     std::size_t& nonzero = batch_.nonzero[job];
     if (nonzero == Batch::malformed) return false;
     const DecodeJob& it = batch_.jobs[job];
-    if (nonzero > 0 && it.plane_bytes <= sizes_.stream - zeros_behind) return true;
+    if (nonzero > 0 && it.plane_bytes <= memory_.max_stream_bytes()) return true;
     if (nonzero == 0 && it.plane_bytes == 0) {
       std::memset(it.words.data, 0, it.words.count * sizeof(Word));
     } else {
@@ -128,10 +108,11 @@ class PlanePass {
   Batch& batch_;
   const Syntax syntax_;
   const PlaneWords<Group, Syntax> words_;
-  const Sizes sizes_;
-  std::uint8_t* scratch_;
+  const PlaneMemory<Group> memory_;
+  Word* words_memory_;
+  std::uint8_t* memories_;  // of all slots
   std::size_t started_ = 0;  // jobs
-  std::array<std::size_t, Lanes::lanes> job_;
+  std::array<std::size_t, Parser::slots> job_;
   std::size_t ahead_job_ = 0;    // whose words' memory is being prefetched
   std::size_t ahead_bytes_ = 0;  // of it
 };

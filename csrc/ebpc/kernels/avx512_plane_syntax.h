@@ -11,6 +11,40 @@
 namespace ebpc {
 namespace {
 
+/// Where the parser of a stream is: everything in one number, so that it moves on by one addition.
+/// From the lowest bit on:
+///   the next bit of the stream
+///   where the next plane goes, in bytes
+///   4096 less the blocks that are still to come, which ends with a carry into
+///   1 if there are none
+///   planes of the block that are still to come; there are never too few of them but where a step
+///   was too far, and then the number is negative
+/// The first two count from the beginning of the stream's memory.
+using Position = std::uint64_t;
+
+constexpr int out_bit = 24;
+constexpr int block_bit = 44;
+constexpr int end_bit = 56;
+constexpr int left_bit = 57;
+constexpr std::uint64_t most_blocks = std::uint64_t{1} << (end_bit - block_bit);
+
+/// What moves a position on, or a position itself. Any of it may be negative.
+constexpr Position position(std::uint64_t bits, std::uint64_t out_bytes, std::uint64_t blocks,
+                            std::uint64_t planes) {
+  return bits + (out_bytes << out_bit) + (blocks << block_bit) + (planes << left_bit);
+}
+
+inline std::uint64_t field(Position position, int first, int end) {
+  return _bextr_u64(position, static_cast<unsigned>(first), static_cast<unsigned>(end - first));
+}
+inline std::uint64_t bit_of(Position position) { return field(position, 0, out_bit); }
+inline std::uint64_t byte_of(Position position) { return field(position, 3, out_bit); }
+inline std::uint64_t out_of(Position position) { return field(position, out_bit, block_bit); }
+inline std::uint64_t block_of(Position position) { return field(position, block_bit, end_bit); }
+inline std::uint64_t left_of(Position position) { return position >> left_bit; }
+inline bool is_at_end(Position position) { return (position >> end_bit & 1) != 0; }
+inline bool is_too_far(Position position) { return static_cast<std::int64_t>(position) < 0; }
+
 /// The codes of a block's planes. A code that is no uncompressed plane is a symbol here.
 ///
 /// If `eights`, planes of one or two ones, whose codes have 8 bits as those of uncompressed planes
@@ -23,53 +57,60 @@ struct PlaneSyntax {
 
   using Lane = typename Group::Lane;
 
-  struct alignas(8) Symbol {
-    std::uint8_t planes = 0;  // that it is, all but the first of them zero
-    std::uint8_t bits = 0;
-    std::uint8_t repeats = 0;  // 1 if the plane is zero before the XOR, so that it repeats the last
-    std::conditional_t<sizeof(Lane) == 8, std::uint64_t, std::uint32_t> lane = 0;  // the first
+  struct Symbol {
+    Position step = 0;
+    std::conditional_t<sizeof(Lane) == 8, std::uint64_t, std::uint32_t> lane = 0;  // the first plane
+    std::uint32_t repeats = 0;  // 1 if that is zero before the XOR, so that it repeats the last one
   };
 
-  // What stands for two of the planes, if they are codes; a zero plane is 0 in any case.
+  // What stands for a plane of ones among codes; a zero plane is 0 in any case.
   static constexpr std::uint8_t all_ones_code = 1;
 
   explicit PlaneSyntax(const Parameters& p)
-      : base_bits(base_sent ? p.word_bits : 0),
-        planes(plane_count(p)),
+      : base_bits(base_sent ? static_cast<std::uint64_t>(p.word_bits) : 0),
+        planes(static_cast<std::uint64_t>(plane_count(p))),
         plane_size(plane_bits(p)),
         index_bits(log2_ceil(static_cast<std::uint32_t>(p.block_size))),
         run_bits(log2_ceil(static_cast<std::uint32_t>(p.word_bits))),
-        symbol_bits(5 + std::max(index_bits, run_bits)) {
-    symbols.resize(std::size_t{1} << symbol_bits);
-    for (std::size_t i = 0; i < symbols.size() / 2; ++i) {
-      symbols[i] = symbol_of(i << (64 - symbol_bits));
-    }
+        symbol_shift(64 - (5 + std::max(index_bits, run_bits))),
+        base_shift(static_cast<int>(64 - base_bits)),
+        raw_step(position(static_cast<std::uint64_t>(1 + plane_size), Group::lane_bytes, 0,
+                                minus_one)),
+        block_step(position(base_bits, Group::block_bytes - Group::lane_bytes * planes, 1,
+                                  planes)),
+        symbols(std::size_t{1} << (64 - symbol_shift)) {
+    for (std::size_t i = 0; i < symbols.size() / 2; ++i) symbols[i] = symbol_of(i << symbol_shift);
   }
 
-  int base_bits;
-  int planes;      // of a block
-  int plane_size;  // bits of a plane
+  std::uint64_t base_bits;
+  std::uint64_t planes;  // of a block
+  int plane_size;        // bits of a plane
   int index_bits;
   int run_bits;
-  int symbol_bits;              // of the longest symbol
-  std::vector<Symbol> symbols;  // by their first symbol_bits bits; empty where a plane follows
+  int symbol_shift;          // leaves the bits of the longest symbol
+  int base_shift;            // leaves a base
+  Position raw_step;         // for an uncompressed plane
+  Position block_step;       // from behind a block to the planes of the next one
+  std::vector<Symbol> symbols;  // by their first bits; empty where an uncompressed plane follows
 
  private:
+  static constexpr std::uint64_t minus_one = ~std::uint64_t{0};
+  static constexpr std::uint64_t too_many_planes = 40;  // less than half of what fits
+
+  static Symbol symbol(std::uint64_t lane, std::uint64_t planes, int bits) {
+    Symbol s;
+    s.step = position(static_cast<std::uint64_t>(bits), Group::lane_bytes * planes, 0,
+                            minus_one * planes);
+    s.lane = static_cast<Lane>(lane);
+    return s;
+  }
+
   Symbol symbol_of(std::uint64_t window) const {
-    const auto symbol = [&](std::uint64_t lane, int planes, int bits) {
-      Symbol s;
-      s.planes = static_cast<std::uint8_t>(planes);
-      s.bits = static_cast<std::uint8_t>(bits);
-      s.lane = static_cast<Lane>(lane);
-      return s;
-    };
     const auto plane = [&](std::uint64_t bits) {
       return bits << (Group::lane_bits - base_sent - plane_size);
     };
     if (window >> 62 == 0b01) return symbol(0, 1, 2);
-    if (window >> 61 == 0b001) {
-      return symbol(0, static_cast<int>(window << 3 >> (64 - run_bits)) + 2, 3 + run_bits);
-    }
+    if (window >> 61 == 0b001) return symbol(0, (window << 3 >> (64 - run_bits)) + 2, 3 + run_bits);
     const int kind = static_cast<int>(window >> 59);
     if (kind == 0b00000) {
       return symbol(eights ? all_ones_code : plane(low_bits(plane_size)), 1, 5);
@@ -83,8 +124,7 @@ struct PlaneSyntax {
     const int ones = kind == 0b00010 ? 2 : 1;
     const int index = static_cast<int>(window << 5 >> (64 - index_bits));
     const int behind = plane_size - index - ones;
-    // More planes than any block has, if the index is outside of the plane.
-    if (behind < 0) return symbol(0, 64, 5 + index_bits);
+    if (behind < 0) return symbol(0, too_many_planes, 5 + index_bits);
     return symbol(plane(low_bits(ones) << behind), 1, 5 + index_bits);
   }
 };
@@ -101,6 +141,10 @@ inline constexpr auto planes_of_codes = [] {
   }
   return planes;
 }();
+
+inline std::uint8_t plane_of_code(std::uint8_t code) {
+  return code >= 0x80 ? code : planes_of_codes[code & 0x3F];
+}
 
 /// Calls `visit` with null pointers to the DecodeGroup and the PlaneSyntax for these settings.
 template <class Visitor>
