@@ -54,42 +54,45 @@ class RepeatedPlanes {
   std::array<std::uint8_t*, capacity> lanes_;
 };
 
-/// Memory for one stream at a time: its bytes, and where its blocks go.
-template <class Group>
+/// The memory of some streams that are parsed in turn, which lies in one piece: first the bases of
+/// all streams, then for each stream its planes and its bytes.
+template <class Group, int slots>
 class PlaneMemory {
  public:
   using Word = typename Group::Word;
 
+  /// For streams of up to `longest` words.
   explicit PlaneMemory(const Parameters& p, std::size_t longest)
-      : blocks_((longest + static_cast<std::size_t>(p.block_size) - 1) /
-                static_cast<std::size_t>(p.block_size)),
-        stream_(lanes() + round_up((blocks_ + 1) * Group::block_bytes + written_behind)),
-        size_(stream_ + round_up(max_plane_stream_bits(p, longest) / 8 + 1 + read_behind)) {}
+      : max_blocks_((longest + static_cast<std::size_t>(p.block_size) - 1) /
+                    static_cast<std::size_t>(p.block_size)),
+        lanes_bytes_(round_up((max_blocks_ + 1) * Group::block_bytes + written_behind)),
+        stream_bytes_(round_up(max_plane_stream_bits(p, longest) / 8 + 1 + read_behind)) {}
 
-  static constexpr std::size_t read_behind = 64;
+  std::size_t max_blocks() const { return max_blocks_; }
+  std::size_t max_stream_bytes() const { return stream_bytes_ - read_behind; }
+  std::size_t size() const { return lanes(slots); }
 
-  std::size_t max_blocks() const { return blocks_; }
-  std::size_t max_stream_bytes() const { return size_ - stream_ - read_behind; }
-  std::size_t size() const { return size_; }
-
-  // Offsets of its parts. Bases end where a position's blocks end.
-  static constexpr std::size_t bases(std::size_t blocks) {
-    return (most_blocks - blocks) * sizeof(Word);
+  /// Where the base of a block goes, by the number in the position.
+  static constexpr std::size_t base(int slot, std::uint64_t block) {
+    return (index(slot) * most_blocks + block) * sizeof(Word);
   }
-  static constexpr std::size_t lanes() { return round_up((most_blocks + 1) * sizeof(Word) + 64); }
-  std::size_t stream() const { return stream_; }
+  std::size_t lanes(int slot) const {
+    return round_up(base(slots, 1) + 64) + index(slot) * (lanes_bytes_ + stream_bytes_);
+  }
+  std::size_t stream(int slot) const { return lanes(slot) + lanes_bytes_; }
 
  private:
   static constexpr std::size_t written_behind = 32 * Group::lane_bytes + 2 * 64;
+  static constexpr std::size_t read_behind = 64;
 
-  std::size_t blocks_;
-  std::size_t stream_;
-  std::size_t size_;
+  std::size_t max_blocks_;
+  std::size_t lanes_bytes_;
+  std::size_t stream_bytes_;
 };
 
 /// Parses streams that `Source` hands out:
 ///   bool take(int slot, std::size_t& bytes, std::size_t& blocks)
-///     puts the next stream, of at least one block, in the slot's memory; false if there is none
+///     puts the next stream, of at least one block, where the slot's is; false if there is none
 ///   void look_ahead()   called between steps, to prefetch what comes next
 ///   void done(int slot, bool ok)   all blocks' planes and bases are in the slot's memory
 template <class Group, class Syntax, class Source>
@@ -97,15 +100,11 @@ class PlaneParser {
  public:
   using Word = typename Group::Word;
   static constexpr int slots = 6;
+  using Memory = PlaneMemory<Group, slots>;
 
-  /// `memories` are those of all slots.
-  PlaneParser(const Syntax& syntax, const PlaneMemory<Group>& memory, std::uint8_t* memories,
-              Source& source)
-      : syntax_(syntax), rows_(syntax), memory_(memory), source_(source) {
-    for (int slot = 0; slot < slots; ++slot) {
-      memories_[index(slot)] = memories + index(slot) * memory.size();
-      take(slot);
-    }
+  PlaneParser(const Syntax& syntax, const Memory& places, std::uint8_t* memory, Source& source)
+      : syntax_(syntax), rows_(syntax), places_(places), memory_(memory), source_(source) {
+    for (int slot = 0; slot < slots; ++slot) take(slot);
   }
 
   void run() {
@@ -125,7 +124,7 @@ class PlaneParser {
   struct Step {
     std::uint32_t others;  // the lowest 1 is behind the uncompressed planes
     std::uint64_t window;  // of the stream, behind these
-    std::uint64_t code_bits;
+    std::uint64_t code_bits;  // in its low 6 bits, those of the symbol there
   };
 
   /// Takes steps in all slots, as long as all go on. In each, uncompressed planes are taken, then one
@@ -133,18 +132,18 @@ class PlaneParser {
   /// waits for what it has just looked up; so it comes in pieces, each for all slots in turn.
   template <std::size_t... slot>
   void run_steps(std::index_sequence<slot...>) {
-    const std::array<std::uint8_t*, slots> memory = memories_;
+    std::uint8_t* const memory = memory_;
     std::array<Position, slots> at = positions_;
     std::array<Position, slots> before;
     std::size_t repeated = 0;
     Position any;
     do {
       std::array<Step, slots> steps;
-      (take_row(memory[slot], at[slot], steps[slot]), ...);
+      (take_row(memory, at[slot], steps[slot]), ...);
       before = at;
-      (find_symbol(memory[slot], at[slot], steps[slot]), ...);
-      (put_symbol(memory[slot], at[slot], steps[slot], repeated), ...);
-      (finish(memory[slot], at[slot], steps[slot]), ...);
+      (find_symbol(memory, at[slot], steps[slot]), ...);
+      (put_symbol(memory, at[slot], steps[slot], repeated), ...);
+      (finish(memory, slot, at[slot], steps[slot]), ...);
       any = (at[slot] | ...);
       source_.look_ahead();
     } while (!is_too_far(any) && !is_at_end(any) && repeated + slots <= repeated_.capacity);
@@ -170,7 +169,7 @@ class PlaneParser {
     put_lane(to, symbol);
     repeated_.note(repeated, to, symbol.repeats);
     at += symbol.step;
-    step.code_bits = symbol.step & 63;
+    step.code_bits = symbol.step;
   }
 
   /// Stores a symbol's first plane, and zeros behind it up to the end of the block.
@@ -191,25 +190,26 @@ class PlaneParser {
     }
   }
 
-  [[gnu::always_inline]] void finish(std::uint8_t* memory, Position& at, const Step& step) const {
+  [[gnu::always_inline]] void finish(std::uint8_t* memory, std::size_t slot, Position& at,
+                                     const Step& step) const {
     if constexpr (Syntax::base_sent) {
       // If that was the block's end, a base follows.
-      put_base(memory, block_of(at) + 1, step.window << step.code_bits);
+      put_base(memory, slot, block_of(at) + 1, step.window << (step.code_bits & 63));
     }
     const auto ends = static_cast<std::uint64_t>((static_cast<std::int64_t>(left_of(at)) - 1) >> 63);
     at += syntax_.block_step & ends;
   }
 
-  [[gnu::always_inline]] void put_base(std::uint8_t* memory, std::uint64_t block,
+  [[gnu::always_inline]] void put_base(std::uint8_t* memory, std::size_t slot, std::uint64_t block,
                                        std::uint64_t window) const {
     const auto base = static_cast<Word>(window >> syntax_.base_shift);
-    std::memcpy(memory + block * sizeof base, &base, sizeof base);
+    std::memcpy(memory + Memory::base(static_cast<int>(slot), block), &base, sizeof base);
   }
 
   /// Takes a step once more that went too far: by a row that seems to go on behind the block, or by a
   /// malformed symbol.
   [[gnu::noinline]] void take_careful_step(int slot) {
-    std::uint8_t* const memory = memories_[index(slot)];
+    std::uint8_t* const memory = memory_;
     Position& at = positions_[index(slot)] = before_[index(slot)];
     Step step;
     take_row(memory, at, step);
@@ -237,30 +237,30 @@ class PlaneParser {
       at = position(0, 0, most_blocks, 1);
       return;
     }
-    finish(memory, at, step);
+    finish(memory, index(slot), at, step);
   }
 
   /// Gives the slot its next stream. One that has none parses what is left of another.
   void take(int slot) {
-    std::uint8_t* const memory = memories_[index(slot)];
+    std::uint8_t* const memory = memory_;
     std::size_t bytes = 0;
-    std::size_t blocks = memory_.max_blocks();
+    std::size_t blocks = places_.max_blocks();
     is_busy_[index(slot)] = source_.take(slot, bytes, blocks);
     is_malformed_[index(slot)] = false;
     busy_ += is_busy_[index(slot)];
     const std::uint64_t first_block = most_blocks - blocks;
     if constexpr (Syntax::base_sent) {
-      put_base(memory, first_block, stream_window(memory + memory_.stream(), 0));
+      put_base(memory, index(slot), first_block, stream_window(memory + places_.stream(slot), 0));
     }
-    positions_[index(slot)] = position(8 * memory_.stream() + syntax_.base_bits, memory_.lanes(),
+    positions_[index(slot)] = position(8 * places_.stream(slot) + syntax_.base_bits, places_.lanes(slot),
                                        first_block, syntax_.planes);
-    end_[index(slot)] = 8 * (memory_.stream() + bytes);
+    end_[index(slot)] = 8 * (places_.stream(slot) + bytes);
   }
 
   /// Ends the slot's stream, which has all its blocks or is malformed.
   void end(int slot) {
     if (is_busy_[index(slot)]) {
-      const std::uint64_t memory = 8 * address(memories_[index(slot)]);
+      const std::uint64_t memory = 8 * address(memory_);
       const std::uint64_t bit = bit_of(positions_[index(slot)]) - syntax_.base_bits;
       --busy_;
       source_.done(slot, !is_malformed_[index(slot)] &&
@@ -273,11 +273,11 @@ class PlaneParser {
 
   const Syntax& syntax_;
   const Rows rows_;
-  const PlaneMemory<Group>& memory_;
+  const Memory& places_;
+  std::uint8_t* const memory_;
   Source& source_;
   RepeatedPlanes<Group, Syntax> repeated_;
   int busy_ = 0;  // slots with a stream
-  std::array<std::uint8_t*, slots> memories_;
   std::array<Position, slots> positions_;
   std::array<Position, slots> before_;    // before the last step
   std::array<std::uint64_t, slots> end_;  // of the stream, in bits

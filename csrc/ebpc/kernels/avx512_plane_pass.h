@@ -19,28 +19,29 @@ class PlanePass {
  public:
   using Word = typename Group::Word;
   using Parser = PlaneParser<Group, Syntax, PlanePass>;
+  using Memory = typename Parser::Memory;
 
   static std::size_t scratch_size(const Parameters& p) {
-    return words_size + Parser::slots * PlaneMemory<Group>(p, longest_job).size();
+    return words_size + Memory(p, longest_job).size();
   }
 
   PlanePass(Batch& batch, std::uint8_t* scratch)
       : batch_(batch),
         syntax_(batch.p),
         words_(batch.p),
-        memory_(batch.p, longest_job),
-        words_memory_(reinterpret_cast<Word*>(scratch)),
-        memories_(scratch + words_size) {}
+        places_(batch.p, longest_job),
+        nonzero_(reinterpret_cast<Word*>(scratch)),
+        memory_(scratch + words_size) {}
 
-  void run() { Parser(syntax_, memory_, memories_, *this).run(); }
+  void run() { Parser(syntax_, places_, memory_, *this).run(); }
 
-  /// Puts the next stream in the slot's memory. False if there is none.
+  /// Puts the next stream where the slot's is. False if there is none.
   bool take(int slot, std::size_t& bytes, std::size_t& blocks) {
     while (started_ < batch_.jobs.size()) {
       const std::size_t job = started_++;
       if (!has_stream(job)) continue;
       bytes = batch_.jobs[job].plane_bytes;
-      copy_with_zeros_behind(memory_of(slot) + memory_.stream(), batch_.jobs[job].plane_stream,
+      copy_with_zeros_behind(memory_ + places_.stream(slot), batch_.jobs[job].plane_stream,
                              bytes);
       blocks = blocks_of(job);
       job_[index(slot)] = job;
@@ -51,17 +52,18 @@ class PlanePass {
 
   void done(int slot, bool ok) {
     const std::size_t job = job_[index(slot)];
-    const std::uint8_t* const bases = memory_of(slot) + memory_.bases(blocks_of(job));
-    std::uint8_t* const lanes = memory_of(slot) + memory_.lanes();
+    const std::size_t first_block = most_blocks - blocks_of(job);
+    const std::uint8_t* const bases = memory_ + places_.base(slot, first_block);
+    std::uint8_t* const lanes = memory_ + places_.lanes(slot);
     // What is behind the last block is turned into words together with it.
     store_vector(lanes + blocks_of(job) * Group::block_bytes, _mm512_setzero_si512());
     if (!ok || !words_.decode(lanes, reinterpret_cast<const Word*>(bases), blocks_of(job),
-                              words_memory_)) {
+                              nonzero_)) {
       batch_.nonzero[job] = Batch::malformed;
       return;
     }
     const MutableWordSpan& out = batch_.jobs[job].words;
-    expand_words(batch_.mask_of(job), words_memory_, static_cast<Word*>(out.data), out.count);
+    expand_words(batch_.mask_of(job), nonzero_, static_cast<Word*>(out.data), out.count);
   }
 
   /// Brings memory of words that will be written soon into the cache, some lines a step: more at a
@@ -84,8 +86,6 @@ class PlanePass {
   static constexpr std::size_t words_size =
       round_up((longest_job + max_block_size + 2 * 64) * sizeof(Word));
 
-  std::uint8_t* memory_of(int slot) const { return memories_ + index(slot) * memory_.size(); }
-
   std::size_t blocks_of(std::size_t job) const {
     const auto block_size = static_cast<std::size_t>(batch_.p.block_size);
     return (batch_.nonzero[job] + block_size - 1) / block_size;
@@ -96,7 +96,7 @@ class PlanePass {
     std::size_t& nonzero = batch_.nonzero[job];
     if (nonzero == Batch::malformed) return false;
     const DecodeJob& it = batch_.jobs[job];
-    if (nonzero > 0 && it.plane_bytes <= memory_.max_stream_bytes()) return true;
+    if (nonzero > 0 && it.plane_bytes <= places_.max_stream_bytes()) return true;
     if (nonzero == 0 && it.plane_bytes == 0) {
       std::memset(it.words.data, 0, it.words.count * sizeof(Word));
     } else {
@@ -108,9 +108,9 @@ class PlanePass {
   Batch& batch_;
   const Syntax syntax_;
   const PlaneWords<Group, Syntax> words_;
-  const PlaneMemory<Group> memory_;
-  Word* words_memory_;
-  std::uint8_t* memories_;  // of all slots
+  const Memory places_;
+  Word* nonzero_;
+  std::uint8_t* memory_;
   std::size_t started_ = 0;  // jobs
   std::array<std::size_t, Parser::slots> job_;
   std::size_t ahead_job_ = 0;    // whose words' memory is being prefetched

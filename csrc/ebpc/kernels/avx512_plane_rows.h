@@ -111,7 +111,10 @@ class PlaneRows {
       std::memcpy(to, &plane, sizeof plane);
       return *from >> (7 - shift) & 1 ? 2 : 1;
     } else {
-      const auto load = [shift](const Table& table) { return Vector::load(table[shift].data()); };
+      const std::uint64_t entry = 64 * shift;
+      const auto load = [entry](const Table& table) {
+        return Vector::load(table.front().data() + entry);
+      };
       const auto wide = Vector::permute(load(bytes_), Vector::load(from));
       const auto lanes = Vector::template shift_and_halve<Group::lane_bytes>(wide, load(counts_));
       Vector::store_half(to, lanes);
