@@ -48,10 +48,9 @@ std::size_t decode_jobs_with(const Parameters& p, std::span<const DecodeJob> job
 
 std::size_t avx512::decode(const Parameters& p, std::span<const DecodeJob> jobs) {
   if (jobs.empty()) return 0;
-  return visit_plane_syntax(p, jobs.front().words.bytes_per_word,
-                            [&]<class Group, class Syntax>(Group*, Syntax*) {
-                              return decode_jobs_with<PlanePass<Group, Syntax>>(p, jobs);
-                            });
+  return visit_plane_pass(p, jobs.front().words.bytes_per_word, [&]<class PlanePass>(PlanePass*) {
+    return decode_jobs_with<PlanePass>(p, jobs);
+  });
 }
 
 }  // namespace ebpc

@@ -16,14 +16,23 @@
 namespace ebpc {
 namespace {
 
+/// A plane stream, and where its words go.
+struct PlaneStream8x8 {
+  const std::uint8_t* bytes = nullptr;
+  std::size_t byte_count = 0;
+  std::size_t blocks = 0;  // at least one
+  std::uint8_t* words = nullptr;
+};
+
 /// Decodes streams that `Source` hands out:
-///   bool take(int lane, Stream&)   the next stream; its memory is the lane's
-///   void look_ahead(std::size_t lines)   called between steps
-///   void done(int lane, bool ok)
+///   bool take(int lane, PlaneStream8x8&)   the next stream; its memory is the lane's
+///   void look_ahead()   called between steps, to prefetch what comes next
+///   void done(int lane, bool ok)   all words are there
 template <class Source>
 class PlaneLanes8x8 {
  public:
   static constexpr int lanes = 16;
+  static constexpr std::size_t bytes_read_behind = 64;
 
   explicit PlaneLanes8x8(Source& source) : source_(source) {
     for (int lane = 0; lane < lanes; ++lane) take(lane);
@@ -35,7 +44,7 @@ class PlaneLanes8x8 {
       for (int i = 0; i < vectors; ++i) streams[at(i)] = load_streams(8 * i);
       while (!any_at_end(streams)) {
         next_step(streams);
-        source_.look_ahead(lines_ahead);
+        source_.look_ahead();
       }
       for (int i = 0; i < vectors; ++i) {
         store_vector(bit_.data() + 8 * i, streams[at(i)].bit);
@@ -55,7 +64,6 @@ class PlaneLanes8x8 {
   static constexpr int base_bits = 8;
   static constexpr int block_bytes = 8;   // of words
   static constexpr int planes_bits = 72;  // the codes of 9 planes, if all have 8 bits
-  static constexpr std::size_t lines_ahead = 3;
   using PerLane = std::array<std::uint64_t, lanes>;
 
   struct Streams {
@@ -85,7 +93,7 @@ class PlaneLanes8x8 {
 
   /// Gives the lane its next stream; a lane that has none decodes the same zeros for ever.
   void take(int lane) {
-    typename Source::Stream stream;
+    PlaneStream8x8 stream;
     if (source_.take(lane, stream)) {
       ++busy_;
       bit_[at(lane)] = 8 * address(stream.bytes);

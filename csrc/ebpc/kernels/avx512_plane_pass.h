@@ -7,13 +7,87 @@
 
 #include "ebpc/kernels/avx512_decode_batch.h"
 #include "ebpc/kernels/avx512_expand.h"
+#include "ebpc/kernels/avx512_plane_lanes_8x8.h"
 #include "ebpc/kernels/avx512_plane_parser.h"
 #include "ebpc/kernels/avx512_plane_words.h"
 
 namespace ebpc {
 namespace {
 
-/// Hands out the plane streams of a batch, and puts the words that were in them in their places.
+/// The jobs of a batch whose masks are complete, as they are taken one after the other.
+template <class WordType>
+class PlaneJobs {
+ public:
+  using Word = WordType;
+
+  explicit PlaneJobs(Batch& batch)
+      : batch_(batch),
+        max_stream_bytes_(bytes_for_bits(max_plane_stream_bits(batch.p, longest_job))) {}
+
+  /// The next job that has non-zero words, or jobs_end. Those of jobs that have none are written.
+  std::size_t take() {
+    while (started_ < batch_.jobs.size()) {
+      const std::size_t job = started_++;
+      if (started_ < batch_.jobs.size()) look_ahead_at(batch_.jobs[started_].words);
+      std::size_t& nonzero = batch_.nonzero[job];
+      if (nonzero == Batch::malformed) continue;
+      const DecodeJob& it = batch_.jobs[job];
+      if (nonzero > 0 && it.plane_bytes <= max_stream_bytes_) return job;
+      if (nonzero == 0 && it.plane_bytes == 0) {
+        std::memset(it.words.data, 0, it.words.count * sizeof(Word));
+      } else {
+        nonzero = Batch::malformed;
+      }
+    }
+    return jobs_end;
+  }
+  static constexpr std::size_t jobs_end = ~std::size_t{0};
+
+  std::size_t stream_bytes(std::size_t job) const { return batch_.jobs[job].plane_bytes; }
+  std::size_t blocks(std::size_t job) const {
+    const auto block_size = static_cast<std::size_t>(batch_.p.block_size);
+    return (batch_.nonzero[job] + block_size - 1) / block_size;
+  }
+
+  /// Copies the job's stream, with zeros behind it.
+  void copy_stream(std::size_t job, std::uint8_t* to) const {
+    copy_with_zeros_behind(to, batch_.jobs[job].plane_stream, batch_.jobs[job].plane_bytes);
+  }
+
+  /// Puts the job's non-zero words in their places.
+  void finish(std::size_t job, const Word* nonzero) {
+    const MutableWordSpan& out = batch_.jobs[job].words;
+    expand_words(batch_.mask_of(job), nonzero, static_cast<Word*>(out.data), out.count);
+  }
+  void give_up(std::size_t job) { batch_.nonzero[job] = Batch::malformed; }
+
+  /// Brings memory of words that will be written soon into the cache, some lines at a time: more
+  /// would be waited for.
+  [[gnu::always_inline]] void look_ahead() {
+    constexpr int lines = 2 * sizeof(Word);
+    if (ahead_ >= ahead_end_) return;
+    for (int i = 0; i < lines; ++i) __builtin_prefetch(ahead_ + 64 * i, 1);
+    ahead_ += 64 * lines;
+  }
+
+  /// Bytes for the non-zero words of a job, in whole blocks, and some vectors of words behind them.
+  static constexpr std::size_t words_bytes =
+      round_up((longest_job + max_block_size + 2 * 64) * sizeof(Word));
+
+ private:
+  void look_ahead_at(const MutableWordSpan& words) {
+    ahead_ = static_cast<const std::uint8_t*>(words.data);
+    ahead_end_ = ahead_ + words.count * sizeof(Word);
+  }
+
+  Batch& batch_;
+  std::size_t max_stream_bytes_;
+  std::size_t started_ = 0;
+  const std::uint8_t* ahead_ = nullptr;  // memory that is being prefetched
+  const std::uint8_t* ahead_end_ = nullptr;
+};
+
+/// Decodes plane streams for every setting.
 template <class Group, class Syntax>
 class PlanePass {
  public:
@@ -22,100 +96,116 @@ class PlanePass {
   using Memory = typename Parser::Memory;
 
   static std::size_t scratch_size(const Parameters& p) {
-    return words_size + Memory(p, longest_job).size();
+    return PlaneJobs<Word>::words_bytes + Memory(p, longest_job).size();
   }
 
   PlanePass(Batch& batch, std::uint8_t* scratch)
-      : batch_(batch),
+      : jobs_(batch),
         syntax_(batch.p),
         words_(batch.p),
         places_(batch.p, longest_job),
         nonzero_(reinterpret_cast<Word*>(scratch)),
-        memory_(scratch + words_size) {}
+        memory_(scratch + PlaneJobs<Word>::words_bytes) {}
 
   void run() { Parser(syntax_, places_, memory_, *this).run(); }
 
-  /// Puts the next stream where the slot's is. False if there is none.
+  // For the parser.
+
   bool take(int slot, std::size_t& bytes, std::size_t& blocks) {
-    while (started_ < batch_.jobs.size()) {
-      const std::size_t job = started_++;
-      if (!has_stream(job)) continue;
-      bytes = batch_.jobs[job].plane_bytes;
-      copy_with_zeros_behind(memory_ + places_.stream(slot), batch_.jobs[job].plane_stream,
-                             bytes);
-      blocks = blocks_of(job);
-      job_[index(slot)] = job;
-      return true;
-    }
-    return false;
+    const std::size_t job = jobs_.take();
+    if (job == jobs_.jobs_end) return false;
+    jobs_.copy_stream(job, memory_ + places_.stream(slot));
+    bytes = jobs_.stream_bytes(job);
+    blocks = jobs_.blocks(job);
+    job_[index(slot)] = job;
+    return true;
   }
 
   void done(int slot, bool ok) {
     const std::size_t job = job_[index(slot)];
-    const std::size_t first_block = most_blocks - blocks_of(job);
-    const std::uint8_t* const bases = memory_ + places_.base(slot, first_block);
+    const std::size_t blocks = jobs_.blocks(job);
+    const std::uint8_t* const bases = memory_ + places_.base(slot, most_blocks - blocks);
     std::uint8_t* const lanes = memory_ + places_.lanes(slot);
     // What is behind the last block is turned into words together with it.
-    store_vector(lanes + blocks_of(job) * Group::block_bytes, _mm512_setzero_si512());
-    if (!ok || !words_.decode(lanes, reinterpret_cast<const Word*>(bases), blocks_of(job),
-                              nonzero_)) {
-      batch_.nonzero[job] = Batch::malformed;
-      return;
+    store_vector(lanes + blocks * Group::block_bytes, _mm512_setzero_si512());
+    if (ok && words_.decode(lanes, reinterpret_cast<const Word*>(bases), blocks, nonzero_)) {
+      jobs_.finish(job, nonzero_);
+    } else {
+      jobs_.give_up(job);
     }
-    const MutableWordSpan& out = batch_.jobs[job].words;
-    expand_words(batch_.mask_of(job), nonzero_, static_cast<Word*>(out.data), out.count);
   }
 
-  /// Brings memory of words that will be written soon into the cache, some lines a step: more at a
-  /// time would be waited for.
-  [[gnu::always_inline]] void look_ahead() {
-    constexpr std::size_t lines = 3;
-    if (ahead_job_ >= batch_.jobs.size()) return;
-    const MutableWordSpan& words = batch_.jobs[ahead_job_].words;
-    const auto* const bytes = static_cast<const std::uint8_t*>(words.data);
-    const std::size_t size = words.count * sizeof(Word);
-    const std::size_t end = std::min(size, ahead_bytes_ + 64 * lines);
-    for (; ahead_bytes_ < end; ahead_bytes_ += 64) __builtin_prefetch(bytes + ahead_bytes_, 1);
-    if (ahead_bytes_ >= size) {
-      ++ahead_job_;
-      ahead_bytes_ = 0;
-    }
-  }
+  [[gnu::always_inline]] void look_ahead() { jobs_.look_ahead(); }
 
  private:
-  static constexpr std::size_t words_size =
-      round_up((longest_job + max_block_size + 2 * 64) * sizeof(Word));
-
-  std::size_t blocks_of(std::size_t job) const {
-    const auto block_size = static_cast<std::size_t>(batch_.p.block_size);
-    return (batch_.nonzero[job] + block_size - 1) / block_size;
-  }
-
-  /// Whether the job has a plane stream to be parsed. One without non-zero words is decoded here.
-  bool has_stream(std::size_t job) {
-    std::size_t& nonzero = batch_.nonzero[job];
-    if (nonzero == Batch::malformed) return false;
-    const DecodeJob& it = batch_.jobs[job];
-    if (nonzero > 0 && it.plane_bytes <= places_.max_stream_bytes()) return true;
-    if (nonzero == 0 && it.plane_bytes == 0) {
-      std::memset(it.words.data, 0, it.words.count * sizeof(Word));
-    } else {
-      nonzero = Batch::malformed;
-    }
-    return false;
-  }
-
-  Batch& batch_;
+  PlaneJobs<Word> jobs_;
   const Syntax syntax_;
   const PlaneWords<Group, Syntax> words_;
   const Memory places_;
-  Word* nonzero_;
-  std::uint8_t* memory_;
-  std::size_t started_ = 0;  // jobs
+  Word* nonzero_;         // words of the job that is being finished
+  std::uint8_t* memory_;  // of the parser
   std::array<std::size_t, Parser::slots> job_;
-  std::size_t ahead_job_ = 0;    // whose words' memory is being prefetched
-  std::size_t ahead_bytes_ = 0;  // of it
 };
+
+/// Decodes plane streams of 8-bit words in blocks of 8 behind a base.
+class PlanePass8x8 {
+ public:
+  using Lanes = PlaneLanes8x8<PlanePass8x8>;
+
+  static std::size_t scratch_size(const Parameters& p) { return Lanes::lanes * lane_bytes(p); }
+
+  PlanePass8x8(Batch& batch, std::uint8_t* scratch)
+      : jobs_(batch), lane_bytes_(lane_bytes(batch.p)), memory_(scratch) {}
+
+  void run() { Lanes(*this).run(); }
+
+  // For the lanes.
+
+  bool take(int lane, PlaneStream8x8& stream) {
+    const std::size_t job = jobs_.take();
+    if (job == jobs_.jobs_end) return false;
+    std::uint8_t* const bytes = memory_ + index(lane) * lane_bytes_;
+    jobs_.copy_stream(job, bytes + jobs_.words_bytes);
+    stream = {bytes + jobs_.words_bytes, jobs_.stream_bytes(job), jobs_.blocks(job), bytes};
+    job_[index(lane)] = job;
+    return true;
+  }
+
+  void done(int lane, bool ok) {
+    if (ok) {
+      jobs_.finish(job_[index(lane)], memory_ + index(lane) * lane_bytes_);
+    } else {
+      jobs_.give_up(job_[index(lane)]);
+    }
+  }
+
+  [[gnu::always_inline]] void look_ahead() { jobs_.look_ahead(); }
+
+ private:
+  using Jobs = PlaneJobs<std::uint8_t>;
+
+  static std::size_t lane_bytes(const Parameters& p) {
+    return Jobs::words_bytes +
+           round_up(max_plane_stream_bits(p, longest_job) / 8 + 1 + Lanes::bytes_read_behind);
+  }
+
+  Jobs jobs_;
+  std::size_t lane_bytes_;
+  std::uint8_t* memory_;
+  std::array<std::size_t, Lanes::lanes> job_;
+};
+
+/// Calls `visit` with a null pointer to the pass for these settings.
+template <class Visitor>
+auto visit_plane_pass(const Parameters& p, int bytes_per_word, Visitor&& visit) {
+  return visit_plane_syntax(
+      p, bytes_per_word, [&]<class Group, class Syntax>(Group*, Syntax*) {
+        if constexpr (Syntax::eights && sizeof(typename Group::Word) == 1) {
+          if (p.word_bits == 8) return visit(static_cast<PlanePass8x8*>(nullptr));
+        }
+        return visit(static_cast<PlanePass<Group, Syntax>*>(nullptr));
+      });
+}
 
 }  // namespace
 }  // namespace ebpc
