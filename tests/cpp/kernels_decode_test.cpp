@@ -251,6 +251,48 @@ TEST_P(DecodeTest, JudgesEveryBitFlipAndTruncationLikePortable) {
   }
 }
 
+/// Codes one after the other, as text, in a plane stream; behind all words' zero stream.
+Packed pack_codes(const Parameters& p, std::size_t words, const std::string& codes) {
+  Packed packed{p, bytes_for_word(p.word_bits), words, {}, {}};
+  packed.zero.assign(words / 8, 0xFF);
+  if (words % 8 != 0) packed.zero.push_back(static_cast<std::uint8_t>(0xFF00 >> words % 8));
+  packed.plane.resize(bytes_for_bits(codes.size()));
+  for (std::size_t i = 0; i < codes.size(); ++i) {
+    if (codes[i] == '1') packed.plane[i / 8] |= static_cast<std::uint8_t>(0x80 >> i % 8);
+  }
+  return packed;
+}
+
+TEST_P(DecodeTest, JudgesRowsOfPlanesThatGoOnBehindABlockLikePortable) {
+  const auto repeated = [](std::size_t count, const std::string& code) {
+    std::string codes;
+    for (std::size_t i = 0; i < count; ++i) codes += code;
+    return codes;
+  };
+  for (const Parameters& p :
+       {Parameters{32, true, 7, 16, Base::sent}, Parameters{32, true, 6, 16, Base::reused},
+        Parameters{16, true, 16, 16, Base::sent}, Parameters{8, true, 8, 16, Base::sent}}) {
+    const std::string base(p.base == Base::sent ? static_cast<std::size_t>(p.word_bits) : 0, '1');
+    const std::string plane(1 + static_cast<std::size_t>(plane_bits(p)), '1');
+    const auto index_bits =
+        static_cast<std::size_t>(log2_ceil(static_cast<std::uint32_t>(p.block_size)));
+    const auto planes = static_cast<std::size_t>(plane_count(p));
+    // A row, a single zero plane, a row that may end the block or go on behind it, an index that is
+    // past the end of a plane, another row: as long as a reader may take them for planes.
+    for (std::size_t first = planes - 3; first < planes; ++first) {
+      for (std::size_t second = 0; second <= 33; ++second) {
+        for (std::size_t third = 0; third <= 64; ++third) {
+          expect_portable_verdict(
+              pack_codes(p, static_cast<std::size_t>(p.block_size),
+                         base + repeated(first, plane) + "01" + repeated(second, plane) + "00011" +
+                             std::string(index_bits, '1') + repeated(third, plane)));
+          if (HasFatalFailure()) return;
+        }
+      }
+    }
+  }
+}
+
 TEST_P(DecodeTest, FindsTheFirstCorruptJobAmongMany) {
   Random random(8);
   for (const Parameters& p :

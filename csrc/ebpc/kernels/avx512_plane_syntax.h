@@ -22,10 +22,10 @@ namespace {
 /// The first two count from the beginning of the stream's memory.
 using Position = std::uint64_t;
 
-constexpr int out_bit = 24;
-constexpr int block_bit = 44;
-constexpr int end_bit = 56;
-constexpr int left_bit = 57;
+constexpr int out_bit = 23;
+constexpr int block_bit = 43;
+constexpr int end_bit = 55;
+constexpr int left_bit = 56;
 constexpr std::uint64_t most_blocks = std::uint64_t{1} << (end_bit - block_bit);
 
 /// What moves a position on, or a position itself. Any of it may be negative.
