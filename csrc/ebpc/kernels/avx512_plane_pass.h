@@ -76,6 +76,7 @@ class PlaneJobs {
 
  private:
   void look_ahead_at(const MutableWordSpan& words) {
+    while (ahead_ < ahead_end_) look_ahead();  // all zero nearly, it took few steps
     ahead_ = static_cast<const std::uint8_t*>(words.data);
     ahead_end_ = ahead_ + words.count * sizeof(Word);
   }
