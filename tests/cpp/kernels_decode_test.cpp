@@ -293,6 +293,34 @@ TEST_P(DecodeTest, JudgesRowsOfPlanesThatGoOnBehindABlockLikePortable) {
   }
 }
 
+TEST_P(DecodeTest, JudgesConstantWordsWithAnyBitFlippedLikePortable) {
+  Random random(9);
+  for (const Parameters& p : common_settings()) {
+    const int bytes_per_word = bytes_for_word(p.word_bits);
+    for (const int eights : {1, 2, 3}) {
+      std::vector<std::int64_t> values(static_cast<std::size_t>(8 * eights * p.block_size),
+                                       1 + static_cast<std::int64_t>(random.below(2)));
+      if (random.one_in(2)) values.insert(values.begin() + 3, random.below(40), 0);
+      const Packed good = pack(words_from(p, bytes_per_word, values));
+      expect_portable_verdict(good);
+      for (std::size_t bit = 0; bit < 8 * good.plane.size(); ++bit) {
+        Packed packed = good;
+        packed.plane[bit / 8] ^= static_cast<std::uint8_t>(0x80 >> bit % 8);
+        expect_portable_verdict(packed);
+        if (HasFatalFailure()) return;
+      }
+      for (const int words : {-1, 1, p.block_size}) {
+        Packed packed = good;
+        packed.count += static_cast<std::size_t>(words);
+        packed.zero =
+            pack(words_from(p, bytes_per_word, std::vector<std::int64_t>(packed.count, 1))).zero;
+        expect_portable_verdict(packed);
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
 TEST_P(DecodeTest, FindsTheFirstCorruptJobAmongMany) {
   Random random(8);
   for (const Parameters& p :

@@ -12,9 +12,6 @@
 namespace ebpc {
 namespace {
 
-/// Longer transmissions are left to the portable kernel.
-constexpr std::size_t longest_job = tile_words;
-
 /// Memory of one thread that is used again by the next call.
 class Scratch {
  public:

@@ -12,9 +12,15 @@
 namespace ebpc {
 namespace {
 
+/// Words of the longest transmission that is decoded here: longer ones are left to the portable
+/// kernel.
+constexpr std::size_t longest_job = tile_words;
+
 /// Parts of memory are aligned for the planes of any block.
 constexpr std::size_t alignment = 256;
-constexpr std::size_t round_up(std::size_t x) { return (x + alignment - 1) / alignment * alignment; }
+constexpr std::size_t round_up(std::size_t x) {
+  return (x + alignment - 1) / alignment * alignment;
+}
 
 constexpr std::size_t index(int i) { return static_cast<std::size_t>(i); }
 

@@ -9,8 +9,8 @@
 #pragma once
 
 #include <array>
-#include <utility>
 
+#include "ebpc/kernels/avx512_plane_syntax.h"
 #include "ebpc/kernels/avx512_stream_lanes.h"
 
 namespace ebpc {
@@ -134,24 +134,15 @@ class PlaneLanes8x8 {
     b.used = _mm512_add_epi64(b.used, bits);
   }
 
-  /// Calls f for each vector, unrolled. What depends on one another within a vector is long; short
-  /// pieces of it for all vectors in turn keep the CPU busy.
-  template <class F>
-  static void each(F&& f) {
-    [&]<int... i>(std::integer_sequence<int, i...>) {
-      (f(i), ...);
-    }(std::make_integer_sequence<int, vectors>());
-  }
-
   /// Takes one step in each lane.
   void next_step(std::array<Streams, vectors>& streams) {
     std::array<Block, vectors> blocks;
-    each([&](int i) {
+    for_each_vector<vectors>([&](int i) {
       const Windows windows = load_wide_windows(streams[at(i)].bit);
       blocks[at(i)].high = windows.high;
       blocks[at(i)].low = windows.low;
     });
-    each([&](int i) {
+    for_each_vector<vectors>([&](int i) {
       Block& b = blocks[at(i)];
       Streams& s = streams[at(i)];
       const __m512i shift = _mm512_and_si512(s.bit, _mm512_set1_epi64(7));
@@ -167,7 +158,7 @@ class PlaneLanes8x8 {
     step(blocks);
     const __m512i all = _mm512_set1_epi64(planes_bits);
     unsigned any_malformed = 0;
-    each([&](int i) {
+    for_each_vector<vectors>([&](int i) {
       Block& b = blocks[at(i)];
       Streams& s = streams[at(i)];
       const __m512i busy = load_vector(advance_.data() + 8 * i);
@@ -194,7 +185,7 @@ class PlaneLanes8x8 {
     VectorArray<vectors> kept;
     VectorArray<vectors> prefix;
     VectorArray<vectors> symbol;
-    each([&](int i) {
+    for_each_vector<vectors>([&](int i) {
       // Codes of 8 bits start with 1 or 0001: with bit 4 flipped, they are less than 16 as signed.
       const Block& b = blocks[at(i)];
       const __mmask64 is_eight = _mm512_cmplt_epi8_mask(
@@ -203,14 +194,14 @@ class PlaneLanes8x8 {
       taken[i] = _mm512_min_epu64(_mm512_min_epu64(eights, _mm512_set1_epi64(56)),
                                   _mm512_sub_epi64(all, b.place));
     });
-    each([&](int i) {
+    for_each_vector<vectors>([&](int i) {
       Block& b = blocks[at(i)];
       kept[i] = _mm512_andnot_si512(_mm512_srlv_epi64(_mm512_set1_epi64(-1), taken[i]), b.high);
       b.codes = _mm512_or_si512(b.codes, _mm512_srlv_epi64(kept[i], b.place));
       b.place = _mm512_add_epi64(b.place, taken[i]);
       skip(b, taken[i]);
     });
-    each([&](int i) {
+    for_each_vector<vectors>([&](int i) {
       // What stands for nothing, where no plane is left, is a prefix of ones.
       const Block& b = blocks[at(i)];
       const __m512i rest = _mm512_mask_mov_epi64(b.high, _mm512_cmpge_epu64_mask(b.place, all),
@@ -225,11 +216,11 @@ class PlaneLanes8x8 {
           _mm512_and_si512(_mm512_srli_epi64(rest, 55 - 8), _mm512_set1_epi64(7 << 11));
       symbol[i] = _mm512_mask_add_epi64(symbol[i], is_run, symbol[i], length);
     });
-    each([&](int i) {
+    for_each_vector<vectors>([&](int i) {
       Block& b = blocks[at(i)];
       const __mmask8 is_marked = _mm512_cmplt_epu64_mask(prefix[i], _mm512_set1_epi64(2));
       const __m512i mark = _mm512_maskz_slli_epi64(
-          is_marked, _mm512_add_epi64(prefix[i], _mm512_set1_epi64(all_ones)), 56);
+          is_marked, _mm512_add_epi64(prefix[i], _mm512_set1_epi64(all_ones_code)), 56);
       b.codes = _mm512_or_si512(b.codes, _mm512_srlv_epi64(mark, b.place));
       b.place = _mm512_add_epi64(b.place, _mm512_srli_epi64(symbol[i], 8));
       skip(b, _mm512_and_si512(symbol[i], _mm512_set1_epi64(0xFF)));
@@ -275,19 +266,8 @@ class PlaneLanes8x8 {
     }
   }
 
-  // In `codes`, a zero plane is 0, and these stand for two others.
-  static constexpr int all_ones = 1;
+  // In `codes`, this stands for a plane that is zero before the XOR; a zero plane is 0.
   static constexpr int plane_zero = 2;
-
-  static constexpr auto planes_of_codes = [] {
-    std::array<std::uint8_t, 64> planes{};
-    planes[all_ones] = 0x7F;
-    for (std::size_t index = 0; index < 7; ++index) {
-      planes[0x18 + index] = static_cast<std::uint8_t>(0x40 >> index);
-      planes[0x10 + index] = static_cast<std::uint8_t>(0x60 >> index);
-    }
-    return planes;
-  }();
 
   /// Codes that have not 8 bits, by 5 bits: 8 times the planes, and in the low byte the bits.
   static constexpr auto symbols = [] {

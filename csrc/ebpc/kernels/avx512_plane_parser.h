@@ -54,23 +54,29 @@ class RepeatedPlanes {
   std::array<std::uint8_t*, capacity> lanes_;
 };
 
-/// The memory of some streams that are parsed in turn, which lies in one piece: first the bases of
-/// all streams, then for each stream its planes and its bytes.
+/// The memory of some streams of up to longest_job words that are parsed in turn. It lies in one
+/// piece: first the bases of all streams, then for each stream its planes and its bytes.
 template <class Group, int slots>
 class PlaneMemory {
  public:
   using Word = typename Group::Word;
 
-  /// For streams of up to `longest` words.
-  explicit PlaneMemory(const Parameters& p, std::size_t longest)
-      : max_blocks_((longest + static_cast<std::size_t>(p.block_size) - 1) /
+  explicit PlaneMemory(const Parameters& p)
+      : max_blocks_((longest_job + static_cast<std::size_t>(p.block_size) - 1) /
                     static_cast<std::size_t>(p.block_size)),
         lanes_bytes_(round_up((max_blocks_ + 1) * Group::block_bytes + written_behind)),
-        stream_bytes_(round_up(max_plane_stream_bits(p, longest) / 8 + 1 + read_behind)) {}
+        stream_bytes_(round_up(max_plane_stream_bits(p, longest_job) / 8 + 1 + read_behind)) {}
 
   std::size_t max_blocks() const { return max_blocks_; }
-  std::size_t max_stream_bytes() const { return stream_bytes_ - read_behind; }
   std::size_t size() const { return lanes(slots); }
+
+  /// The greatest size for any setting: blocks of two words of 32 bits take the most memory.
+  static constexpr std::size_t most_bytes() {
+    constexpr std::size_t block_bits = 32 + 33 * 6;
+    constexpr std::size_t rounding = 2048;
+    return base(slots, 1) + rounding +
+           index(slots) * (longest_job / 2 * (32 + block_bits / 8 + 1) + rounding);
+  }
 
   /// Where the base of a block goes, by the number in the position.
   static constexpr std::size_t base(int slot, std::uint64_t block) {
@@ -82,6 +88,7 @@ class PlaneMemory {
   std::size_t stream(int slot) const { return lanes(slot) + lanes_bytes_; }
 
  private:
+  // By a row of planes, and by a symbol and the zeros behind it up to the end of a block.
   static constexpr std::size_t written_behind = 32 * Group::lane_bytes + 2 * 64;
   static constexpr std::size_t read_behind = 64;
 
@@ -101,6 +108,8 @@ class PlaneParser {
   using Word = typename Group::Word;
   static constexpr int slots = 6;
   using Memory = PlaneMemory<Group, slots>;
+  static_assert(8 * Memory::most_bytes() <= std::size_t{1} << out_bit);
+  static_assert(Memory::most_bytes() <= std::size_t{1} << (block_bit - out_bit));
 
   PlaneParser(const Syntax& syntax, const Memory& places, std::uint8_t* memory, Source& source)
       : syntax_(syntax), rows_(syntax), places_(places), memory_(memory), source_(source) {
@@ -119,17 +128,16 @@ class PlaneParser {
 
  private:
   using Symbol = typename Syntax::Symbol;
-  using PerSlot = std::array<std::uint64_t, slots>;
 
   struct Step {
-    std::uint32_t others;  // the lowest 1 is behind the uncompressed planes
-    std::uint64_t window;  // of the stream, behind these
+    std::uint32_t others;     // the lowest 1 is behind the uncompressed planes
+    std::uint64_t window;     // of the stream, behind these
     std::uint64_t code_bits;  // in its low 6 bits, those of the symbol there
   };
 
-  /// Takes steps in all slots, as long as all go on. In each, uncompressed planes are taken, then one
-  /// other symbol, as they come, and the next block's base if they complete a block. Most of a step
-  /// waits for what it has just looked up; so it comes in pieces, each for all slots in turn.
+  /// Takes steps in all slots, as long as all go on. In each, uncompressed planes are taken, then
+  /// one other symbol, as they come, and the next block's base if they complete a block. Most of a
+  /// step waits for what it has just looked up; so it comes in pieces, each for all slots in turn.
   template <std::size_t... slot>
   void run_steps(std::index_sequence<slot...>) {
     std::uint8_t* const memory = memory_;
@@ -196,7 +204,8 @@ class PlaneParser {
       // If that was the block's end, a base follows.
       put_base(memory, slot, block_of(at) + 1, step.window << (step.code_bits & 63));
     }
-    const auto ends = static_cast<std::uint64_t>((static_cast<std::int64_t>(left_of(at)) - 1) >> 63);
+    const auto ends =
+        static_cast<std::uint64_t>((static_cast<std::int64_t>(left_of(at)) - 1) >> 63);
     at += syntax_.block_step & ends;
   }
 
@@ -206,14 +215,15 @@ class PlaneParser {
     std::memcpy(memory + Memory::base(static_cast<int>(slot), block), &base, sizeof base);
   }
 
-  /// Takes a step once more that went too far: by a row that seems to go on behind the block, or by a
-  /// malformed symbol.
+  /// Takes a step once more that went too far: by a row that seems to go on behind the block, or by
+  /// a malformed symbol.
   [[gnu::noinline]] void take_careful_step(int slot) {
     std::uint8_t* const memory = memory_;
     Position& at = positions_[index(slot)] = before_[index(slot)];
     Step step;
     take_row(memory, at, step);
-    const auto row = static_cast<std::uint64_t>(std::min(std::countr_zero(step.others), Rows::planes));
+    const auto row =
+        static_cast<std::uint64_t>(std::min(std::countr_zero(step.others), Rows::planes));
     const std::uint64_t left = left_of(at);
     if (row < left) {
       // A symbol, unless the row is only a full one.
@@ -252,8 +262,8 @@ class PlaneParser {
     if constexpr (Syntax::base_sent) {
       put_base(memory, index(slot), first_block, stream_window(memory + places_.stream(slot), 0));
     }
-    positions_[index(slot)] = position(8 * places_.stream(slot) + syntax_.base_bits, places_.lanes(slot),
-                                       first_block, syntax_.planes);
+    positions_[index(slot)] = position(8 * places_.stream(slot) + syntax_.base_bits,
+                                       places_.lanes(slot), first_block, syntax_.planes);
     end_[index(slot)] = 8 * (places_.stream(slot) + bytes);
   }
 

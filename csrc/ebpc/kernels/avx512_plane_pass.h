@@ -1,9 +1,11 @@
-// The second pass of decoding: the plane streams of a batch to words, which are spread in the result
-// as soon as a segment has them all.
+// The second pass of decoding: the plane streams of a batch to words, which are spread in the
+// result as soon as a segment has them all.
 
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <optional>
 
 #include "ebpc/kernels/avx512_decode_batch.h"
 #include "ebpc/kernels/avx512_expand.h"
@@ -13,6 +15,31 @@
 
 namespace ebpc {
 namespace {
+
+/// The word of a plane stream that has the same word over and over, where that is quickly told:
+/// blocks of it, in eights, take as many whole bytes as a block has bits, again and again.
+template <class Word>
+std::optional<Word> constant_word(const Parameters& p, const DecodeJob& job, std::size_t nonzero) {
+  if (p.base != Base::sent || p.word_bits != 8 * sizeof(Word)) return {};
+  const int run_bits = log2_ceil(static_cast<std::uint32_t>(p.word_bits));
+  const auto block_bits = static_cast<std::size_t>(p.word_bits + 3 + run_bits);
+  const std::size_t eights = nonzero / (8 * static_cast<std::size_t>(p.block_size));
+  if (nonzero % (8 * static_cast<std::size_t>(p.block_size)) != 0 || eights < 2) return {};
+  if (job.plane_bytes != eights * block_bits) return {};
+
+  // Behind the base, all of its planes are zero.
+  const std::uint8_t* const stream = job.plane_stream;
+  const auto block = [&](std::size_t i) {
+    return stream_window(stream, i * block_bits) >> (64 - block_bits);
+  };
+  const std::uint64_t first = block(0);
+  if ((first & low_bits(3 + run_bits)) != low_bits(1 + run_bits)) return {};
+  for (std::size_t i = 1; i < 8; ++i) {
+    if (block(i) != first) return {};
+  }
+  if (std::memcmp(stream, stream + block_bits, job.plane_bytes - block_bits) != 0) return {};
+  return static_cast<Word>(first >> (3 + run_bits));
+}
 
 /// The jobs of a batch whose masks are complete, as they are taken one after the other.
 template <class WordType>
@@ -24,7 +51,8 @@ class PlaneJobs {
       : batch_(batch),
         max_stream_bytes_(bytes_for_bits(max_plane_stream_bits(batch.p, longest_job))) {}
 
-  /// The next job that has non-zero words, or jobs_end. Those of jobs that have none are written.
+  /// The next job that has several non-zero words, or jobs_end. The words of other jobs are
+  /// written.
   std::size_t take() {
     while (started_ < batch_.jobs.size()) {
       const std::size_t job = started_++;
@@ -32,11 +60,16 @@ class PlaneJobs {
       std::size_t& nonzero = batch_.nonzero[job];
       if (nonzero == Batch::malformed) continue;
       const DecodeJob& it = batch_.jobs[job];
-      if (nonzero > 0 && it.plane_bytes <= max_stream_bytes_) return job;
       if (nonzero == 0 && it.plane_bytes == 0) {
         std::memset(it.words.data, 0, it.words.count * sizeof(Word));
-      } else {
+      } else if (nonzero == 0 || it.plane_bytes > max_stream_bytes_) {
         nonzero = Batch::malformed;
+      } else if (const std::optional<Word> word = constant_word<Word>(batch_.p, it, nonzero)) {
+        std::array<Word, longest_job + 64> words;
+        std::fill_n(words.data(), words.size(), *word);
+        finish(job, words.data());
+      } else {
+        return job;
       }
     }
     return jobs_end;
@@ -72,11 +105,11 @@ class PlaneJobs {
 
   /// Bytes for the non-zero words of a job, in whole blocks, and some vectors of words behind them.
   static constexpr std::size_t words_bytes =
-      round_up((longest_job + max_block_size + 2 * 64) * sizeof(Word));
+      round_up((longest_job + max_block_size + words_written_behind) * sizeof(Word));
 
  private:
   void look_ahead_at(const MutableWordSpan& words) {
-    while (ahead_ < ahead_end_) look_ahead();  // all zero nearly, it took few steps
+    while (ahead_ < ahead_end_) look_ahead();  // a job of few words took few steps
     ahead_ = static_cast<const std::uint8_t*>(words.data);
     ahead_end_ = ahead_ + words.count * sizeof(Word);
   }
@@ -97,14 +130,14 @@ class PlanePass {
   using Memory = typename Parser::Memory;
 
   static std::size_t scratch_size(const Parameters& p) {
-    return PlaneJobs<Word>::words_bytes + Memory(p, longest_job).size();
+    return PlaneJobs<Word>::words_bytes + Memory(p).size();
   }
 
   PlanePass(Batch& batch, std::uint8_t* scratch)
       : jobs_(batch),
         syntax_(batch.p),
         words_(batch.p),
-        places_(batch.p, longest_job),
+        places_(batch.p),
         nonzero_(reinterpret_cast<Word*>(scratch)),
         memory_(scratch + PlaneJobs<Word>::words_bytes) {}
 
@@ -199,13 +232,12 @@ class PlanePass8x8 {
 /// Calls `visit` with a null pointer to the pass for these settings.
 template <class Visitor>
 auto visit_plane_pass(const Parameters& p, int bytes_per_word, Visitor&& visit) {
-  return visit_plane_syntax(
-      p, bytes_per_word, [&]<class Group, class Syntax>(Group*, Syntax*) {
-        if constexpr (Syntax::eights && sizeof(typename Group::Word) == 1) {
-          if (p.word_bits == 8) return visit(static_cast<PlanePass8x8*>(nullptr));
-        }
-        return visit(static_cast<PlanePass<Group, Syntax>*>(nullptr));
-      });
+  return visit_plane_syntax(p, bytes_per_word, [&]<class Group, class Syntax>(Group*, Syntax*) {
+    if constexpr (Syntax::eights && sizeof(typename Group::Word) == 1) {
+      if (p.word_bits == 8) return visit(static_cast<PlanePass8x8*>(nullptr));
+    }
+    return visit(static_cast<PlanePass<Group, Syntax>*>(nullptr));
+  });
 }
 
 }  // namespace

@@ -19,9 +19,7 @@ struct WideVector<32> {
   static __m256i load(const std::uint8_t* from) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
   }
-  static __m256i permute(__m256i indices, __m256i a) {
-    return _mm256_permutexvar_epi8(indices, a);
-  }
+  static __m256i permute(__m256i indices, __m256i a) { return _mm256_permutexvar_epi8(indices, a); }
 
   /// Shifts lanes to the right by `counts`, each, and keeps their lower half.
   template <int half_bytes>
@@ -35,8 +33,8 @@ struct WideVector<32> {
     if constexpr (half_bytes == 2) return _mm256_testn_epi32_mask(a, b);
   }
 
-  /// Of a half: a mask of bytes other than 1xxxxxxx and 0001xxxx. With bit 4 flipped, those are less
-  /// than 16 as signed ones.
+  /// Of a half: a mask of bytes other than 1xxxxxxx and 0001xxxx. With bit 4 flipped, those are
+  /// less than 16 as signed ones.
   static std::uint32_t not_eights(__m128i a) {
     const __m128i bit_4 = _mm_set1_epi8(0x10);
     return _mm_cmpge_epi8_mask(_mm_xor_si128(a, bit_4), bit_4);
@@ -49,9 +47,7 @@ struct WideVector<32> {
 template <>
 struct WideVector<64> {
   static __m512i load(const std::uint8_t* from) { return load_vector(from); }
-  static __m512i permute(__m512i indices, __m512i a) {
-    return _mm512_permutexvar_epi8(indices, a);
-  }
+  static __m512i permute(__m512i indices, __m512i a) { return _mm512_permutexvar_epi8(indices, a); }
   template <int half_bytes>
   static __m256i shift_and_halve(__m512i a, __m512i counts) {
     if constexpr (half_bytes == 1) return _mm512_cvtepi16_epi8(_mm512_srlv_epi16(a, counts));
@@ -78,10 +74,10 @@ template <class Group, class Syntax>
 class PlaneRows {
  public:
   /// Planes that are copied at once. In blocks of 64, one takes all of a window.
-  static constexpr int planes = Group::slots == 64
-                                    ? 1
-                                    : std::clamp(Group::planes, 16 / Group::lane_bytes,
-                                                 32 / Group::lane_bytes);
+  static constexpr int planes =
+      Group::slots == 64
+          ? 1
+          : std::clamp(Group::planes, 16 / Group::lane_bytes, 32 / Group::lane_bytes);
   static constexpr int store_bytes = planes * Group::lane_bytes;
 
   explicit PlaneRows(const Syntax& syntax) {
@@ -100,8 +96,8 @@ class PlaneRows {
     }
   }
 
-  /// Copies planes, whether there are any or not. Returns a mask in which the bits of those from the
-  /// first on that are uncompressed ones are 0, and the one behind them is 1.
+  /// Copies planes, whether there are any or not. Returns a mask in which the bits of those from
+  /// the first on that are uncompressed ones are 0, and the one behind them is 1.
   [[gnu::always_inline]] std::uint32_t copy(const std::uint8_t* from, std::uint64_t shift,
                                             std::uint8_t* to) const {
     if constexpr (Group::slots == 64) {

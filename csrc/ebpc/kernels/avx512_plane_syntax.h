@@ -45,6 +45,9 @@ inline std::uint64_t left_of(Position position) { return position >> left_bit; }
 inline bool is_at_end(Position position) { return (position >> end_bit & 1) != 0; }
 inline bool is_too_far(Position position) { return static_cast<std::int64_t>(position) < 0; }
 
+/// What stands for a plane of ones among codes of 8 bits; a zero plane is 0 in any case.
+constexpr std::uint8_t all_ones_code = 1;
+
 /// The codes of a block's planes. A code that is no uncompressed plane is a symbol here.
 ///
 /// If `eights`, planes of one or two ones, whose codes have 8 bits as those of uncompressed planes
@@ -59,12 +62,10 @@ struct PlaneSyntax {
 
   struct Symbol {
     Position step = 0;
-    std::conditional_t<sizeof(Lane) == 8, std::uint64_t, std::uint32_t> lane = 0;  // the first plane
+    std::conditional_t<sizeof(Lane) == 8, std::uint64_t, std::uint32_t> lane =
+        0;                      // the first plane
     std::uint32_t repeats = 0;  // 1 if that is zero before the XOR, so that it repeats the last one
   };
-
-  // What stands for a plane of ones among codes; a zero plane is 0 in any case.
-  static constexpr std::uint8_t all_ones_code = 1;
 
   explicit PlaneSyntax(const Parameters& p)
       : base_bits(base_sent ? static_cast<std::uint64_t>(p.word_bits) : 0),
@@ -74,10 +75,9 @@ struct PlaneSyntax {
         run_bits(log2_ceil(static_cast<std::uint32_t>(p.word_bits))),
         symbol_shift(64 - (5 + std::max(index_bits, run_bits))),
         base_shift(static_cast<int>(64 - base_bits)),
-        raw_step(position(static_cast<std::uint64_t>(1 + plane_size), Group::lane_bytes, 0,
-                                minus_one)),
-        block_step(position(base_bits, Group::block_bytes - Group::lane_bytes * planes, 1,
-                                  planes)),
+        raw_step(
+            position(static_cast<std::uint64_t>(1 + plane_size), Group::lane_bytes, 0, minus_one)),
+        block_step(position(base_bits, Group::block_bytes - Group::lane_bytes * planes, 1, planes)),
         symbols(std::size_t{1} << (64 - symbol_shift)) {
     for (std::size_t i = 0; i < symbols.size() / 2; ++i) symbols[i] = symbol_of(i << symbol_shift);
   }
@@ -87,10 +87,10 @@ struct PlaneSyntax {
   int plane_size;        // bits of a plane
   int index_bits;
   int run_bits;
-  int symbol_shift;          // leaves the bits of the longest symbol
-  int base_shift;            // leaves a base
-  Position raw_step;         // for an uncompressed plane
-  Position block_step;       // from behind a block to the planes of the next one
+  int symbol_shift;             // leaves the bits of the longest symbol
+  int base_shift;               // leaves a base
+  Position raw_step;            // for an uncompressed plane
+  Position block_step;          // from behind a block to the planes of the next one
   std::vector<Symbol> symbols;  // by their first bits; empty where an uncompressed plane follows
 
  private:
@@ -100,7 +100,7 @@ struct PlaneSyntax {
   static Symbol symbol(std::uint64_t lane, std::uint64_t planes, int bits) {
     Symbol s;
     s.step = position(static_cast<std::uint64_t>(bits), Group::lane_bytes * planes, 0,
-                            minus_one * planes);
+                      minus_one * planes);
     s.lane = static_cast<Lane>(lane);
     return s;
   }
@@ -134,7 +134,7 @@ struct PlaneSyntax {
 /// whose unused bit is set.
 inline constexpr auto planes_of_codes = [] {
   std::array<std::uint8_t, 64> planes{};
-  planes[1] = 0x7F;
+  planes[all_ones_code] = 0x7F;
   for (std::size_t index = 0; index < 8; ++index) {
     planes[0x18 + index] = static_cast<std::uint8_t>(index < 7 ? 0x40 >> index : 0x80);
     planes[0x10 + index] = static_cast<std::uint8_t>(index < 6 ? 0x60 >> index : 0x80);

@@ -60,16 +60,14 @@ struct PrefixSum {
   }();
 };
 
+/// Words that may be written behind those of a stream's last block.
+constexpr std::size_t words_written_behind = 2 * 64;
+
 /// Turns the planes of a stream's blocks into words.
 template <class Group, class Syntax>
 class PlaneWords {
  public:
   using Word = typename Group::Word;
-
-  /// Words that may be written behind those of the last block, bytes that may be read behind its
-  /// planes and its base.
-  static constexpr std::size_t words_written_behind = 2 * 64;
-  static constexpr std::size_t bytes_read_behind = 64;
 
   explicit PlaneWords(const Parameters& p)
       : block_size_(p.block_size),
@@ -78,8 +76,8 @@ class PlaneWords {
         low_(W::set(low_bits(p.word_bits))),
         sign_(W::set(p.is_signed ? std::uint64_t{1} << (p.word_bits - 1) : 0)) {}
 
-  /// Words of blocks whose planes and, if they were sent, bases are given. False if one of the
-  /// planes is malformed.
+  /// Words of blocks whose planes and, if they were sent, bases are given. 64 bytes behind the last
+  /// block's planes and its base are read. False if one of the planes is malformed.
   bool decode(const std::uint8_t* lanes, const Word* bases, std::size_t blocks, Word* out) const {
     if constexpr (Syntax::base_sent) return decode_sent(lanes, bases, blocks, out);
     decode_reused(lanes, blocks, out);
@@ -101,9 +99,8 @@ class PlaneWords {
         // The base takes the place of the bit in front of each plane.
         __m512i words = deltas(columns(lanes, part, malformed));
         if (part == 0) {
-          words = _mm512_mask_permutexvar_epi8(words, Group::base_mask,
-                                               load_vector(Group::gather_bases.data()),
-                                               load_vector(bases));
+          words = _mm512_mask_permutexvar_epi8(
+              words, Group::base_mask, load_vector(Group::gather_bases.data()), load_vector(bases));
         }
         words = Sum::template within<segment_bytes>(words);
         if constexpr (Group::block_vectors > 1) {

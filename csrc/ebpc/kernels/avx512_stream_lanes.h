@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <utility>
 
 #include "ebpc/kernels/avx512_bits.h"
 
@@ -31,19 +32,25 @@ inline std::uint64_t address(const void* bytes) {
   return static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(bytes));
 }
 
-/// The 64-bit lanes of a vector, one by one, by way of memory: a store and loads take less time than
-/// instructions that take vectors to pieces, which compilers would replace them with.
+/// The 64-bit lanes of a vector, one by one, by way of memory: a store and loads take less time
+/// than instructions that take a vector to pieces one lane after the other.
 class LaneValues {
  public:
-  explicit LaneValues(__m512i vector) {
-    store_vector(values_.data(), vector);
-    //asm("" : "+m"(values_));
-  }
+  explicit LaneValues(__m512i vector) { store_vector(values_.data(), vector); }
   std::uint64_t operator[](std::size_t lane) const { return values_[lane]; }
 
  private:
   alignas(64) std::array<std::uint64_t, 8> values_;
 };
+
+/// Calls f(0), f(1), ... for `count` vectors, unrolled. Within a vector, each step waits for the
+/// one before; short pieces of it for all vectors in turn keep the CPU busy.
+template <int count, class F>
+[[gnu::always_inline]] inline void for_each_vector(F&& f) {
+  [&]<int... i>(std::integer_sequence<int, i...>) {
+    (f(i), ...);
+  }(std::make_integer_sequence<int, count>());
+}
 
 /// Reverses the bytes of each 64-bit lane.
 inline __m512i swap_bytes(__m512i x) {

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <utility>
 
 #include "ebpc/kernels/avx512_stream_lanes.h"
 #include "ebpc/parameters.h"
@@ -43,9 +42,9 @@ class ZeroLanes {
   void run() {
     std::array<Streams, vectors> streams;
     while (busy_ > 0) {
-      each([&](int i) { streams[at(i)] = load_streams(8 * i); });
+      for_each_vector<vectors>([&](int i) { streams[at(i)] = load_streams(8 * i); });
       while (!any_at_end(streams)) next_pairs(streams);
-      each([&](int i) { store_streams(streams[at(i)], 8 * i); });
+      for_each_vector<vectors>([&](int i) { store_streams(streams[at(i)], 8 * i); });
       for (int lane = 0; lane < lanes; ++lane) {
         while (out_[at(lane)] >= limit_[at(lane)]) end(lane);
       }
@@ -65,15 +64,6 @@ class ZeroLanes {
   };
 
   static constexpr std::size_t at(int i) { return static_cast<std::size_t>(i); }
-
-  /// Calls f for each vector, unrolled. What depends on one another within a vector is long; short
-  /// pieces of it for all vectors in turn keep the CPU busy.
-  template <class F>
-  [[gnu::always_inline]] static void each(F&& f) {
-    [&]<int... i>(std::integer_sequence<int, i...>) {
-      (f(i), ...);
-    }(std::make_integer_sequence<int, vectors>());
-  }
 
   Streams load_streams(int lane) const {
     return {load_vector(bit_.data() + lane), load_vector(out_.data() + lane),
@@ -129,14 +119,14 @@ class ZeroLanes {
     // end there seem to be ones.
     VectorArray<vectors> window;
     VectorArray<vectors> used;
-    each([&](int i) { window[i] = load_windows(streams[at(i)].bit); });
-    each([&](int i) {
+    for_each_vector<vectors>([&](int i) { window[i] = load_windows(streams[at(i)].bit); });
+    for_each_vector<vectors>([&](int i) {
       used[i] = _mm512_and_si512(streams[at(i)].bit, _mm512_set1_epi64(7));
       window[i] = _mm512_sllv_epi64(_mm512_xor_si512(window[i], all), used[i]);
     });
 #pragma GCC unroll 4
     for (int pair = 0; pair < pairs; ++pair) {
-      each([&](int i) {
+      for_each_vector<vectors>([&](int i) {
         Streams& s = streams[at(i)];
         __m512i ones = _mm512_lzcnt_epi64(window[i]);
         if (pair == 0) ones = _mm512_min_epu64(ones, sure_ones);
@@ -165,7 +155,7 @@ class ZeroLanes {
         }
       });
     }
-    each([&](int i) {
+    for_each_vector<vectors>([&](int i) {
       Streams& s = streams[at(i)];
       const __m512i busy = load_vector(advance_.data() + 8 * i);
       const __m512i low = _mm512_set1_epi64(7);
