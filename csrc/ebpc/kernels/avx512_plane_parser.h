@@ -108,6 +108,7 @@ class PlaneParser {
   using Word = typename Group::Word;
   static constexpr int slots = 6;
   using Memory = PlaneMemory<Group, slots>;
+  static_assert(longest_job / min_block_size < most_blocks);
   static_assert(8 * Memory::most_bytes() <= std::size_t{1} << out_bit);
   static_assert(Memory::most_bytes() <= std::size_t{1} << (block_bit - out_bit));
 

@@ -15,10 +15,10 @@ namespace {
 /// From the lowest bit on:
 ///   the next bit of the stream
 ///   where the next plane goes, in bytes
-///   4096 less the blocks that are still to come, which ends with a carry into
+///   most_blocks less the blocks that are still to come, which ends with a carry into
 ///   1 if there are none
-///   planes of the block that are still to come; there are never too few of them but where a step
-///   was too far, and then the number is negative
+///   planes of the block that are still to come, as a signed number: negative where a step took more
+///   than there were
 /// The first two count from the beginning of the stream's memory.
 using Position = std::uint64_t;
 
@@ -62,8 +62,7 @@ struct PlaneSyntax {
 
   struct Symbol {
     Position step = 0;
-    std::conditional_t<sizeof(Lane) == 8, std::uint64_t, std::uint32_t> lane =
-        0;                      // the first plane
+    std::conditional_t<sizeof(Lane) == 8, Lane, std::uint32_t> lane = 0;  // the first plane
     std::uint32_t repeats = 0;  // 1 if that is zero before the XOR, so that it repeats the last one
   };
 
@@ -95,7 +94,10 @@ struct PlaneSyntax {
 
  private:
   static constexpr std::uint64_t minus_one = ~std::uint64_t{0};
-  static constexpr std::uint64_t too_many_planes = 40;  // less than half of what fits
+  // More than a block has. A row of 32 planes in front of them may be too far already, and yet the
+  // number of planes to come must not come around to positive ones.
+  static constexpr std::uint64_t too_many_planes = 40;
+  static_assert(32 + too_many_planes < std::uint64_t{1} << (63 - left_bit));
 
   static Symbol symbol(std::uint64_t lane, std::uint64_t planes, int bits) {
     Symbol s;
