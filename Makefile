@@ -7,10 +7,11 @@ BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
 NATIVE_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h')
-FORMATTED := $(NATIVE_SOURCES) $(shell find tests/cpp tests/fuzz -name '*.cpp' -o -name '*.h')
+FORMATTED := $(NATIVE_SOURCES) $(shell find tests/cpp tests/fuzz tests/cmake evaluation/libtorch -name '*.cpp' -o -name '*.h')
 OPTIONS ?=
 
-.PHONY: help setup evaluate paper bench bench-hooks bench-training bench-kernels hardware test test-cpp test-python test-portable sanitize fuzz coverage lint format clean
+.PHONY: help setup evaluate paper bench bench-hooks bench-training bench-kernels hardware libtorch docs wheel test-wheel
+.PHONY: test test-cpp test-python test-portable sanitize fuzz coverage lint format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -23,9 +24,13 @@ help:
 	@echo 'make bench-training peak memory and time of training with save_compressed, beside what PyTorch has'
 	@echo 'make bench-kernels  speed of every kernel, at several settings (OPTIONS="--help" lists options)'
 	@echo 'make hardware       ResNet-34 through the hardware model: registers, cycles, FIFOs, memory traffic, exports'
+	@echo 'make libtorch       ResNet-34 with compression in it, scripted, in a C++ program without Python'
 	@echo 'make sanitize       the C++ tests, and the operators from Python, with sanitizers'
 	@echo 'make fuzz           every fuzzer for a minute (SECONDS=3600 for an hour)'
 	@echo 'make coverage       which lines and branches of csrc/ebpc the C++ tests reach'
+	@echo 'make docs           the site, in build/docs'
+	@echo 'make wheel          a wheel for any Python 3 and PyTorch, and the source distribution, in dist'
+	@echo 'make test-wheel     the wheel in new environments, beside the oldest and the newest PyTorch'
 	@echo 'make setup          the environment .venv with everything built and installed into it'
 	@echo 'make lint           formatters, linters and type checker, changing nothing'
 	@echo 'make format         formatters, in place'
@@ -52,6 +57,9 @@ evaluate: setup
 
 paper: setup
 	$(BIN)/python -m evaluation.paper $(OPTIONS)
+
+libtorch: setup
+	$(BIN)/python -m evaluation.libtorch $(OPTIONS)
 
 bench: setup
 	$(BIN)/python -m evaluation.throughput --json reports/throughput.json --plot reports/throughput.svg $(OPTIONS)
@@ -122,7 +130,7 @@ sanitize: setup
 	  -DTORCH_EBPC_SANITIZE=address,undefined -DPython3_EXECUTABLE=$(BIN)/python
 	cmake --build build/asan-operators --target torch_ebpc
 	rm -rf build/asan-python && mkdir build/asan-python && cp -r torch_ebpc build/asan-python
-	cp build/asan-operators/libtorch_ebpc.so build/asan-python/torch_ebpc
+	cp build/asan-operators/libtorch_ebpc.so build/asan-python/torch_ebpc/lib
 	$(WITH_SANITIZERS) $(BIN)/python -c "import torch_ebpc; assert 'asan-python' in torch_ebpc.__file__, torch_ebpc.__file__"
 	$(WITH_SANITIZERS) $(BIN)/pytest -p no:cacheprovider $(SANITIZED_PYTHON_TESTS:%=tests/python/test_%.py)
 
@@ -158,6 +166,37 @@ coverage: $(VENV)/.requirements
 	cd build/coverage && llvm-cov-19 report tests/cpp/ebpc_tests -instr-profile=tests.profdata \
 	  -show-branch-summary -show-region-summary=false $(CURDIR)/csrc/ebpc
 
+# ---- Site and wheel ------------------------------------------------------------------------------------
+
+# Every warning is an error, a name or link that leads nowhere too; the example notebook is run. The pages fetch
+# nothing from elsewhere when they are read.
+docs: setup
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -d build/doctrees docs build/docs
+	@! grep -rE '<(script|link|img)[^>]*(src|href)="(https?:)?//' build/docs --include='*.html'
+	@echo 'build/docs/index.html'
+
+# The wheel is made of the source distribution, which so is known to have all that building needs. What it
+# takes of PyTorch stays in PyTorch; its platform tag says which C and C++ libraries it needs.
+wheel: $(VENV)/.requirements
+	.ci/system-packages binutils
+	rm -rf build/wheel dist && mkdir -p build
+	$(BIN)/python -m build --no-isolation --outdir build/wheel >build/wheel.log || { cat build/wheel.log; exit 1; }
+	$(BIN)/auditwheel repair --strip --exclude 'libtorch*.so' --exclude 'libc10*.so' --wheel-dir dist build/wheel/*.whl
+	mv build/wheel/*.tar.gz dist
+	rm -rf *.egg-info
+	@ls -l dist
+	@[ -n "$$(find dist -name 'torch_ebpc-*-py3-none-manylinux_*.whl' -size -2000000c)" ] || \
+	  { echo 'expected a manylinux wheel of less than 2 MB'; exit 1; }
+
+# Large downloads: PyTorch for CUDA, where the registry has no other. WHEEL_TESTS are run besides the smoke test.
+TORCH_VERSIONS ?= 2.10.0 newest
+WHEEL_TESTS ?= $(SANITIZED_PYTHON_TESTS) opcheck taps meter meter_safety quantizer doctest
+
+test-wheel: wheel
+	set -e; for version in $(TORCH_VERSIONS); do \
+	  tests/wheel/in_new_environment $(PYTHON) dist/*.whl $$version $(WHEEL_TESTS:%=tests/python/test_%.py); \
+	done
+
 # ---- Style -----------------------------------------------------------------------------------------
 
 lint: setup
@@ -172,4 +211,4 @@ format: setup
 	ruff check --fix .
 
 clean:
-	rm -rf build $(VENV) torch_ebpc/*.so *.egg-info reports
+	rm -rf build dist $(VENV) torch_ebpc/*.so torch_ebpc/include torch_ebpc/lib torch_ebpc/share *.egg-info reports

@@ -9,6 +9,7 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent.resolve()
+BUILD = ROOT / "build" / "operators"  # stays, so that building again compiles only what has changed
 
 
 class CMakeBuild(build_ext):
@@ -21,16 +22,22 @@ class CMakeBuild(build_ext):
     def build_extension(self, ext: Extension) -> None:
         import torch
 
-        # A folder that stays, so that building again compiles only what has changed.
-        build = ROOT / "build" / "operators"
         configure = [
             f"-DCMAKE_MAKE_PROGRAM={shutil.which('ninja')}",
             f"-DTORCH_EBPC_TORCH_DIR={torch.__path__[0]}",
+            "-DCMAKE_INSTALL_LIBDIR=lib",
         ]
-        subprocess.check_call(["cmake", "-S", ROOT, "-B", build, "-G", "Ninja", *configure])
-        subprocess.check_call(["cmake", "--build", build, "--target", "torch_ebpc"])
-        self.mkpath(str(Path(self.get_ext_fullpath(ext.name)).parent))
-        self.copy_file(str(build / "libtorch_ebpc.so"), self.get_ext_fullpath(ext.name))
+        subprocess.check_call(["cmake", "-S", ROOT, "-B", BUILD, "-G", "Ninja", *configure])
+        subprocess.check_call(["cmake", "--build", BUILD])
+        self._install(Path(self.get_ext_fullpath(ext.name)).parents[1])
+
+    def copy_extensions_to_source(self) -> None:
+        """For an editable installation."""
+        self._install(ROOT / "torch_ebpc")
+
+    def _install(self, package: Path) -> None:
+        # Libraries, headers and CMake's package.
+        subprocess.check_call(["cmake", "--install", BUILD, "--prefix", package, "--strip"])
 
 
 class AnyPythonWheel(bdist_wheel):
@@ -47,6 +54,6 @@ class AnyPythonWheel(bdist_wheel):
 
 setup(
     version=(ROOT / "version.txt").read_text().strip(),
-    ext_modules=[Extension("torch_ebpc.libtorch_ebpc", sources=[])],
+    ext_modules=[Extension("torch_ebpc.lib.libtorch_ebpc", sources=[])],
     cmdclass={"build_ext": CMakeBuild, "bdist_wheel": AnyPythonWheel},
 )

@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from torch_ebpc import _library
-from torch_ebpc._library import __version__
+from torch_ebpc._library import __version__, cmake_prefix_path
 
 _library.load()
 
@@ -20,6 +20,11 @@ from torch_ebpc.errors import (  # noqa: E402
     EBPCLimitError,
 )
 from torch_ebpc.files import map_file, read_file, whole_file, write_file  # noqa: E402
+from torch_ebpc.insertion import (  # noqa: E402
+    compression_report,
+    insert_compression,
+    reset_compression,
+)
 from torch_ebpc.layer_row import LayerRow  # noqa: E402
 from torch_ebpc.meter import CompressionMeter  # noqa: E402
 from torch_ebpc.nested import pack, unpack  # noqa: E402
@@ -81,7 +86,9 @@ __all__ = [
     "Tap",
     "Taps",
     "__version__",
+    "cmake_prefix_path",
     "compress",
+    "compression_report",
     "count_bits",
     "count_transmission_bits",
     "decode",
@@ -89,6 +96,7 @@ __all__ = [
     "distributed",
     "encode",
     "hardware",
+    "insert_compression",
     "inspect",
     "kernel",
     "kernels",
@@ -97,6 +105,7 @@ __all__ = [
     "pack",
     "read_file",
     "recover",
+    "reset_compression",
     "save_compressed",
     "show_config",
     "symbol_statistics",

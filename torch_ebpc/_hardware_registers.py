@@ -113,6 +113,10 @@ def inventory(
 
     Raises:
         ValueError: an argument is out of range.
+
+    Example:
+        >>> torch_ebpc.hardware.inventory("decoder").bits_by_unit()["symbol decoder"]
+        4
     """
     with translated():
         text: str = torch.ops.torch_ebpc.hardware_inventory(
@@ -133,6 +137,10 @@ def register_bits(
 
     Raises:
         ValueError: an argument is out of range.
+
+    Example:
+        >>> torch_ebpc.hardware.register_bits(word_bits=8, block_size=8)
+        (204, 201)
     """
     with translated():
         encoder, decoder = torch.ops.torch_ebpc.hardware_register_bits(
@@ -142,7 +150,12 @@ def register_bits(
 
 
 def growth_law() -> str:
-    """The closed form of :func:`register_bits`, several lines of text."""
+    """The closed form of :func:`register_bits`, several lines of text.
+
+    Example:
+        >>> print(torch_ebpc.hardware.growth_law())  # doctest: +ELLIPSIS
+        L = max(W, N, ...
+    """
     law: str = torch.ops.torch_ebpc.hardware_growth_law()
     return law.rstrip("\n")
 
@@ -152,7 +165,12 @@ def growth_table(
     block_sizes: tuple[int, ...] = (4, 8, 16),
     max_zero_run: int = 16,
 ) -> list[Growth]:
-    """Counted bits of encoder and decoder for every W and N."""
+    """Counted bits of encoder and decoder for every W and N.
+
+    Example:
+        >>> [growth.encoder_bits for growth in torch_ebpc.hardware.growth_table((8,), (4, 8))]
+        [131, 204]
+    """
     return [
         Growth(
             w,

@@ -9,7 +9,12 @@ import torch
 
 __version__: str = importlib.metadata.version("torch_ebpc")
 
-LIBRARY_PATH = Path(__file__).with_name("libtorch_ebpc.so")
+_PACKAGE = Path(__file__).resolve().parent
+LIBRARY_PATH = _PACKAGE / "lib" / "libtorch_ebpc.so"
+
+cmake_prefix_path: str = str(_PACKAGE / "share" / "cmake")
+"""Where CMake's ``find_package(torch_ebpc)`` finds the C++ libraries and headers, as
+``torch.utils.cmake_prefix_path`` for LibTorch."""
 
 
 def load() -> None:

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.overrides import resolve_name
 
+from torch_ebpc._compiled import named_layers
+
 LayerSelection = (
     type[nn.Module] | str | Sequence["type[nn.Module] | str"] | Callable[[str, nn.Module], bool]
 )
@@ -33,7 +35,7 @@ def matched_layers(
         ValueError: a name is unknown, or nothing matches (unless it ``may_be_empty``).
         TypeError: ``layers`` is none of the kinds of selection.
     """
-    modules = dict(model.named_modules())
+    modules = named_layers(model)
     if callable(layers) and not isinstance(layers, type):
         matched = {name: module for name, module in modules.items() if layers(name, module)}
         if not matched and not may_be_empty:

@@ -20,6 +20,10 @@ def kernel() -> str:
 
     Raises:
         ValueError: the variable names no kernel, or one that this CPU cannot run.
+
+    Example:
+        >>> torch_ebpc.kernel() in torch_ebpc.kernels()
+        True
     """
     with translated():
         name: str = torch.ops.torch_ebpc.kernel()
@@ -27,7 +31,12 @@ def kernel() -> str:
 
 
 def kernels() -> tuple[str, ...]:
-    """The names of all kernels that this CPU can run, the fastest first."""
+    """The names of all kernels that this CPU can run, the fastest first.
+
+    Example:
+        >>> torch_ebpc.kernels()[-1]
+        'portable'
+    """
     return tuple(torch.ops.torch_ebpc.kernels().split())
 
 
@@ -38,6 +47,11 @@ def use_kernel(name: str) -> Iterator[None]:
 
     Raises:
         ValueError: there is no kernel of that name, or this CPU cannot run it.
+
+    Example:
+        >>> with torch_ebpc.use_kernel("portable"):
+        ...     print(torch_ebpc.kernel())
+        portable
     """
     before = kernel()
     with translated():
@@ -61,7 +75,15 @@ def cpu_name() -> str:
 
 
 def show_config() -> str:
-    """Versions, library, CPU, threads and kernels as text, for bug reports."""
+    """Versions, library, CPU, threads and kernels as text, for bug reports.
+
+    Example:
+        >>> print(torch_ebpc.show_config())  # doctest: +ELLIPSIS
+        torch_ebpc ...
+        torch ..., ... threads
+        cpu ...
+        kernel ... (this CPU runs: ...portable)
+    """
     return "\n".join(
         [
             f"torch_ebpc {__version__} ({LIBRARY_PATH})",

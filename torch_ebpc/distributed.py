@@ -36,12 +36,12 @@ class Transfer:
         600
     """
 
-    tensor_bytes: int  # that sending it as it is would have cost
-    container_bytes: int  # that were sent; eight more say how many
+    tensor_bytes: int  #: that sending it as it is would have cost
+    container_bytes: int  #: that were sent; eight more say how many
 
     @property
     def saved_bytes(self) -> int:
-        """Negative where compression gained nothing: at most 1 % of the tensor and 256 bytes."""
+        """Negative where compression gained nothing, at most by 1 % of the tensor and 256 bytes."""
         return self.tensor_bytes - self.container_bytes
 
     @property

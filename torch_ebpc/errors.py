@@ -7,22 +7,50 @@ from collections.abc import Iterator
 
 
 class EBPCError(RuntimeError):
-    """Base of all errors that are about compressed data."""
+    """Base of all errors that are about compressed data.
+
+    Example:
+        >>> try:
+        ...     torch_ebpc.decompress(torch.zeros(100, dtype=torch.uint8))
+        ... except torch_ebpc.EBPCError as error:
+        ...     print(type(error).__name__)
+        EBPCFormatError
+    """
 
 
 class EBPCFormatError(EBPCError):
     """What was given to decode is not a valid container or stream.
 
     The message says at which byte, what was expected and what was found.
+
+    Example:
+        >>> torch_ebpc.inspect(torch.zeros(100, dtype=torch.uint8))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        torch_ebpc.errors.EBPCFormatError: container at byte 0 (magic): expected ...
     """
 
 
 class EBPCChecksumError(EBPCError):
-    """Bytes of a container have changed since they were written."""
+    """Bytes of a container have changed since they were written.
+
+    Example:
+        >>> packed = torch_ebpc.compress(torch.randn(100))
+        >>> packed[-1] ^= 1
+        >>> torch_ebpc.decompress(packed)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        torch_ebpc.errors.EBPCChecksumError: container at byte 68 (segment 0): checksum expected ...
+    """
 
 
 class EBPCLimitError(EBPCError):
-    """A container holds a larger tensor than the caller allows with ``max_bytes``."""
+    """A container holds a larger tensor than the caller allows with ``max_bytes``.
+
+    Example:
+        >>> packed = torch_ebpc.compress(torch.zeros(1000))
+        >>> torch_ebpc.decompress(packed, max_bytes=100)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        torch_ebpc.errors.EBPCLimitError: the container holds a tensor of 4000 bytes, ...
+    """
 
 
 _BY_PREFIX: dict[str, type[Exception]] = {

@@ -28,6 +28,14 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     Raises:
         OSError: the file cannot be written, with its name; on a full disk ``errno.ENOSPC``.
+
+    Example:
+        >>> import os, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with torch_ebpc.whole_file(f"{folder}/notes") as file:
+        ...         size = file.write(b"all or nothing")
+        ...     os.listdir(folder)
+        ['notes']
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
@@ -78,6 +86,15 @@ def write_file(
     Raises:
         TypeError, ValueError: as :func:`compress`, or the parts have other than ``shape``'s words.
         OSError: the file cannot be written; on a full disk ``errno.ENOSPC``.
+
+    Example:
+        >>> import tempfile
+        >>> batches = [torch.zeros(2, 8), torch.ones(2, 8)]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = f"{folder}/maps.ebpc"
+        ...     size = torch_ebpc.write_file(path, batches, (4, 8), torch.float32)
+        ...     torch_ebpc.inspect(torch_ebpc.map_file(path)).shape
+        (4, 8)
     """
     encoder = ContainerEncoder(
         shape, dtype, memory_format, word_bits, block_size, max_zero_run, base, codec
@@ -99,6 +116,14 @@ def read_file(path: str | os.PathLike[str]) -> Iterator[Tensor]:
     Raises:
         EBPCFormatError, EBPCChecksumError: as :func:`decompress`, when the damage is reached.
         OSError: the file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = f"{folder}/maps.ebpc"
+        ...     size = torch_ebpc.write_file(path, [torch.ones(100)], (100,), torch.float32)
+        ...     sum(words.sum().item() for words in torch_ebpc.read_file(path))
+        100.0
     """
     decoder = ContainerDecoder()
     with open(path, "rb") as file:
@@ -114,6 +139,15 @@ def map_file(path: str | os.PathLike[str]) -> Tensor:
 
     Raises:
         OSError: the file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> x = torch.arange(10.0).reshape(5, 2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = f"{folder}/x.ebpc"
+        ...     size = torch_ebpc.write_file(path, [x], x.shape, x.dtype)
+        ...     torch_ebpc.decompress(torch_ebpc.map_file(path), index=3)
+        tensor([6., 7.])
     """
     size = os.stat(path).st_size
     if size == 0:

@@ -60,9 +60,11 @@ __all__ = [
 ]
 
 ENCODER_STALLS = ("starved", "zero_packer", "symbol_coder", "plane_packer", "ending")
-"""Why the encoder took no word in a cycle: none was offered; no room in the zero stream's packer;
-block buffer full, symbol coder at work; block buffer full, symbol coder waits for room in the plane
-stream's packer; the transmission before is being filled up and closed, or the end is under way."""
+"""Why the encoder took no word in a cycle.
+
+In order: none was offered; no room in the zero stream's packer; block buffer full, symbol coder at
+work; block buffer full, symbol coder waits for room in the plane stream's packer; the transmission
+before is being filled up and closed, or the end is under way."""
 
 DECODER_STALLS = (
     "idle",
@@ -72,9 +74,11 @@ DECODER_STALLS = (
     "plane_unpacker",
     "ending",
 )
-"""Why no word left the decoder in a cycle: no transmission; the consumer was not ready; the zero
-stream's next symbol is not complete; block not complete, symbol decoder at work; block not
-complete, symbol decoder waits for bits; the last word waits for the plane stream's last beat."""
+"""Why no word left the decoder in a cycle.
+
+In order: no transmission; the consumer was not ready; the zero stream's next symbol is not
+complete; block not complete, symbol decoder at work; block not complete, symbol decoder waits for
+bits; the last word waits for the plane stream's last beat."""
 
 LONGEST_BURST = 64
 """Histograms count bursts of this many cycles and longer in one bin."""
@@ -94,6 +98,12 @@ class MemoryPort:
         fifo_words: depth of each FIFO in words of W bits, at least a burst. 0: without limit for
             the encoder, so that the high-water mark is the depth that would never stall it, and
             two bursts for the decoder.
+
+    Example:
+        >>> port = torch_ebpc.hardware.MemoryPort(bits_per_cycle=4, fifo_words=128)
+        >>> x = torch.arange(1, 101, dtype=torch.int8)
+        >>> torch_ebpc.hardware.run_encoder(x, memory=port).plane.fifo_high_water <= 128
+        True
     """
 
     bits_per_cycle: int = 0
@@ -189,6 +199,11 @@ def run_encoder(
     Raises:
         TypeError: ``x`` is not a tensor, or its dtype or layout is not supported.
         ValueError: it has no words, an argument is out of range, or a value does not fit.
+
+    Example:
+        >>> run = torch_ebpc.hardware.run_encoder(torch.arange(1, 101, dtype=torch.int8))
+        >>> run.words + sum(run.stalls.values()) == run.cycles
+        True
     """
     _check_input("x", x, cuts_graph=False)
     with translated():
@@ -214,6 +229,11 @@ def run_decoder(encoded: EncoderRun, memory: MemoryPort = MemoryPort()) -> Decod
     Raises:
         EBPCFormatError: the streams end before the last word is decoded.
         ValueError: an argument is out of range.
+
+    Example:
+        >>> run = torch_ebpc.hardware.run_encoder(torch.tensor([0, 5, 0], dtype=torch.int8))
+        >>> torch_ebpc.hardware.run_decoder(run).tensor
+        tensor([0, 5, 0], dtype=torch.int8)
     """
     with translated():
         tensor, counters, bursts = torch.ops.torch_ebpc.hardware_decode.default(

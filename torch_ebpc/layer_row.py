@@ -20,22 +20,30 @@ class LayerRow:
     which they were measured, for medians and percentiles over images: arrays of 64-bit integers,
     which work like lists. Where every channel is a transmission of its own, they have one entry for
     all channels of an image.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.ReLU())
+        >>> with torch_ebpc.CompressionMeter(model, mode="observe") as meter:
+        ...     y = model(torch.tensor([[-1.0, 2.0], [-3.0, 4.0]]))
+        >>> row = meter.report().rows[0]
+        >>> row.name, row.images, row.values, row.zero_share
+        ('0#1', 2, 4, 0.5)
     """
 
-    name: str  # layer#call
+    name: str  #: layer#call
     layer: str
     call: int
-    shape: tuple[int, ...]  # of one image, as first seen
+    shape: tuple[int, ...]  #: of one image, as first seen
     word_bits: int
     methods: tuple[str, ...]
     images: int = 0
     values: int = 0
-    zeros: int = 0  # words of which all bits are zero
+    zeros: int = 0  #: words of which all bits are zero
     position_bits: dict[str, int] = dataclasses.field(default_factory=dict)
     value_bits: dict[str, int] = dataclasses.field(default_factory=dict)
     transmission_bits: dict[str, array.array[int]] = dataclasses.field(default_factory=dict)
     transmission_words: array.array[int] = dataclasses.field(default_factory=lambda: _int64s(()))
-    container_bytes: int = 0  # of the container_values values that were really compressed
+    container_bytes: int = 0  #: of the container_values values that were really compressed
     container_values: int = 0
     verified_values: int = 0
     encode_seconds: float = 0.0
@@ -51,17 +59,21 @@ class LayerRow:
         self.transmission_words = _int64s(self.transmission_words)
 
     def copy(self) -> LayerRow:
+        """An independent copy."""
         return copy.deepcopy(self)
 
     @property
     def zero_share(self) -> float:
+        """Words that are zero / all words."""
         return _divide(self.zeros, self.values)
 
     @property
     def bits_before(self) -> int:
+        """Bits of all words, uncompressed."""
         return self.values * self.word_bits
 
     def bits_after(self, method: str) -> int:
+        """Bits of all words by a method, before padding and without container."""
         return self.position_bits[method] + self.value_bits[method]
 
     def ratio(self, method: str) -> float:
@@ -69,6 +81,7 @@ class LayerRow:
         return _divide(self.bits_before, self.bits_after(method))
 
     def bits_per_value(self, method: str) -> float:
+        """Compressed bits / values."""
         return _divide(self.bits_after(method), self.values)
 
     @property

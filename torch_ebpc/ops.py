@@ -78,7 +78,14 @@ CODINGS: dict[int, tuple[str, ...]] = {
 
 @dataclasses.dataclass(frozen=True)
 class CodingCount:
-    """The segments of a container that are coded in the same way."""
+    """The segments of a container that are coded in the same way.
+
+    Example:
+        >>> packed = torch_ebpc.compress(torch.eye(128), codec="auto")
+        >>> for count in torch_ebpc.inspect(packed).codings:
+        ...     print(count.segments, "segments:", count.coding)
+        4 segments: N=31, R=256
+    """
 
     coding: str
     """``"raw"``, or ``"ebpc"`` where the container has parameters for all segments. Where segments
@@ -86,28 +93,34 @@ class CodingCount:
     blocks of N with the base re-used), and then how the zeros are (a ``mask``, or runs of up to R);
     ``"words, mask"`` is zero-value compression."""
     segments: int
-    words: int
+    words: int  #: of these segments
 
 
 @dataclasses.dataclass(frozen=True)
 class ContainerInfo:
-    """What a container's header says, as returned by :func:`inspect`."""
+    """What a container's header says, as returned by :func:`inspect`.
+
+    Example:
+        >>> info = torch_ebpc.inspect(torch_ebpc.compress(torch.zeros(100, 100)))
+        >>> info.shape, info.words, info.segments, info.raw_segments
+        ((100, 100), 10000, 3, 0)
+    """
 
     format_version: int
     dtype: torch.dtype
-    memory_format: str  # "contiguous", "channels_last" or "channels_last_3d"
+    memory_format: str  #: "contiguous", "channels_last" or "channels_last_3d"
     shape: tuple[int, ...]
     word_bits: int
-    block_size: int | None  # of all segments; None if they choose (codec="auto")
+    block_size: int | None  #: of all segments; None if they choose (codec="auto")
     max_zero_run: int | None
     base: str | None
-    words: int  # elements of the tensor
-    segment_words: int  # words of a segment; the last one may have fewer
+    words: int  #: elements of the tensor
+    segment_words: int  #: words of a segment; the last one may have fewer
     segments: int
-    raw_segments: int  # stored as they are, because coding would not make them smaller
+    raw_segments: int  #: stored as they are, because coding would not make them smaller
     raw_words: int
-    zero_stream_bits: int  # of all coded segments, before padding
-    plane_stream_bits: int  # of all coded segments, before padding
+    zero_stream_bits: int  #: of all coded segments, before padding
+    plane_stream_bits: int  #: of all coded segments, before padding
     header_bytes: int
     container_bytes: int
     codings: tuple[CodingCount, ...]  # that there are segments of
@@ -139,10 +152,17 @@ class EncodedStreams:
 
     For methods other than EBPC too: ``zero_stream`` says where the words are (``"none"`` and
     ``"bpc"`` need none), ``plane_stream`` holds them.
+
+    Example:
+        32 zeros are two runs of 16, at 5 bits each.
+
+        >>> streams = torch_ebpc.encode(torch.zeros(32, dtype=torch.int8))
+        >>> streams.zero_bits, streams.plane_bits, streams.bits
+        (10, 0, 10)
     """
 
-    zero_stream: Tensor  # uint8 [bytes], padded with zero bits to a byte
-    plane_stream: Tensor  # uint8 [bytes], padded with zero bits to a byte
+    zero_stream: Tensor  #: uint8 [bytes], padded with zero bits to a byte
+    plane_stream: Tensor  #: uint8 [bytes], padded with zero bits to a byte
     zero_bits: int
     plane_bits: int
     shape: tuple[int, ...]
@@ -176,8 +196,8 @@ def compress(
             they are. It is smaller and takes longer.
 
     Returns:
-        The container, uint8 [bytes]: at most the tensor's bytes, 1 % and 256 bytes. It depends on
-        neither the number of threads nor the CPU.
+        The container, uint8 [bytes], of at most the tensor's bytes, 1 % and 256 bytes. It depends
+        on neither the number of threads nor the CPU.
 
     Raises:
         TypeError: ``x`` is not a tensor, or its dtype or layout is not supported.
@@ -226,6 +246,11 @@ def decompress(
         TypeError: ``packed`` is not a uint8 tensor.
         ValueError: it has other than one dimension, or is not on the CPU.
         IndexError: ``index`` is outside of the first dimension.
+
+    Example:
+        >>> packed = torch_ebpc.compress(torch.tensor([[0, 1], [2, 3], [4, 5]], dtype=torch.int16))
+        >>> torch_ebpc.decompress(packed, index=1)
+        tensor([2, 3], dtype=torch.int16)
     """
     info = inspect(packed)
     _check_max_bytes(max_bytes)
@@ -345,6 +370,11 @@ def decode(streams: EncodedStreams) -> Tensor:
     Raises:
         EBPCFormatError: the streams are not a transmission of that many words.
         TypeError, ValueError: a field of ``streams`` is out of range.
+
+    Example:
+        >>> streams = torch_ebpc.encode(torch.tensor([0, 0, 7], dtype=torch.int8), method="zvc")
+        >>> torch_ebpc.decode(streams)
+        tensor([0, 0, 7], dtype=torch.int8)
     """
     _check_bytes("streams.zero_stream", streams.zero_stream)
     _check_bytes("streams.plane_stream", streams.plane_stream)
@@ -422,6 +452,12 @@ def count_transmission_bits(
     Returns:
         int64 ``[*x.shape[:transmission_dims], 2]``: the bits that say where the words are (the zero
         stream, for EBPC), and the bits of the words (the plane stream).
+
+    Example:
+        >>> images = torch.zeros(2, 32, dtype=torch.int8)
+        >>> torch_ebpc.count_transmission_bits(images, transmission_dims=1)
+        tensor([[10,  0],
+                [10,  0]])
     """
     _check_input("x", x, cuts_graph=False)
     _check_parameters(word_bits, block_size, max_zero_run, base)

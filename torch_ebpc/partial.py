@@ -17,7 +17,7 @@ from torch_ebpc.errors import translated
 class RecoveredTensor:
     """What :func:`recover` could read."""
 
-    tensor: Tensor  # 0 where words are lost
+    tensor: Tensor  #: 0 where words are lost
     lost_words: tuple[range, ...]
     """The words that are lost, as ranges of indices into ``tensor.flatten()``."""
     lost_samples: tuple[int, ...]

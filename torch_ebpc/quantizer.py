@@ -32,6 +32,12 @@ class Quantizer:
 
     Raises:
         TypeError, ValueError: an argument is not what it may be.
+
+    Example:
+        >>> quantizer = torch_ebpc.Quantizer(bits=8)
+        >>> x = torch.tensor([0.0, 0.5, 2.0])
+        >>> quantizer.quantize(x, quantizer.scale_for(x.max().item()))
+        tensor([  0,  32, 127], dtype=torch.int8)
     """
 
     bits: int = 8
@@ -75,10 +81,12 @@ class Quantizer:
 
     @property
     def largest_word(self) -> int:
+        """Full scale, the largest word."""
         return (1 << (self.bits - self.signed)) - 1
 
     @property
     def smallest_word(self) -> int:
+        """The smallest word; 0 where words are unsigned."""
         return -(1 << (self.bits - 1)) if self.signed else 0
 
     def scale_for(self, largest_magnitude: float) -> float:
@@ -126,6 +134,14 @@ class FloatCast:
 
     Attributes:
         dtype: torch.float16, torch.bfloat16 or torch.float32.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.ReLU())
+        >>> cast = torch_ebpc.FloatCast(torch.bfloat16)
+        >>> with torch_ebpc.CompressionMeter(model, quantizer=cast, mode="observe") as meter:
+        ...     y = model(torch.randn(3, 4))
+        >>> meter.report().rows[0].word_bits
+        16
     """
 
     dtype: torch.dtype
@@ -136,6 +152,7 @@ class FloatCast:
 
     @property
     def bits(self) -> int:
+        """Bits of a word."""
         return 8 * self.dtype.itemsize
 
 

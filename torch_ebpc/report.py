@@ -38,6 +38,16 @@ class Report:
     """Rows, their total and their provenance. ``print(report)`` shows the table.
 
     A ratio is uncompressed / compressed; the total is the ratio of the sums, not a mean of ratios.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.ReLU())
+        >>> with torch_ebpc.CompressionMeter(model, mode="observe") as meter:
+        ...     y = model(torch.randn(2, 100))
+        >>> report = meter.report()
+        >>> report.total().values, report.provenance["mode"]
+        (200, 'observe')
+        >>> torch_ebpc.Report.merge([report, report]).total().values
+        400
     """
 
     rows: list[LayerRow]
@@ -115,8 +125,11 @@ class Report:
         headers = ["layer", "shape", "values", "zeros %", f"{METHOD_TITLES[main]} bits/value"]
         headers += [f"{METHOD_TITLES[method]} ratio" for method in self.methods]
         with_container = any(row.container_bytes for row in self.rows)
+        with_times = any(row.encode_seconds for row in self.rows)
         if with_container:
-            headers += ["container bytes", "container ratio", "encode ms", "decode ms"]
+            headers += ["container bytes", "container ratio"]
+        if with_times:
+            headers += ["encode ms", "decode ms"]
 
         def cells(row: LayerRow) -> list[Any]:
             line: list[Any] = [
@@ -132,6 +145,9 @@ class Report:
                 line += [
                     f"{row.container_bytes:,}",
                     "" if ratio is None else f"{ratio:.2f}",
+                ]
+            if with_times:
+                line += [
                     f"{1e3 * row.encode_seconds:.1f}",
                     f"{1e3 * row.decode_seconds:.1f}",
                 ]
@@ -155,6 +171,7 @@ class Report:
         return "; ".join(parts)
 
     def footing(self) -> str:
+        """What the table leaves out: layers that were never called, values that were verified."""
         lines = []
         if self.never_called:
             lines.append(f"never called: {', '.join(self.never_called)}")
@@ -216,26 +233,33 @@ class Report:
         return pandas.DataFrame([row.as_dict() for row in [*self.rows, self.total()]])
 
     def plot(self, path: str | Path | None = None) -> Any:
-        """Bars of the ratio by row and method; returns the matplotlib figure, also written to
-        ``path``. Needs matplotlib."""
+        """Bars of the ratio by row and method, on a logarithmic scale and readable in black and
+        white; returns the matplotlib figure, also written to ``path``. Needs matplotlib."""
         from matplotlib.figure import Figure
+        from matplotlib.ticker import LogLocator
 
         figure = Figure(figsize=(max(6.0, 0.32 * len(self.rows) + 2), 4.5), layout="constrained")
         axes = figure.add_subplot()
-        hatches = ("", "///", "...", "xx", "--", "++")
+        shades = ("#14508c", "0.55", "0.75", "0.92", "white", "white")
+        hatches = ("", "", "", "", "////", "....")
         width = 0.85 / len(self.methods)
         for i, method in enumerate(self.methods):
             axes.bar(
-                [x + i * width for x in range(len(self.rows))],
+                [x + (i - (len(self.methods) - 1) / 2) * width for x in range(len(self.rows))],
                 [row.ratio(method) for row in self.rows],
                 width,
                 label=f"{METHOD_TITLES[method]} (total {self.total().ratio(method):.2f})",
-                color=str(0.25 + 0.5 * i / max(1, len(self.methods) - 1)),
-                hatch=hatches[i % len(hatches)],
+                color=shades[i],
+                hatch=hatches[i],
                 edgecolor="black",
                 linewidth=0.4,
             )
         axes.axhline(1, color="black", linewidth=0.6)
+        axes.set_yscale("log", base=2)
+        axes.set_ylim(bottom=min(0.9, axes.get_ylim()[0]))
+        axes.yaxis.set_major_locator(LogLocator(2, (1.0, 1.5)))  # 1, 1.5, 2, 3, 4, 6, ...
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.margins(x=0.01)
         axes.set_xticks(range(len(self.rows)), [row.name for row in self.rows], rotation=90)
         axes.set_xlabel("call of a layer")
         axes.set_ylabel(f"compression ratio (against {self._word_bits()}-bit words)")

@@ -36,22 +36,23 @@ class SavedRow:
     """
 
     layer: str
-    made_by: str  # as in the name of the tensor's grad_fn: "Relu"; "leaf" if it has none
+    made_by: str  #: as in the name of the tensor's grad_fn: "Relu"; "leaf" if it has none
     dtype: str
-    saves: int = 0  # how often autograd saved a tensor
-    repeated: int = 0  # of memory that was stored already
-    packed: int = 0  # ranges of memory that were compressed
-    packed_tensor_bytes: int = 0  # uncompressed
-    container_bytes: int = 0  # compressed
+    saves: int = 0  #: how often autograd saved a tensor
+    repeated: int = 0  #: of memory that was stored already
+    packed: int = 0  #: ranges of memory that were compressed
+    packed_tensor_bytes: int = 0  #: uncompressed
+    container_bytes: int = 0  #: compressed
     kept: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
     """Why tensors were left as they are: their count, and their tensor bytes."""
-    unpacks: int = 0  # how often autograd asked for a tensor that was packed
-    decompressed: int = 0  # of these, how often it was not there from the time before
+    unpacks: int = 0  #: how often autograd asked for a tensor that was packed
+    decompressed: int = 0  #: of these, how often it was not there from the time before
     pack_seconds: float = 0.0
     unpack_seconds: float = 0.0
 
     @property
     def key(self) -> RowKey:
+        """Layer, function and dtype."""
         return self.layer, self.made_by, self.dtype
 
     @property
@@ -75,6 +76,7 @@ class SavedRow:
         return self.tensor_bytes / self.stored_bytes if self.stored_bytes else 1.0
 
     def copy(self) -> SavedRow:
+        """An independent copy."""
         return copy.deepcopy(self)
 
     def keep(self, why: str, tensor_bytes: int, count: int = 1) -> None:
@@ -114,8 +116,8 @@ class SavedReport:
     """
 
     rows: list[SavedRow]
-    peak_tensor_bytes: int = 0  # the most that autograd alone would have held at one time
-    peak_stored_bytes: int = 0  # the most that was held at one time
+    peak_tensor_bytes: int = 0  #: the most that autograd alone would have held at one time
+    peak_stored_bytes: int = 0  #: the most that was held at one time
     has_layers: bool = False
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
 

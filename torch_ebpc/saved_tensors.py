@@ -15,6 +15,7 @@ from torch import Tensor, UntypedStorage, nn
 
 from torch_ebpc import ops
 from torch_ebpc._caller import Caller
+from torch_ebpc._compiled import is_compiled
 from torch_ebpc._saved_memory import (
     Held,
     Kept,
@@ -322,7 +323,7 @@ def _modules_that_call_hooks(model: nn.Module) -> dict[str, nn.Module]:
             continue
         modules[name] = module
         # What torch.compile(module) returns, and what module.compile() leaves in the module.
-        if "_orig_mod" in module._modules or module._compiled_call_impl is not None:
+        if is_compiled(module):
             compiled.append(name)
     return modules
 

@@ -19,8 +19,10 @@ SYMBOLS: tuple[str, ...] = (
     "two_ones",
     "single_one",
 )
-"""The symbols of a bit plane (JETCAS 2019, table I): not compressed; one zero plane; a run of two
-or more; all ones; zero before the XOR; two ones, side by side; a single one."""
+"""The symbols of a bit plane, as in table I of JETCAS 2019.
+
+In order: not compressed; one zero plane; a run of two or more; all ones; zero before the XOR; two
+ones, side by side; a single one."""
 
 _BURSTS = 64
 _DELTAS = 33
@@ -32,6 +34,13 @@ class SymbolStatistics:
 
     The words that fill up a transmission's last block count among its planes and deltas, but not
     as words.
+
+    Example:
+        >>> counts = torch_ebpc.symbol_statistics(torch.zeros(40, dtype=torch.int8))
+        >>> counts.words, counts.nonzero_words, counts.zero_bits
+        (40, 0, 15)
+        >>> (counts + counts).words
+        80
     """
 
     word_bits: int
@@ -41,11 +50,11 @@ class SymbolStatistics:
     words: int
     nonzero_words: int
     blocks: int
-    symbols: dict[str, int]  # codes, by SYMBOLS
-    planes: dict[str, int]  # bit planes that these stand for: more, for zero runs
-    bursts: tuple[int, ...]  # [i]: bursts of i + 1 non-zero words side by side; the last one: more
-    delta_bits: tuple[int, ...]  # [i]: deltas whose magnitude has i bits: 0, 1, 2-3, 4-7, ...
-    zero_runs: tuple[int, ...]  # [i]: symbols of i + 1 zero words, up to max_zero_run
+    symbols: dict[str, int]  #: codes, by SYMBOLS
+    planes: dict[str, int]  #: bit planes that these stand for (more, for zero runs)
+    bursts: tuple[int, ...]  #: at i, of i + 1 non-zero words side by side; at the end, or more
+    delta_bits: tuple[int, ...]  #: at i, deltas whose magnitude has i bits (0, 1, 2-3, 4-7, ...)
+    zero_runs: tuple[int, ...]  #: at i, symbols of i + 1 zero words, up to max_zero_run
 
     def __add__(self, other: SymbolStatistics) -> SymbolStatistics:
         if not isinstance(other, SymbolStatistics):
@@ -70,6 +79,7 @@ class SymbolStatistics:
 
     @property
     def zero_words(self) -> int:
+        """Words of which all bits are zero."""
         return self.words - self.nonzero_words
 
     @property

@@ -30,6 +30,13 @@ class ContainerEncoder:
 
     Raises:
         TypeError, ValueError: as :func:`compress`.
+
+    Example:
+        >>> x = torch.arange(10_000, dtype=torch.int32)
+        >>> encoder = torch_ebpc.ContainerEncoder(x.shape, x.dtype)
+        >>> payload = [encoder.push(part) for part in x.split(3000)]
+        >>> torch.equal(torch.cat([encoder.finish(), *payload]), torch_ebpc.compress(x))
+        True
     """
 
     def __init__(

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from torch_ebpc._caller import Caller
+from torch_ebpc._compiled import bypass_compiled_code, named_layers, require_python_layers
 from torch_ebpc._graphs import Graph, graph_of
 from torch_ebpc._selection import LayerSelection, given_operation, matched_layers, operation_of
 
@@ -27,12 +28,17 @@ _in_callback = contextvars.ContextVar("_in_callback", default=False)
 
 @dataclasses.dataclass(frozen=True)
 class Tap:
-    """One call of one layer."""
+    """One call of one layer.
 
-    layer: str  # as in model.named_modules(); of a function, its module's name and its own
-    call: int  # of this layer in this forward pass of the model, from 1
-    # Of a functional call, such as "add"; None for a module's.
+    Example:
+        >>> torch_ebpc.Tap("layer1.0.relu", 2).name
+        'layer1.0.relu#2'
+    """
+
+    layer: str  #: as in model.named_modules(); of a function, its module's name and its own
+    call: int  #: of this layer in this forward pass of the model, from 1
     operation: str | None = dataclasses.field(default=None, compare=False)
+    """Of a functional call, such as ``"add"``; None for a module's."""
 
     @property
     def name(self) -> str:
@@ -67,17 +73,23 @@ class Taps:
             ignored.
 
     Raises:
-        ValueError: a layer name is unknown, nothing matches, or ``of`` is none of the three.
+        ValueError: a layer name is unknown, nothing matches, hooks do not run in a matched layer,
+            or ``of`` is none of the three.
         TypeError: an argument has the wrong type, or hooks do not run in the model; during a
             forward pass, that a matched call's output is not a tensor, or that there is no tensor
             among its arguments.
+
+    **Compiled models.** Compiled code does not run hooks. So while the block is entered, what
+    torch.compile has compiled runs as plain Python, with a warning if that is the model or part of
+    it. Layers have the names that they had before.
 
     **Graphs.** A TorchScript module or exported program (``torch.export.load(...).module()``) runs
     below Python, where modules have no hooks: ``functions`` are tapped in the dispatcher. Names
     are those of the same model in Python with hooks on its modules, ``layer1.0.relu#1``, if the
     graph still says which module a call is from and has no such call in a branch or loop; else
     ``relu#1``, ``relu#2`` in the order of execution. A replacement also takes effect in place. An
-    exception of the callback leaves TorchScript as a RuntimeError, but this block as itself.
+    exception of the callback leaves TorchScript as a RuntimeError, but this block as itself. Parts
+    of a model that are TorchScript are left out, with a warning.
 
     Where a call works in place, the replacement of its output is what the call returns:
     ``x = x.relu_()`` gets it, ``x.relu_()`` as a statement does not.
@@ -124,7 +136,9 @@ class Taps:
                 " torch.export, which is tapped below autograd, got 'gradients'"
             )
         self._layers = matched_layers(model, layers, may_be_empty=bool(self._operations))
-        if self._graph is not None and self._layers:
+        if self._graph is None:
+            require_python_layers(model, self._layers)
+        elif self._layers:
             raise ValueError(
                 "layers must be () for a TorchScript module or a graph of torch.export, in which"
                 f" hooks do not run, got {', '.join(self._layers)}: give functions alone"
@@ -159,7 +173,10 @@ class Taps:
                 stack.enter_context(_GraphTaps(self, self._model, self._graph, self._operations))
                 self._attached = stack.pop_all()
                 return self
-            stack.callback(self._model.register_forward_pre_hook(self._begin_forward).remove)
+            stack.enter_context(bypass_compiled_code(self._model))
+            modules = named_layers(self._model)
+            root = modules[""]
+            stack.callback(root.register_forward_pre_hook(self._begin_forward).remove)
             for name, module in self._layers.items():
                 if self._of == "inputs":
                     handle = module.register_forward_pre_hook(
@@ -169,7 +186,7 @@ class Taps:
                     handle = module.register_forward_hook(self._output_hook(name))
                 stack.callback(handle.remove)
             if self._operations:
-                caller = Caller(self._model, dict(self._model.named_modules()), stack)
+                caller = Caller(root, modules, stack)
                 stack.enter_context(_FunctionTaps(self, self._operations, caller))
             self._attached = stack.pop_all()
         return self

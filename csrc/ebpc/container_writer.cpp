@@ -22,17 +22,43 @@ namespace {
 
 using namespace layout;
 
-/// Segments that one thread codes at a time: what they are coded to stays in its L2 cache.
-constexpr std::uint64_t task_segments = 16;
+/// Segments that one thread codes at a time. Few, so that threads have about the same to do in the
+/// end.
+constexpr std::uint64_t task_segments = 4;
 
-/// One thread's room for a task: its coded segments, and both streams of the current one.
+/// Coded tasks that a thread keeps until those before them have their places. So it need not wait
+/// for a thread that is a little slower, and what it keeps stays in its L2 cache.
+constexpr std::size_t max_waiting = 4;
+
+/// A task's coded segments.
+struct CodedTask {
+  std::size_t task = 0;
+  const std::uint8_t* payload = nullptr;
+  std::uint64_t bytes = 0;
+  StreamBits bits;
+};
+
+/// One thread's room: both streams of a segment, and the payloads of its coded tasks without a
+/// place.
 struct Scratch {
-  std::unique_ptr<std::uint8_t[]> payload, zero_stream, plane_stream;
+  std::unique_ptr<std::uint8_t[]> zero_stream, plane_stream, payloads;
+  std::uint64_t payload_bytes;  // of one task
+  std::vector<CodedTask> waiting;
+  std::size_t coded_tasks = 0;
+  bool expect_raw = false;  // as the segment before
 
-  Scratch(const StreamRoom& room, std::uint64_t payload_bytes)
-      : payload(std::make_unique_for_overwrite<std::uint8_t[]>(payload_bytes)),
-        zero_stream(std::make_unique_for_overwrite<std::uint8_t[]>(room.zero)),
-        plane_stream(std::make_unique_for_overwrite<std::uint8_t[]>(room.plane)) {}
+  Scratch(const StreamRoom& room, std::uint64_t task_bytes)
+      : zero_stream(std::make_unique_for_overwrite<std::uint8_t[]>(room.zero)),
+        plane_stream(std::make_unique_for_overwrite<std::uint8_t[]>(room.plane)),
+        payloads(std::make_unique_for_overwrite<std::uint8_t[]>((max_waiting + 1) * task_bytes)),
+        payload_bytes(task_bytes) {
+    waiting.reserve(max_waiting + 1);
+  }
+
+  /// Room for the next task's payload.
+  std::uint8_t* next_payload() {
+    return payloads.get() + coded_tasks++ % (max_waiting + 1) * payload_bytes;
+  }
 };
 
 StreamRoom stream_room(Codec codec, const Parameters& p) {
@@ -47,7 +73,8 @@ struct CodedSegment {
   StreamBits bits;  // none where raw
 };
 
-/// Codes a segment's streams to `scratch`; raw, without any, unless they are smaller.
+/// Codes a segment's streams to `scratch`; raw, without any, unless they are smaller. Where they
+/// are not expected to be, they are counted first, which is much faster than coding.
 CodedStreams encode_streams(const Kernel& kernel, Codec codec, const Parameters& p, WordSpan words,
                             Scratch& scratch) {
   std::uint8_t* const zero_stream = scratch.zero_stream.get();
@@ -60,10 +87,15 @@ CodedStreams encode_streams(const Kernel& kernel, Codec codec, const Parameters&
     }
     return smallest;
   }
+  const CodedStreams raw{coding_raw, {}};
+  const auto is_smaller = [&words](const StreamBits& bits) {
+    return bytes_for_bits(bits.zero) + bytes_for_bits(bits.plane) <
+           words.count * static_cast<std::uint64_t>(words.bytes_per_word);
+  };
+  if (scratch.expect_raw && !is_smaller(kernel.count(p, words))) return raw;
   const StreamBits bits = kernel.encode(p, words, zero_stream, plane_stream);
-  const std::uint64_t raw_bytes = words.count * static_cast<std::uint64_t>(words.bytes_per_word);
-  if (bytes_for_bits(bits.zero) + bytes_for_bits(bits.plane) >= raw_bytes) return {coding_raw, {}};
-  return {coding_ebpc, bits};
+  scratch.expect_raw = !is_smaller(bits);
+  return scratch.expect_raw ? raw : CodedStreams{coding_ebpc, bits};
 }
 
 /// Codes one segment to `out`.
@@ -91,25 +123,39 @@ CodedSegment encode_segment(const Kernel& kernel, Codec codec, const Parameters&
   return coded;
 }
 
-/// Hands out places in the payload in the order of the tasks. Threads code tasks side by side into
-/// their own scratch; each then waits until the tasks before it have taken their places. The task
-/// with the lowest index is always being worked on by a thread that does not wait (for_each_index),
-/// so this ends.
+/// Gives coded tasks their places in the payload, in the order of the tasks.
 class PayloadOrder {
  public:
-  std::uint64_t take(std::size_t task, std::uint64_t bytes, const StreamBits& bits) {
-    while (next_task_.load(std::memory_order_acquire) != task) std::this_thread::yield();
-    const std::uint64_t offset = bytes_;
-    bytes_ += bytes;
-    bits_ += bits;
-    next_task_.store(task + 1, std::memory_order_release);
-    return offset;
+  explicit PayloadOrder(std::uint8_t* payload) : payload_(payload) {}
+
+  /// Where the next task's segments go.
+  std::uint8_t* next_place() const { return payload_ + bytes_; }
+
+  /// Places the first ones of a thread's tasks and removes them, as long as they are next. Returns
+  /// whether there were any.
+  bool place_first_of(std::vector<CodedTask>& tasks) {
+    auto next = tasks.begin();
+    for (; next != tasks.end() && next_task_.load(std::memory_order_acquire) == next->task;
+         ++next) {
+      place(*next);
+    }
+    const bool any = next != tasks.begin();
+    tasks.erase(tasks.begin(), next);
+    return any;
   }
 
-  std::uint64_t bytes() const { return bytes_; }
-  const StreamBits& bits() const { return bits_; }
+  CodedTotals totals() const { return {bytes_, bits_}; }
 
  private:
+  void place(const CodedTask& coded) {
+    std::uint8_t* const place = next_place();
+    bytes_ += coded.bytes;
+    bits_ += coded.bits;
+    next_task_.store(coded.task + 1, std::memory_order_release);
+    if (coded.payload != place) std::memcpy(place, coded.payload, coded.bytes);
+  }
+
+  std::uint8_t* payload_;
   std::atomic<std::size_t> next_task_{0};
   std::uint64_t bytes_ = 0;
   StreamBits bits_;
@@ -122,30 +168,45 @@ CodedTotals encode_segments(Codec codec, const Parameters& p, WordSpan words, st
   const Kernel& kernel = active_kernel();
   const std::uint64_t segments = segment_count(words.count);
   const std::uint64_t tasks = segments / task_segments + (segments % task_segments != 0);
-  const std::uint64_t payload_bytes = std::min(segments, task_segments) * segment_words *
-                                      static_cast<std::uint64_t>(words.bytes_per_word);
+  const std::size_t workers = worker_count(executor, tasks);
+  const bool in_place = workers == 1;  // a single thread takes the tasks in their order
+  const std::uint64_t task_bytes =
+      in_place ? 0
+               : task_segments * segment_words * static_cast<std::uint64_t>(words.bytes_per_word);
   std::vector<Scratch> scratches;
-  for (std::size_t i = 0; i < worker_count(executor, tasks); ++i) {
-    scratches.emplace_back(stream_room(codec, p), payload_bytes);
-  }
-  PayloadOrder order;
+  for (std::size_t i = 0; i < workers; ++i)
+    scratches.emplace_back(stream_room(codec, p), task_bytes);
+  PayloadOrder order(payload);
+  std::atomic<std::size_t> begun_tasks = 0;
   for_each_index(executor, tasks, [&](std::size_t worker, std::size_t task) {
+    ++begun_tasks;
     Scratch& scratch = scratches[worker];
+    std::uint8_t* const out = in_place ? order.next_place() : scratch.next_payload();
+    CodedTask coded{task, out, 0, {}};
     const std::uint64_t first = task * task_segments;
     const std::uint64_t last = std::min(first + task_segments, segments);
-    std::uint64_t bytes = 0;
-    StreamBits bits;
     for (std::uint64_t i = first; i < last; ++i) {
       const WordSpan segment = words.part(i * segment_words, words_in_segment(words.count, i));
-      const CodedSegment coded =
-          encode_segment(kernel, codec, p, segment, scratch, scratch.payload.get() + bytes);
-      coded.entry.write(table + segment_entry_bytes * i);
-      bytes += coded.bytes;
-      bits += coded.bits;
+      const CodedSegment each =
+          encode_segment(kernel, codec, p, segment, scratch, out + coded.bytes);
+      each.entry.write(table + segment_entry_bytes * i);
+      coded.bytes += each.bytes;
+      coded.bits += each.bits;
     }
-    std::memcpy(payload + order.take(task, bytes, bits), scratch.payload.get(), bytes);
+    scratch.waiting.push_back(coded);
+    order.place_first_of(scratch.waiting);
+    // While there are tasks to begin, all threads go on, each places what it has, and so the lowest
+    // task without a place gets one. After that no more room is needed.
+    while (scratch.waiting.size() > max_waiting && begun_tasks.load() < tasks) {
+      std::this_thread::yield();
+      order.place_first_of(scratch.waiting);
+    }
   });
-  return {order.bytes(), order.bits()};
+  for (bool placed = true; placed;) {  // what threads have kept
+    placed = false;
+    for (Scratch& each : scratches) placed |= order.place_first_of(each.waiting);
+  }
+  return order.totals();
 }
 
 void check_code(DType dtype, Codec codec, const Parameters& p) {

@@ -1,5 +1,6 @@
 #include "torch/tensor_words.h"
 
+#include <sys/mman.h>
 #include <torch/csrc/stable/ops.h>
 #include <unistd.h>
 
@@ -74,6 +75,23 @@ Tensor adopt(Buffer buffer, std::int64_t bytes) {
   if (error != AOTI_TORCH_SUCCESS) throw std::runtime_error("torch_from_blob failed");
   static_cast<void>(buffer.release());
   return Tensor(handle);
+}
+
+/// Asks for huge pages in large memory that has not been written: most of the time that the first
+/// writing takes is spent in faults of small ones. Only advice, and only where Linux leaves the
+/// choice to programs.
+void advise_huge_pages(void* memory, std::uint64_t bytes) {
+#ifdef MADV_HUGEPAGE
+  constexpr std::uint64_t huge_page = std::uint64_t{1} << 21;
+  if (bytes < 2 * huge_page) return;
+  const auto begin = reinterpret_cast<std::uintptr_t>(memory);
+  const std::uint64_t to_first = -begin % huge_page;
+  const std::uint64_t whole = (bytes - to_first) / huge_page * huge_page;
+  madvise(static_cast<std::uint8_t*>(memory) + to_first, whole, MADV_HUGEPAGE);
+#else
+  static_cast<void>(memory);
+  static_cast<void>(bytes);
+#endif
 }
 
 }  // namespace
@@ -151,7 +169,10 @@ Tensor bytes_of(const char* argument, const Tensor& tensor) {
 }
 
 Tensor empty_tensor(const std::vector<std::int64_t>& shape, ScalarType type) {
-  return torch::stable::empty(shape, type);
+  Tensor tensor = torch::stable::empty(shape, type);
+  advise_huge_pages(tensor.mutable_data_ptr(),
+                    static_cast<std::uint64_t>(tensor.numel()) * tensor.element_size());
+  return tensor;
 }
 
 Tensor laid_out(const Tensor& contiguous, ebpc::MemoryFormat format) {
@@ -171,6 +192,7 @@ Tensor written_tensor(std::uint64_t capacity,
   // Memory behind what is written is never touched, so it costs nothing.
   Buffer buffer(static_cast<std::uint8_t*>(std::malloc(capacity)));
   if (buffer == nullptr) throw std::bad_alloc();
+  advise_huge_pages(buffer.get(), capacity);
   const std::uint64_t bytes = write({buffer.get(), capacity});
   if (torch_from_blob != nullptr) {
     auto* shrunk = static_cast<std::uint8_t*>(std::realloc(buffer.get(), bytes));

@@ -43,6 +43,26 @@ TEST(Threads, ConcurrentCallsDoNotDisturbEachOther) {
   });
 }
 
+TEST(Threads, AnEarlySlowSegmentDoesNotHoldUpTheOthers) {
+  Random random(73);
+  const std::uint64_t words = 60 * segment_words;
+  const Parameters p = default_parameters(DType::int32);
+  Bytes memory(4 * words);
+  const Bytes slow = random_memory(random, DType::int32, segment_words);
+  std::copy(slow.begin(), slow.end(), memory.begin());
+  for (std::uint64_t segments = 4; segments <= 60; ++segments) {
+    const TensorInfo part{DType::int32,
+                          MemoryFormat::contiguous,
+                          {static_cast<std::int64_t>(segments * segment_words)}};
+    const Bytes part_memory(
+        memory.begin(), memory.begin() + static_cast<std::ptrdiff_t>(4 * segments * segment_words));
+    const Bytes alone = compressed(part, p, part_memory);
+    for (const std::size_t threads : {2, 3, 8}) {
+      EXPECT_EQ(compressed(part, p, part_memory, std_threads(threads)), alone);
+    }
+  }
+}
+
 TEST(Threads, ManyReadTheSameContainer) {
   Random random(71);
   const std::uint64_t words = 20 * segment_words;

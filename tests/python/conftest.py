@@ -10,6 +10,9 @@ from typing import NoReturn
 import hypothesis
 import pytest
 import torch
+from small_models import images, small_network
+
+import torch_ebpc
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))  # for `evaluation`, which is run from the checkout and not installed
@@ -36,6 +39,21 @@ def shared_data() -> Path:
     if not folder.is_dir():
         missing(f"no shared data: {folder} is not a folder (see $TORCH_EBPC_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def aotinductor_package(tmp_path_factory) -> tuple[Path, torch.nn.Module]:
+    """A package of a small network with compression in it and a dynamic batch, and the network."""
+    inserted = torch_ebpc.insert_compression(
+        small_network()[:4], example_inputs=images(), inplace=True
+    )
+    path = tmp_path_factory.mktemp("aotinductor") / "model.pt2"
+    with torch.no_grad():
+        program = torch.export.export(
+            inserted, (images(),), dynamic_shapes=({0: torch.export.Dim("batch")},)
+        )
+        torch._inductor.aoti_compile_and_package(program, package_path=str(path))
+    return path, inserted
 
 
 @pytest.fixture(autouse=True)

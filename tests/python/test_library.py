@@ -77,7 +77,7 @@ def test_a_library_that_does_not_load_is_an_import_error_with_the_reason(monkeyp
 def test_importing_without_the_library_fails_and_does_not_only_warn(tmp_path):
     package = tmp_path / "torch_ebpc"
     shutil.copytree(
-        ROOT / "torch_ebpc", package, ignore=shutil.ignore_patterns("*.so", "__pycache__")
+        ROOT / "torch_ebpc", package, ignore=shutil.ignore_patterns("lib", "__pycache__")
     )
     done = run_python(
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import torch_ebpc", PYTHONPATH=""

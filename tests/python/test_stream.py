@@ -235,8 +235,8 @@ def test_a_kill_leaves_no_part_of_the_file(tmp_path, signum):
     command = [sys.executable, "-c", WRITER, str(path)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as writer:
-        while writer.stdout.readline() != "3\n":
-            pass
+        while (line := writer.stdout.readline()) != "3\n":
+            assert line, writer.stderr.read()
         writer.send_signal(signum)
         writer.communicate()
     # A signal that comes too late finds the whole file.

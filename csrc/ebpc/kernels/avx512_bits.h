@@ -26,7 +26,7 @@ namespace ebpc {
 namespace {
 
 /// Words that are worked on at once, so that everything about them stays in the L1 cache.
-constexpr std::size_t tile_words = 4096;
+constexpr std::size_t tile_words = 1024;
 
 constexpr std::uint64_t low_bits(int count) {
   return count >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << count) - 1;
@@ -54,6 +54,13 @@ inline void copy_with_zeros_behind(std::uint8_t* to, const std::uint8_t* from, s
   store_vector(to + count, _mm512_setzero_si512());
 }
 
+/// The same, but opaque: compilers make a vector of small constants anew from a general register
+/// wherever it is used, which takes as long as a shuffle.
+inline __m512i kept(__m512i x) {
+  asm("" : "+v"(x));
+  return x;
+}
+
 /// std::array of vectors, which g++ warns of: a template argument loses the type's alignment.
 template <int count>
 struct VectorArray {
@@ -62,46 +69,46 @@ struct VectorArray {
   const __m512i& operator[](int i) const { return vectors[i]; }
 };
 
-/// Bits in the order of the stream. Loops work on a local copy, since the stores of bytes might
-/// otherwise change the members. Every put stores 8 bytes; those behind the last whole one are
-/// stored again by the next put, which is cheaper than asking whether they are complete.
+/// Codes put one by one. Every put stores 8 bytes; those behind the last whole one are stored again
+/// by the next put, which is cheaper than asking whether they are complete.
 class StreamWriter {
  public:
-  explicit StreamWriter(std::uint8_t* out) : out_(out) {}
-
-  /// Continues a stream of `bits` bits. Some bytes behind it must be readable.
-  StreamWriter(std::uint8_t* out, std::uint64_t bits) : out_(out), bits_(bits) {
-    std::memcpy(&buffer_, out + (bits >> 6 << 3), sizeof buffer_);
-    buffer_ = __builtin_bswap64(buffer_) & ~(~std::uint64_t{0} >> (bits & 63));
-  }
+  /// Continues in a byte of which the first `filled` (0 to 7) bits are the first ones of `buffer`,
+  /// which has no other bits set.
+  StreamWriter(std::uint8_t* out, std::uint64_t buffer, int filled)
+      : out_(out), buffer_(buffer), filled_(filled) {}
 
   /// Appends the low `count` bits (0 to 64) of `code`, which has no other bits set.
   [[gnu::always_inline]] void put(std::uint64_t code, int count) {
     const std::uint64_t left = code << (-count & 63);  // a shift of 64 only meets code 0
-    const std::uint64_t filled = bits_ & 63;
-    buffer_ |= left >> filled;
-    store(buffer_);
-    const std::uint64_t end = bits_ + static_cast<std::uint64_t>(count);
-    const std::uint64_t rest = left << 1 << (filled ^ 63);
-    const std::uint64_t full = (bits_ >> 6) - (end >> 6);  // a mask: a branch would guess badly
+    buffer_ |= left >> filled_;
+    store();
+    const std::uint64_t rest = left << 1 << (63 - filled_);
+    filled_ += count;
+    const std::uint64_t full = mask_if(filled_ >= 64);
+    out_ += full & sizeof buffer_;
     buffer_ = (buffer_ & ~full) | (rest & full);
-    bits_ = end;
+    filled_ &= 63;
   }
 
-  std::uint64_t bits() const { return bits_; }
-
   /// Pads the last byte with zeros: put may have left bytes of an earlier put behind it.
-  void finish() { store(buffer_); }
+  void finish() const { store(); }
+
+  /// The byte in which the next code begins, how many of its bits are filled, and a number that
+  /// ends with those.
+  std::uint8_t* end() const { return out_ + filled_ / 8; }
+  int filled() const { return filled_ % 8; }
+  std::uint64_t last() const { return buffer_ >> 1 >> (63 - filled_); }
 
  private:
-  [[gnu::always_inline]] void store(std::uint64_t x) {
-    x = __builtin_bswap64(x);
-    std::memcpy(out_ + (bits_ >> 6 << 3), &x, sizeof x);
+  [[gnu::always_inline]] void store() const {
+    const std::uint64_t bytes = __builtin_bswap64(buffer_);
+    std::memcpy(out_, &bytes, sizeof bytes);
   }
 
   std::uint8_t* out_;
-  std::uint64_t bits_ = 0;    // written
-  std::uint64_t buffer_ = 0;  // those of the last 8 bytes, left-justified
+  std::uint64_t buffer_;  // what is not yet complete, left-justified
+  int filled_;            // bits of it
 };
 
 /// Appends the non-zero ones of a vector of words to `out`, each with `flip` XORed in. Stores a
@@ -128,6 +135,8 @@ inline std::uint64_t pack_vector(__m512i words, __m512i flip, Word*& out) {
 
 /// Packs `count` words (up to a tile) as pack_vector does. masks[i] gets the non-zero mask of words
 /// 64 i to 64 i + 63; words behind the last count as zero and are not read.
+constexpr std::size_t prefetch_bytes = 4096;
+
 template <class Word>
 inline Word* pack_tile(const Word* words, std::size_t count, __m512i flip, std::uint64_t* masks,
                        Word* out) {
@@ -136,7 +145,9 @@ inline Word* pack_tile(const Word* words, std::size_t count, __m512i flip, std::
   for (; first + 64 <= count; first += 64) {
     std::uint64_t mask = 0;
     for (std::size_t i = 0; i < sizeof(Word); ++i) {
-      const __m512i vector = load_vector(words + first + i * vector_words);
+      const Word* from = words + first + i * vector_words;
+      _mm_prefetch(reinterpret_cast<const char*>(from) + prefetch_bytes, _MM_HINT_T0);
+      const __m512i vector = load_vector(from);
       mask |= pack_vector(vector, flip, out) << (i * vector_words % 64);
     }
     *masks++ = mask;

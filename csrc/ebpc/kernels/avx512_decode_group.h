@@ -14,7 +14,7 @@ namespace {
 
 /// Words of the longest transmission that is decoded here: longer ones are left to the portable
 /// kernel.
-constexpr std::size_t longest_job = tile_words;
+constexpr std::size_t longest_job = 4096;
 
 /// Parts of memory are aligned for the planes of any block.
 constexpr std::size_t alignment = 256;

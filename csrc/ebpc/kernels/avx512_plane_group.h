@@ -12,9 +12,6 @@ namespace {
 
 /// A group of blocks whose bit planes make 64 lanes of `lane_bits`: 8, 4 or 2 blocks of 8-, 16- or
 /// 32-bit words. All its index tables follow from these two numbers.
-///
-/// Lanes are in reverse order: the first plane of the first block is lane 63. So a code's first
-/// bit is its most significant one in 64 bits of lanes as in the stream.
 template <class WordType, int lane_bits_>
 struct PlaneGroup {
   using Word = WordType;
@@ -60,9 +57,9 @@ struct PlaneGroup {
     constexpr int words_of_8 = 8 / word_bytes / vector_blocks;
     for (int part = 0; part < block_vectors; ++part) {
       for (int i = 0; i < 64; ++i) {
-        const int from_top = vector_lanes - 1 - i / lane_bytes;
-        const int block = from_top / planes;
-        const int plane = (part * vector_lanes + from_top) % planes;
+        const int lane = i / lane_bytes;
+        const int block = lane / planes;
+        const int plane = (part * vector_lanes + lane) % planes;
         const int eight = lane_bytes - 1 - i % lane_bytes;
         const int vector = eight / words_of_8 % block_vectors;
         const int qword = (block * word_bytes + plane / 8) * words_of_8 + eight % words_of_8;
@@ -73,7 +70,7 @@ struct PlaneGroup {
     return indices;
   }();
 
-  /// The same lanes of every block; `block_lanes` are those of the last one.
+  /// The same lanes of every block; `block_lanes` are those of the first one.
   static constexpr std::uint64_t every_block(std::uint64_t block_lanes) {
     std::uint64_t lanes = 0;
     for (int block = 0; block < blocks; ++block) lanes |= block_lanes << (block * planes);

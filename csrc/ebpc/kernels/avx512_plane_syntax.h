@@ -17,8 +17,8 @@ namespace {
 ///   where the next plane goes, in bytes
 ///   most_blocks less the blocks that are still to come, which ends with a carry into
 ///   1 if there are none
-///   planes of the block that are still to come, as a signed number: negative where a step took more
-///   than there were
+///   planes of the block that are still to come, as a signed number: negative where a step took
+///   more than there were
 /// The first two count from the beginning of the stream's memory.
 using Position = std::uint64_t;
 

@@ -1,10 +1,11 @@
-// The zero stream with AVX-512. A token is a zero run and the non-zero words behind it; 16 tokens
-// become codes at once.
+// The zero stream with AVX-512: runs of zeros and of non-zero words, each short enough for a code
+// of a byte, become codes 64 at a time.
 
 #pragma once
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "ebpc/kernels/avx512_bits.h"
 #include "ebpc/kernels/avx512_code_appender.h"
@@ -13,285 +14,327 @@
 namespace ebpc {
 namespace {
 
-/// The zero runs of a transmission, tile by tile.
-class ZeroRuns {
+/// Where the runs of a transmission begin, tile by tile. Zero runs are cut where their symbols end,
+/// runs of non-zero words at multiples of 8 words.
+class RunStarts {
  public:
-  /// Finds the tokens of a tile of `count` words from the non-zero masks of 64 words each. A token
-  /// may have no zeros (at the start of a tile) and is ended by the end of a tile only if it has
-  /// non-zero words; else its zeros are carried over.
-  void find(const std::uint64_t* masks, std::size_t count) {
-    // edges_[0] is the start of a zero run, [1] its end, [2] the start of the next, and so on.
-    std::uint16_t* edge = edges_.data();
-    *edge++ = 0;
-    std::uint64_t previous = 0;
-    const __m512i iota = load_vector(iota_.data());
-    for (std::size_t first = 0; first < count; first += 64) {
-      const std::uint64_t mask = *masks++;
-      std::uint64_t changes = mask ^ (mask << 1 | previous);
-      previous = mask >> 63;
-      if (count - first < 64) changes &= low_bits(static_cast<int>(count - first));
-      const __m512i places = _mm512_maskz_compress_epi8(changes, iota);
-      const __m512i origin = _mm512_set1_epi16(static_cast<short>(first));
-      store_vector(edge,
-                   _mm512_add_epi16(origin, _mm512_cvtepu8_epi16(_mm512_castsi512_si256(places))));
-      const int found = std::popcount(changes);
-      if (found > 32) [[unlikely]] {
-        store_vector(
-            edge + 32,
-            _mm512_add_epi16(origin, _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(places, 1))));
-      }
-      edge += found;
+  explicit RunStarts(const Parameters& p) : run_bits_(zero_run_bits(p)) {}
+
+  /// Takes the non-zero masks of the next words, 64 words each; `count` words in all, those behind
+  /// are zero. Up to 7 masks behind the last are read. ...
+  void find(std::uint64_t* masks, std::size_t count) {
+    const std::size_t used = (count + 63) / 64;
+    std::array<std::uint64_t, tile_words / 64> cut_phases;
+    for (std::size_t i = 0; i < used; ++i) {
+      // If the mask begins inside of a zero run, where its first symbol begins, modulo 64.
+      cut_phases[i] = phase_;
+      const auto after_last_one = static_cast<std::uint64_t>(-std::countl_zero(masks[i]) & 63);
+      phase_ = masks[i] == 0 ? phase_ : after_last_one;
     }
-    const auto edges = static_cast<std::size_t>(edge - edges_.data());
-    tokens_ = edges / 2;
-    carried_ = next_carried_;
-    if (edges % 2 == 0) {
-      *edge = static_cast<std::uint16_t>(count);
-      next_carried_ = 0;
-    } else {
-      next_carried_ = count - edge[-1] + (tokens_ == 0 ? carried_ : 0);
+    store_vector(masks + used, _mm512_setzero_si512());
+    masks[-1] = is_first_ ? masks[0] << 63 : last_mask_;
+    last_mask_ = masks[used - 1];
+    switch (run_bits_) {
+      case 1:
+        find_starts<1>(masks, used, cut_phases.data());
+        break;
+      case 2:
+        find_starts<2>(masks, used, cut_phases.data());
+        break;
+      case 3:
+        find_starts<3>(masks, used, cut_phases.data());
+        break;
+      case 4:
+        find_starts<4>(masks, used, cut_phases.data());
+        break;
+      default:
+        find_starts<5>(masks, used, cut_phases.data());
     }
+    if (is_first_) starts_[0] &= ~std::uint64_t{1};
+    is_first_ = false;
+    if (count % 64 != 0) starts_[used - 1] &= low_bits(static_cast<int>(count % 64));
   }
 
-  std::size_t tokens() const { return tokens_; }
+  /// The words of mask i at which a run begins, and those behind a non-zero word.
+  std::uint64_t starts(std::size_t i) const { return starts_[i]; }
+  std::uint64_t before(std::size_t i) const { return before_[i]; }
 
-  /// The zeros of 16 tokens, without those that token 0 has from earlier tiles.
-  __m512i zeros(std::size_t first) const { return difference(edges_.data() + 2 * first); }
-  /// The non-zero words behind them.
-  __m512i ones(std::size_t first) const { return difference(edges_.data() + 2 * first + 1); }
-
-  std::uint64_t zeros_of(std::size_t token) const {
-    return static_cast<std::uint64_t>(edges_[2 * token + 1] - edges_[2 * token]) +
-           (token == 0 ? carried_ : 0);
+  /// How many zero runs end at those of the first `masks` masks.
+  std::uint64_t zero_runs(std::size_t masks) const {
+    std::uint64_t runs = 0;
+    for (std::size_t i = 0; i < masks; ++i)
+      runs += static_cast<std::uint64_t>(std::popcount(starts_[i] & ~before_[i]));
+    return runs;
   }
-  std::uint64_t ones_of(std::size_t token) const {
-    return static_cast<std::uint64_t>(edges_[2 * token + 2] - edges_[2 * token + 1]);
-  }
-
-  /// Zeros of earlier tiles in front of token 0.
-  std::uint64_t carried() const { return carried_; }
-  /// Zeros behind the last token.
-  std::uint64_t open() const { return next_carried_; }
 
  private:
-  /// edges[1] - edges[0], edges[3] - edges[2] and so on, in 32 bits each.
-  static __m512i difference(const std::uint16_t* edges) {
-    return _mm512_madd_epi16(load_vector(edges), _mm512_set1_epi32(0x0001FFFF));
+  template <int run_bits>
+  void find_starts(const std::uint64_t* masks, std::size_t used, const std::uint64_t* phases) {
+    for (std::size_t i = 0; i < used; i += 8) {
+      const __m512i mask = load_vector(masks + i);
+      const __m512i before = _mm512_shldi_epi64(mask, load_vector(masks + i - 1), 1);
+      store_vector(starts_.data() + i, starts<run_bits>(mask, before, load_vector(phases + i)));
+      store_vector(before_.data() + i, before);
+    }
   }
 
-  static constexpr auto iota_ = [] {
-    std::array<std::uint8_t, 64> iota{};
-    for (std::size_t i = 0; i < 64; ++i) iota[i] = static_cast<std::uint8_t>(i);
-    return iota;
+  /// In each lane the starts of 64 words, with a mask of those behind non-zero words and where,
+  /// modulo 64, a symbol begins if a zero run is open.
+  template <int run_bits>
+  static __m512i starts(__m512i mask, __m512i before, __m512i phase) {
+    constexpr int max_run = 1 << run_bits;
+    const __m512i eighths = _mm512_set1_epi64(0x0101010101010101);
+    const __m512i one_cuts = _mm512_ternarylogic_epi64(mask, before, eighths, 0x80);  // all three
+    // Zeros of a run that began in an earlier mask: its symbols go on.
+    const __m512i open = _mm512_andnot_si512(mask, _mm512_sub_epi64(mask, _mm512_set1_epi64(1)));
+    const __m512i every_symbol =
+        _mm512_set1_epi64(static_cast<long long>(~std::uint64_t{0} / low_bits(max_run)));
+    const __m512i open_cuts = _mm512_and_si512(open, _mm512_rolv_epi64(every_symbol, phase));
+    // Zeros that are behind a whole symbol, or more, of zeros of this mask in the same run.
+    const __m512i own = _mm512_ternarylogic_epi64(mask, open, open, 0x03);  // neither
+    __m512i whole = own;
+    [&]<int... shift>(std::integer_sequence<int, shift...>) {
+      ((whole = _mm512_and_si512(whole, _mm512_slli_epi64(whole, 1 << shift))), ...);
+    }(std::make_integer_sequence<int, run_bits>());
+    const __m512i behind = _mm512_and_si512(own, _mm512_slli_epi64(whole, 1));
+    __m512i own_cuts = _mm512_andnot_si512(_mm512_slli_epi64(behind, 1), behind);
+    for (int symbols = 2; symbols < 64 / max_run; ++symbols) {
+      // own_cuts | (own_cuts << max_run & behind)
+      own_cuts =
+          _mm512_ternarylogic_epi64(own_cuts, _mm512_slli_epi64(own_cuts, max_run), behind, 0xF8);
+    }
+    const __m512i cuts = _mm512_or_si512(_mm512_or_si512(one_cuts, open_cuts), own_cuts);
+    return _mm512_or_si512(cuts, _mm512_xor_si512(mask, before));
+  }
+
+  int run_bits_;
+  std::uint64_t phase_ = 0;
+  std::uint64_t last_mask_ = 0;
+  bool is_first_ = true;
+  std::array<std::uint64_t, tile_words / 64> starts_;
+  std::array<std::uint64_t, tile_words / 64> before_;
+};
+
+/// The codes of runs, by their number of words modulo 32, with `of_ones` added for non-zero words.
+struct RunCodes {
+  std::array<std::uint8_t, 64> right{};  // right-justified
+  std::array<std::uint8_t, 64> left{};   // left-justified
+  std::array<std::uint8_t, 64> bits{};
+
+  static constexpr unsigned longest_ones = 8;
+  static constexpr std::uint8_t of_ones = 32;
+
+  constexpr void set(unsigned index, unsigned code, unsigned length) {
+    right[index] = static_cast<std::uint8_t>(code);
+    left[index] = static_cast<std::uint8_t>(code << (8 - length));
+    bits[index] = static_cast<std::uint8_t>(length);
+  }
+};
+
+/// By log2 of the longest zero run that one symbol covers, 2 to 32.
+constexpr auto run_codes = [] {
+  std::array<RunCodes, 6> codes{};
+  for (unsigned run_bits = 1; run_bits < codes.size(); ++run_bits) {
+    for (unsigned zeros = 1; zeros <= 1U << run_bits; ++zeros) {
+      codes[run_bits].set(zeros % 32, zeros - 1, 1 + run_bits);
+    }
+    for (unsigned ones = 1; ones <= RunCodes::longest_ones; ++ones) {
+      codes[run_bits].set(RunCodes::of_ones + ones, (1U << ones) - 1, ones);
+    }
+  }
+  return codes;
+}();
+
+/// Writes the codes of runs, for symbols of up to 32 zeros.
+class RunEncoder {
+ public:
+  static constexpr int max_zero_run = 32;
+
+  RunEncoder(const Parameters& p, std::uint8_t* out)
+      : codes_(run_codes[static_cast<std::size_t>(zero_run_bits(p))]), runs_(p), appender_(out) {
+    next_[-1] = 0;
+  }
+
+  void put(std::uint64_t* masks, std::size_t count) {
+    runs_.find(masks, count);
+    if (end_ - edges_.data() > room - static_cast<std::ptrdiff_t>(tile_words)) {
+      std::memmove(edges_.data() + front - 1, next_ - 1,
+                   static_cast<std::size_t>(end_ - next_ + 1));
+      end_ -= next_ - (edges_.data() + front);
+      next_ = edges_.data() + front;
+    }
+    std::uint8_t* end = end_;
+    const __m512i places = load_vector(places_32.data());
+    const __m512i behind_one = _mm512_or_si512(places, _mm512_set1_epi8(RunCodes::of_ones));
+    for (std::size_t i = 0; i < (count + 63) / 64; ++i) {
+      const std::uint64_t starts = runs_.starts(i);
+      const __m512i edge = _mm512_mask_mov_epi8(places, runs_.before(i), behind_one);
+      store_vector(end, _mm512_maskz_compress_epi8(starts, edge));
+      end += std::popcount(starts);
+    }
+    end_ = end;
+    for (; end_ - next_ >= 64 * batch; next_ += 64 * batch) put_batch();
+    last_edge_ = static_cast<std::uint8_t>(count % 32);
+    if ((masks[(count - 1) / 64] >> ((count - 1) % 64) & 1) != 0) last_edge_ |= RunCodes::of_ones;
+    is_empty_ = false;
+  }
+
+  /// Returns the bits of the stream.
+  std::uint64_t finish() {
+    if (is_empty_) return 0;
+    *end_++ = last_edge_;
+    for (; end_ - next_ >= 64; next_ += 64) appender_.append<1>(codes(next_));
+    appender_.append<any_reach>(codes(next_, low_bits(static_cast<int>(end_ - next_))));
+    return appender_.finish();
+  }
+
+ private:
+  static constexpr int batch = 4;
+  static constexpr std::ptrdiff_t front = 64;
+  static constexpr std::ptrdiff_t room = 4 * tile_words + 64 * batch + front;
+
+  void put_batch() {
+    std::array<Codes, batch> all;
+    for (int i = 0; i < batch; ++i) all[static_cast<std::size_t>(i)] = codes(next_ + 64 * i);
+    CodeAppender appender = appender_;
+    for (const Codes& each : all) appender.append<1>(each);
+    appender_ = appender;
+  }
+
+  Codes codes(const std::uint8_t* edges, std::uint64_t valid = ~std::uint64_t{0}) const {
+    const __m512i edge = load_vector(edges);
+    const __m512i length = _mm512_sub_epi8(edge, load_vector(edges - 1));
+    // The type of the edge and the distance from the one before, modulo 32.
+    const __m512i run =
+        _mm512_ternarylogic_epi64(_mm512_set1_epi8(RunCodes::of_ones), edge, length, 0xCA);
+    const __m512i right =
+        _mm512_maskz_permutexvar_epi8(valid, run, load_vector(codes_.right.data()));
+    const __m512i code = _mm512_mask_permutexvar_epi8(right, valid & 0xAAAAAAAAAAAAAAAA, run,
+                                                      load_vector(codes_.left.data()));
+    return join_codes<8>(
+        code, _mm512_maskz_permutexvar_epi8(valid, run, load_vector(codes_.bits.data())));
+  }
+
+  static constexpr auto places_32 = [] {
+    std::array<std::uint8_t, 64> places{};
+    for (std::size_t i = 0; i < 64; ++i) places[i] = static_cast<std::uint8_t>(i % 32);
+    return places;
   }();
 
-  std::array<std::uint16_t, tile_words + 2 + 64> edges_;
-  std::size_t tokens_ = 0;
-  std::uint64_t carried_ = 0;
-  std::uint64_t next_carried_ = 0;
+  const RunCodes& codes_;
+  RunStarts runs_;
+  CodeAppender appender_;
+  bool is_empty_ = true;
+  std::uint8_t last_edge_ = 0;  // where all words end that were put so far
+  alignas(64) std::array<std::uint8_t, room + 64> edges_;
+  std::uint8_t* next_ = edges_.data() + front;  // of which no code is made yet
+  std::uint8_t* end_ = next_;
 };
 
-/// Writes the codes of zero runs.
-class ZeroRunWriter {
+/// Counts the bits that RunEncoder would write.
+class RunCounter {
  public:
-  ZeroRunWriter(const Parameters& p, std::uint8_t* out)
-      : out_(out), length_bits_(zero_run_bits(p)), max_run_(std::uint64_t{1} << length_bits_) {
-    const std::uint64_t full = max_run_ - 1;
-    for (int shift = 0; shift < 64; shift += 1 + length_bits_) full_runs_ |= full << shift;
+  explicit RunCounter(const Parameters& p, std::uint8_t* = nullptr)
+      : symbol_bits_(static_cast<std::uint64_t>(1 + zero_run_bits(p))), runs_(p) {}
+
+  void put(std::uint64_t* masks, std::size_t count) {
+    const std::size_t used = (count + 63) / 64;
+    runs_.find(masks, count);
+    zero_runs_ += runs_.zero_runs(used);
+    for (std::size_t i = 0; i < used; ++i)
+      ones_ += static_cast<std::uint64_t>(std::popcount(masks[i]));
+    last_is_zero_ = (masks[(count - 1) / 64] >> ((count - 1) % 64) & 1) == 0;
   }
 
-  void put(const ZeroRuns& runs) {
-    std::size_t token = 0;
-    if (runs.carried() > 0 && runs.tokens() > 0) put_tokens(runs, token++, 1);
-    Stream stream = vector_stream();
-    for (; token + 16 <= runs.tokens(); token += 16) {
-      const __m512i zeros = runs.zeros(token);
-      const __m512i ones = runs.ones(token);
-      if (put_16(stream, zeros, ones)) [[likely]]
-        continue;
-      for (std::size_t half = 0; half < 16; half += 8) {
-        if (put_8(stream, widen(zeros, half), widen(ones, half))) continue;
-        bits_ = stream.appender.bits();
-        put_tokens(runs, token + half, 8);
-        stream = vector_stream();
+  std::uint64_t finish() { return ones_ + symbol_bits_ * (zero_runs_ + (last_is_zero_ ? 1 : 0)); }
+
+ private:
+  std::uint64_t symbol_bits_;
+  RunStarts runs_;
+  std::uint64_t zero_runs_ = 0;
+  std::uint64_t ones_ = 0;
+  bool last_is_zero_ = false;
+};
+
+/// Writes or counts for symbols of any number of zeros, run by run.
+template <bool counting>
+class LongRunEncoder {
+ public:
+  LongRunEncoder(const Parameters& p, std::uint8_t* out)
+      : max_run_(static_cast<std::uint64_t>(p.max_zero_run)),
+        symbol_bits_(1 + zero_run_bits(p)),
+        begin_(out),
+        writer_(out, 0, 0) {}
+
+  void put(const std::uint64_t* masks, std::size_t count) {
+    for (std::size_t first = 0; first < count; first += 64) {
+      std::uint64_t mask = *masks++;
+      int left = static_cast<int>(std::min<std::size_t>(64, count - first));
+      while (left > 0) {
+        const int zeros = std::min(std::countr_zero(mask), left);
+        zeros_ += static_cast<std::uint64_t>(zeros);
+        left -= zeros;
+        if (left == 0) break;
+        mask >>= zeros;
+        const int ones = std::countr_one(mask);
+        put_zeros();
+        put_code(low_bits(ones), ones);
+        left -= ones;
+        mask = ones == 64 ? 0 : mask >> ones;
       }
     }
-    if (token + 8 <= runs.tokens() &&
-        put_8(stream, widen(runs.zeros(token), 0), widen(runs.ones(token), 0))) {
-      token += 8;
-    }
-    bits_ = stream.appender.bits();
-    put_tokens(runs, token, runs.tokens() - token);
   }
 
-  std::uint64_t finish(std::uint64_t open_zeros) {
-    StreamWriter writer(out_, bits_);
-    put_token(writer, open_zeros, 0);
-    writer.finish();
-    return writer.bits();
+  std::uint64_t finish() {
+    put_zeros();
+    if constexpr (counting) return bits_;
+    writer_.finish();
+    return static_cast<std::uint64_t>(writer_.end() - begin_) * 8 +
+           static_cast<std::uint64_t>(writer_.filled());
   }
 
  private:
-  void put_tokens(const ZeroRuns& runs, std::size_t first, std::size_t count) {
-    StreamWriter writer(out_, bits_);
-    for (std::size_t i = first; i < first + count; ++i) {
-      put_token(writer, runs.zeros_of(i), runs.ones_of(i));
+  void put_zeros() {
+    for (; zeros_ > 0; zeros_ -= std::min(zeros_, max_run_)) {
+      put_code(std::min(zeros_, max_run_) - 1, symbol_bits_);
     }
-    writer.finish();
-    bits_ = writer.bits();
   }
 
-  [[gnu::always_inline]] void put_token(StreamWriter& writer, std::uint64_t zeros,
-                                        std::uint64_t ones) const {
-    const int symbol_bits = 1 + length_bits_;
-    for (; zeros > max_run_; zeros -= max_run_) writer.put(max_run_ - 1, symbol_bits);
-    for (; ones > 32; ones -= 32) {
-      const bool has_zeros = zeros > 0;
-      writer.put((zeros - has_zeros) << 32 | low_bits(32), (has_zeros ? symbol_bits : 0) + 32);
-      zeros = 0;
+  void put_code(std::uint64_t code, int bits) {
+    if constexpr (counting) {
+      bits_ += static_cast<std::uint64_t>(bits);
+    } else {
+      writer_.put(code, bits);
     }
-    const bool has_zeros = zeros > 0;
-    const auto count = static_cast<int>(ones);
-    writer.put((zeros - has_zeros) << count | low_bits(count),
-               (has_zeros ? symbol_bits : 0) + count);
   }
 
-  /// The stream while vectors of codes are appended.
-  struct Stream {
-    CodeAppender appender;
-    __m512i last;  // the last lane ends with the last bits before
-  };
-
-  Stream vector_stream() const {
-    const int last = bits_ % 8 == 0 ? 0 : out_[bits_ / 8] >> (8 - bits_ % 8);
-    return {CodeAppender(out_, bits_), _mm512_set1_epi64(last)};
-  }
-
-  /// 8 of 16 numbers, in 64 bits each.
-  static __m512i widen(__m512i numbers, std::size_t first) {
-    return _mm512_cvtepu32_epi64(first == 0 ? _mm512_castsi512_si256(numbers)
-                                            : _mm512_extracti64x4_epi64(numbers, 1));
-  }
-
-  /// Appends 16 tokens, unless one is longer than 32 bits.
-  [[gnu::always_inline]] bool put_16(Stream& stream, __m512i zeros, __m512i ones) const {
-    // The symbols of a run are full ones, but for the last, which is short of it by -zeros mod R.
-    const auto run_mask = static_cast<int>(max_run_ - 1);
-    const __m512i symbols = _mm512_srl_epi32(_mm512_add_epi32(zeros, _mm512_set1_epi32(run_mask)),
-                                             _mm_cvtsi32_si128(length_bits_));
-    const __m512i zero_bits = _mm512_madd_epi16(symbols, _mm512_set1_epi32(1 + length_bits_));
-    const __m512i bits = _mm512_add_epi32(zero_bits, ones);
-    if (_mm512_cmpgt_epu32_mask(bits, _mm512_set1_epi32(32)) != 0) return false;
-    const __m512i all = _mm512_set1_epi32(-1);
-    const __m512i full = _mm512_andnot_si512(_mm512_sllv_epi32(all, zero_bits),
-                                             _mm512_set1_epi32(static_cast<int>(full_runs_)));
-    const __m512i missing = _mm512_and_si512(_mm512_sub_epi32(_mm512_setzero_si512(), zeros),
-                                             _mm512_set1_epi32(run_mask));
-    const __m512i code = _mm512_or_si512(_mm512_sllv_epi32(_mm512_sub_epi32(full, missing), ones),
-                                         _mm512_andnot_si512(_mm512_sllv_epi32(all, ones), all));
-    // Two tokens to a lane of 64 bits: the first right-justified in the lower half, the second
-    // left-justified in the upper one, so that a rotation by the second's length joins them.
-    const __m512i justified =
-        _mm512_mask_sllv_epi32(code, 0xAAAA, code, _mm512_sub_epi32(_mm512_set1_epi32(32), bits));
-    const __m512i second_bits = _mm512_srli_epi64(bits, 32);
-    append(stream, _mm512_rolv_epi64(justified, second_bits),
-           _mm512_and_si512(_mm512_add_epi64(bits, second_bits), _mm512_set1_epi64(0xFF)));
-    return true;
-  }
-
-  /// Appends 8 tokens in the same way, unless one is longer than 64 bits.
-  bool put_8(Stream& stream, __m512i zeros, __m512i ones) const {
-    if (length_bits_ == 1) return false;  // two tokens might have less than 7 bits
-    const auto run_mask = static_cast<long long>(max_run_ - 1);
-    const __m512i symbols = _mm512_srl_epi64(_mm512_add_epi64(zeros, _mm512_set1_epi64(run_mask)),
-                                             _mm_cvtsi32_si128(length_bits_));
-    const __m512i zero_bits = _mm512_madd_epi16(symbols, _mm512_set1_epi64(1 + length_bits_));
-    const __m512i bits = _mm512_add_epi64(zero_bits, ones);
-    if (_mm512_cmpgt_epu64_mask(bits, _mm512_set1_epi64(64)) != 0) return false;
-    const __m512i all = _mm512_set1_epi64(-1);
-    const __m512i full = _mm512_andnot_si512(_mm512_sllv_epi64(all, zero_bits),
-                                             _mm512_set1_epi64(static_cast<long long>(full_runs_)));
-    const __m512i missing = _mm512_and_si512(_mm512_sub_epi64(_mm512_setzero_si512(), zeros),
-                                             _mm512_set1_epi64(run_mask));
-    append(stream,
-           _mm512_or_si512(_mm512_sllv_epi64(_mm512_sub_epi64(full, missing), ones),
-                           _mm512_andnot_si512(_mm512_sllv_epi64(all, ones), all)),
-           bits);
-    return true;
-  }
-
-  /// Appends right-justified codes. One may have less than 7 bits, two neighbours have not.
-  [[gnu::always_inline]] static void append(Stream& stream, __m512i codes, __m512i bits) {
-    const __m512i left = _mm512_sllv_epi64(codes, _mm512_sub_epi64(_mm512_set1_epi64(64), bits));
-    const __m512i neighbours =
-        _mm512_or_si512(codes, _mm512_sllv_epi64(_mm512_alignr_epi64(codes, stream.last, 7), bits));
-    stream.appender.append(_mm512_alignr_epi64(neighbours, stream.last, 7), left,
-                           _mm512_setzero_si512(), bits);
-    stream.last = neighbours;
-  }
-
-  std::uint8_t* out_;
-  std::uint64_t bits_ = 0;  // written
-  int length_bits_;
   std::uint64_t max_run_;
-  std::uint64_t full_runs_ = 0;  // symbols of the longest run, as many as fit, right-justified
+  int symbol_bits_;
+  std::uint64_t zeros_ = 0;  // not yet put
+  std::uint8_t* begin_;
+  StreamWriter writer_;
+  std::uint64_t bits_ = 0;  // counted
 };
 
-/// Writes masks as they are: where zero runs have a length of 1.
-class MaskWriter {
+/// Writes masks as they are, or counts their bits: where zero runs have a length of 1.
+template <bool counting>
+class MaskEncoder {
  public:
-  explicit MaskWriter(std::uint8_t* out) : out_(out) {}
+  explicit MaskEncoder(const Parameters&, std::uint8_t* out) : out_(out) {}
 
   /// Of a tile of `count` words, a multiple of 64 but for the last one.
   void put(const std::uint64_t* masks, std::size_t count) {
-    for (std::size_t first = 0; first < count; first += 512) {
-      store_vector(out_ + first / 8, turn_bytes_around(load_vector(masks + first / 64)));
+    for (std::size_t first = 0; !counting && first < count; first += 512) {
+      store_vector(out_ + (bits_ + first) / 8, turn_bytes_around(load_vector(masks + first / 64)));
     }
-    out_ += count / 8;
+    bits_ += count;
   }
+
+  std::uint64_t finish() const { return bits_; }
 
  private:
   std::uint8_t* out_;
-};
-
-/// Counts the bits that ZeroRunWriter would write.
-class ZeroRunCounter {
- public:
-  explicit ZeroRunCounter(const Parameters& p) : length_bits_(zero_run_bits(p)) {}
-
-  void put(const ZeroRuns& runs) {
-    const std::size_t tokens = runs.tokens();
-    if (tokens == 0) return;
-    const auto run_mask = static_cast<int>((std::uint64_t{1} << length_bits_) - 1);
-    const __m128i shift = _mm_cvtsi32_si128(length_bits_);
-    __m512i symbols = _mm512_setzero_si512();
-    __m512i ones = _mm512_setzero_si512();
-    for (std::size_t token = 0; token < tokens; token += 16) {
-      const auto valid = static_cast<__mmask16>(
-          low_bits(static_cast<int>(std::min<std::size_t>(tokens - token, 16))));
-      const __m512i up = _mm512_add_epi32(runs.zeros(token), _mm512_set1_epi32(run_mask));
-      symbols = _mm512_mask_add_epi32(symbols, valid, symbols, _mm512_srl_epi32(up, shift));
-      ones = _mm512_mask_add_epi32(ones, valid, ones, runs.ones(token));
-    }
-    symbols_ += static_cast<std::uint64_t>(_mm512_reduce_add_epi32(symbols));
-    ones_ += static_cast<std::uint64_t>(_mm512_reduce_add_epi32(ones));
-    symbols_ += symbols_of(runs.zeros_of(0)) - symbols_of(runs.zeros_of(0) - runs.carried());
-  }
-
-  std::uint64_t finish(std::uint64_t open_zeros) const {
-    const auto symbol_bits = static_cast<std::uint64_t>(1 + length_bits_);
-    return ones_ + (symbols_ + symbols_of(open_zeros)) * symbol_bits;
-  }
-
- private:
-  std::uint64_t symbols_of(std::uint64_t zeros) const {
-    const std::uint64_t run_mask = (std::uint64_t{1} << length_bits_) - 1;
-    return (zeros + run_mask) >> length_bits_;
-  }
-
-  int length_bits_;
-  std::uint64_t symbols_ = 0;
-  std::uint64_t ones_ = 0;
+  std::uint64_t bits_ = 0;
 };
 
 }  // namespace

@@ -1,0 +1,1 @@
+"""Models with compression in them, run by a C++ program without Python."""
