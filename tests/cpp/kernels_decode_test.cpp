@@ -205,6 +205,14 @@ TEST_P(DecodeTest, GivesBackAnyNumberOfJobsAtOnce) {
   }
 }
 
+TEST_P(DecodeTest, NeedsNoMemoryForNoWords) {
+  for (const Parameters& p : common_settings()) {
+    DecodeJob job;
+    job.words = {nullptr, 0, bytes_for_word(p.word_bits)};
+    EXPECT_TRUE(decode_jobs(kernel(), p, {&job, 1}).status.ok());
+  }
+}
+
 TEST_P(DecodeTest, JudgesCorruptStreamsLikePortable) {
   Random random(5);
   for (const Parameters& p : common_settings()) {

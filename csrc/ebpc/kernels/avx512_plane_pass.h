@@ -61,7 +61,7 @@ class PlaneJobs {
       if (nonzero == Batch::malformed) continue;
       const DecodeJob& it = batch_.jobs[job];
       if (nonzero == 0 && it.plane_bytes == 0) {
-        std::memset(it.words.data, 0, it.words.count * sizeof(Word));
+        std::fill_n(static_cast<Word*>(it.words.data), it.words.count, Word{0});
       } else if (nonzero == 0 || it.plane_bytes > max_stream_bytes_) {
         nonzero = Batch::malformed;
       } else if (const std::optional<Word> word = constant_word<Word>(batch_.p, it, nonzero)) {
