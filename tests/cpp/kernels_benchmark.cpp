@@ -186,11 +186,17 @@ int main(int argc, char** argv) {
       {"w8_n8", {}},
       {"w8_n8_unsigned", {.is_signed = false}},
       {"w8_n8_reused", {.base = Base::reused}},
+      {"w8_n4", {.block_size = 4}},
       {"w8_n16", {.block_size = 16}},
       {"w8_n16_reused", {.block_size = 16, .base = Base::reused}},
+      {"w8_n32", {.block_size = 32}},
+      {"w8_n63_reused", {.block_size = 63, .base = Base::reused}},
       {"w16_n8", {.word_bits = 16}},
       {"w16_n16", {.word_bits = 16, .block_size = 16}},
+      {"w16_n16_reused", {.word_bits = 16, .block_size = 16, .base = Base::reused}},
+      {"w32_n8", {.word_bits = 32}},
       {"w32_n16", {.word_bits = 32, .block_size = 16}},
+      {"w32_n31_reused", {.word_bits = 32, .block_size = 31, .base = Base::reused}},
   };
   for (const ebpc::Kernel* kernel : ebpc::supported_kernels()) {
     for (const auto& [name, parameters] : settings) {

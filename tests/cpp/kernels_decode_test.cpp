@@ -205,6 +205,14 @@ TEST_P(DecodeTest, GivesBackAnyNumberOfJobsAtOnce) {
   }
 }
 
+TEST_P(DecodeTest, NeedsNoMemoryForNoWords) {
+  for (const Parameters& p : common_settings()) {
+    DecodeJob job;
+    job.words = {nullptr, 0, bytes_for_word(p.word_bits)};
+    EXPECT_TRUE(decode_jobs(kernel(), p, {&job, 1}).status.ok());
+  }
+}
+
 TEST_P(DecodeTest, JudgesCorruptStreamsLikePortable) {
   Random random(5);
   for (const Parameters& p : common_settings()) {
@@ -244,6 +252,76 @@ TEST_P(DecodeTest, JudgesEveryBitFlipAndTruncationLikePortable) {
       for (std::size_t size = 0; size < (good.*stream).size(); ++size) {
         Packed packed = good;
         (packed.*stream).resize(size);
+        expect_portable_verdict(packed);
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+/// Codes one after the other, as text, in a plane stream; behind all words' zero stream.
+Packed pack_codes(const Parameters& p, std::size_t words, const std::string& codes) {
+  Packed packed{p, bytes_for_word(p.word_bits), words, {}, {}};
+  packed.zero.assign(words / 8, 0xFF);
+  if (words % 8 != 0) packed.zero.push_back(static_cast<std::uint8_t>(0xFF00 >> words % 8));
+  packed.plane.resize(bytes_for_bits(codes.size()));
+  for (std::size_t i = 0; i < codes.size(); ++i) {
+    if (codes[i] == '1') packed.plane[i / 8] |= static_cast<std::uint8_t>(0x80 >> i % 8);
+  }
+  return packed;
+}
+
+TEST_P(DecodeTest, JudgesRowsOfPlanesThatGoOnBehindABlockLikePortable) {
+  const auto repeated = [](std::size_t count, const std::string& code) {
+    std::string codes;
+    for (std::size_t i = 0; i < count; ++i) codes += code;
+    return codes;
+  };
+  for (const Parameters& p :
+       {Parameters{32, true, 7, 16, Base::sent}, Parameters{32, true, 6, 16, Base::reused},
+        Parameters{16, true, 16, 16, Base::sent}, Parameters{8, true, 8, 16, Base::sent}}) {
+    const std::string base(p.base == Base::sent ? static_cast<std::size_t>(p.word_bits) : 0, '1');
+    const std::string plane(1 + static_cast<std::size_t>(plane_bits(p)), '1');
+    const auto index_bits =
+        static_cast<std::size_t>(log2_ceil(static_cast<std::uint32_t>(p.block_size)));
+    const auto planes = static_cast<std::size_t>(plane_count(p));
+    // A row, a single zero plane, a row that may end the block or go on behind it, an index that is
+    // past the end of a plane, another row: as long as a reader may take them for planes.
+    for (std::size_t first = planes - 3; first < planes; ++first) {
+      for (std::size_t second = 0; second <= 33; ++second) {
+        for (std::size_t third = 0; third <= 64; ++third) {
+          expect_portable_verdict(
+              pack_codes(p, static_cast<std::size_t>(p.block_size),
+                         base + repeated(first, plane) + "01" + repeated(second, plane) + "00011" +
+                             std::string(index_bits, '1') + repeated(third, plane)));
+          if (HasFatalFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(DecodeTest, JudgesConstantWordsWithAnyBitFlippedLikePortable) {
+  Random random(9);
+  for (const Parameters& p : common_settings()) {
+    const int bytes_per_word = bytes_for_word(p.word_bits);
+    for (const int eights : {1, 2, 3}) {
+      std::vector<std::int64_t> values(static_cast<std::size_t>(8 * eights * p.block_size),
+                                       1 + static_cast<std::int64_t>(random.below(2)));
+      if (random.one_in(2)) values.insert(values.begin() + 3, random.below(40), 0);
+      const Packed good = pack(words_from(p, bytes_per_word, values));
+      expect_portable_verdict(good);
+      for (std::size_t bit = 0; bit < 8 * good.plane.size(); ++bit) {
+        Packed packed = good;
+        packed.plane[bit / 8] ^= static_cast<std::uint8_t>(0x80 >> bit % 8);
+        expect_portable_verdict(packed);
+        if (HasFatalFailure()) return;
+      }
+      for (const int words : {-1, 1, p.block_size}) {
+        Packed packed = good;
+        packed.count += static_cast<std::size_t>(words);
+        packed.zero =
+            pack(words_from(p, bytes_per_word, std::vector<std::int64_t>(packed.count, 1))).zero;
         expect_portable_verdict(packed);
         if (HasFatalFailure()) return;
       }

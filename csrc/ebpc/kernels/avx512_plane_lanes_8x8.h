@@ -9,20 +9,30 @@
 #pragma once
 
 #include <array>
-#include <utility>
 
-#include "ebpc/kernels/avx512_plane_parser.h"
+#include "ebpc/kernels/avx512_plane_syntax.h"
+#include "ebpc/kernels/avx512_stream_lanes.h"
 
 namespace ebpc {
 namespace {
 
+/// A plane stream, and where its words go.
+struct PlaneStream8x8 {
+  const std::uint8_t* bytes = nullptr;
+  std::size_t byte_count = 0;
+  std::size_t blocks = 0;  // at least one
+  std::uint8_t* words = nullptr;
+};
+
 /// Decodes streams that `Source` hands out:
-///   bool take(int lane, PlaneStream&, Word*& words)   the next stream; its memory is the lane's
-///   void done_words(int lane, bool ok, std::size_t blocks)
+///   bool take(int lane, PlaneStream8x8&)   the next stream; its memory is the lane's
+///   void look_ahead()   called between steps, to prefetch what comes next
+///   void done(int lane, bool ok)   all words are there
 template <class Source>
 class PlaneLanes8x8 {
  public:
   static constexpr int lanes = 16;
+  static constexpr std::size_t bytes_read_behind = 64;
 
   explicit PlaneLanes8x8(Source& source) : source_(source) {
     for (int lane = 0; lane < lanes; ++lane) take(lane);
@@ -32,7 +42,10 @@ class PlaneLanes8x8 {
     std::array<Streams, vectors> streams;
     while (busy_ > 0) {
       for (int i = 0; i < vectors; ++i) streams[at(i)] = load_streams(8 * i);
-      while (!any_at_end(streams)) next_step(streams);
+      while (!any_at_end(streams)) {
+        next_step(streams);
+        source_.look_ahead();
+      }
       for (int i = 0; i < vectors; ++i) {
         store_vector(bit_.data() + 8 * i, streams[at(i)].bit);
         store_vector(out_.data() + 8 * i, streams[at(i)].out);
@@ -41,10 +54,7 @@ class PlaneLanes8x8 {
         store_vector(base_.data() + 8 * i, streams[at(i)].base);
       }
       for (int lane = 0; lane < lanes; ++lane) {
-        if (place_[at(lane)] == 0 &&
-            (bit_[at(lane)] >= stop_[at(lane)] || out_[at(lane)] >= limit_[at(lane)])) {
-          end(lane);
-        }
+        if (out_[at(lane)] >= limit_[at(lane)]) end(lane);
       }
     }
   }
@@ -76,47 +86,35 @@ class PlaneLanes8x8 {
   bool any_at_end(const std::array<Streams, vectors>& streams) const {
     unsigned ends = 0;
     for (int i = 0; i < vectors; ++i) {
-      const Streams& s = streams[at(i)];
-      const __mmask8 at_base = _mm512_testn_epi64_mask(s.place, s.place);
-      ends |= _mm512_mask_cmpge_epu64_mask(at_base, s.bit, load_vector(stop_.data() + 8 * i));
-      ends |= _mm512_mask_cmpge_epu64_mask(at_base, s.out, load_vector(limit_.data() + 8 * i));
+      ends |= _mm512_cmpge_epu64_mask(streams[at(i)].out, load_vector(limit_.data() + 8 * i));
     }
     return ends != 0;
   }
 
   /// Gives the lane its next stream; a lane that has none decodes the same zeros for ever.
   void take(int lane) {
-    PlaneStream<std::uint8_t> stream;
-    std::uint8_t* words = idle_.data();
-    if (source_.take(lane, stream, words)) {
+    PlaneStream8x8 stream;
+    if (source_.take(lane, stream)) {
       ++busy_;
       bit_[at(lane)] = 8 * address(stream.bytes);
       end_[at(lane)] = bit_[at(lane)] + 8 * stream.byte_count;
-      stop_[at(lane)] = end_[at(lane)] - std::min<std::uint64_t>(7, 8 * stream.byte_count);
-      limit_[at(lane)] = address(words) + block_bytes * stream.max_blocks;
+      out_[at(lane)] = address(stream.words);
+      limit_[at(lane)] = out_[at(lane)] + block_bytes * stream.blocks;
       advance_[at(lane)] = ~std::uint64_t{0};
     } else {
       bit_[at(lane)] = 8 * address(idle_.data() + block_bytes);
-      stop_[at(lane)] = limit_[at(lane)] = ~std::uint64_t{0};
+      out_[at(lane)] = address(idle_.data());
+      limit_[at(lane)] = ~std::uint64_t{0};
       advance_[at(lane)] = 0;
     }
-    out_[at(lane)] = first_out_[at(lane)] = address(words);
     codes_[at(lane)] = place_[at(lane)] = base_[at(lane)] = 0;
-    malformed_[at(lane)] = false;
   }
 
-  static std::uint64_t address(const std::uint8_t* bytes) {
-    return static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(bytes));
-  }
-
-  /// Ends the lane's stream where a block would begin.
+  /// Ends the lane's stream, which has all its blocks or is malformed.
   void end(int lane) {
-    const std::uint64_t bit = bit_[at(lane)];
-    const bool padding =
-        !malformed_[at(lane)] && bit <= end_[at(lane)] && end_[at(lane)] - bit < 8 &&
-        stream_window(reinterpret_cast<const std::uint8_t*>(bit >> 3), bit & 7) == 0;
+    const bool ok = limit_[at(lane)] != 0 && is_padding(bit_[at(lane)], end_[at(lane)]);
     --busy_;
-    source_.done_words(lane, padding, (out_[at(lane)] - first_out_[at(lane)]) / block_bytes);
+    source_.done(lane, ok);
     take(lane);
   }
 
@@ -136,31 +134,20 @@ class PlaneLanes8x8 {
     b.used = _mm512_add_epi64(b.used, bits);
   }
 
-  /// Calls f for each vector, unrolled. What depends on one another within a vector is long; short
-  /// pieces of it for all vectors in turn keep the CPU busy.
-  template <class F>
-  static void each(F&& f) {
-    [&]<int... i>(std::integer_sequence<int, i...>) {
-      (f(i), ...);
-    }(std::make_integer_sequence<int, vectors>());
-  }
-
   /// Takes one step in each lane.
   void next_step(std::array<Streams, vectors>& streams) {
     std::array<Block, vectors> blocks;
-    each([&](int i) {
-      const __m512i byte = _mm512_srli_epi64(streams[at(i)].bit, 3);
-      blocks[at(i)].high = _mm512_i64gather_epi64(byte, nullptr, 1);
-      blocks[at(i)].low =
-          _mm512_i64gather_epi64(_mm512_add_epi64(byte, _mm512_set1_epi64(8)), nullptr, 1);
+    for_each_vector<vectors>([&](int i) {
+      const Windows windows = load_wide_windows(streams[at(i)].bit);
+      blocks[at(i)].high = windows.high;
+      blocks[at(i)].low = windows.low;
     });
-    each([&](int i) {
+    for_each_vector<vectors>([&](int i) {
       Block& b = blocks[at(i)];
       Streams& s = streams[at(i)];
       const __m512i shift = _mm512_and_si512(s.bit, _mm512_set1_epi64(7));
-      const __m512i low = swap_bytes(b.low);
-      b.high = _mm512_shldv_epi64(swap_bytes(b.high), low, shift);
-      b.low = _mm512_sllv_epi64(low, shift);
+      b.high = _mm512_shldv_epi64(b.high, b.low, shift);
+      b.low = _mm512_sllv_epi64(b.low, shift);
       b.codes = s.codes;
       b.place = s.place;
       b.used = _mm512_setzero_si512();
@@ -171,13 +158,13 @@ class PlaneLanes8x8 {
     step(blocks);
     const __m512i all = _mm512_set1_epi64(planes_bits);
     unsigned any_malformed = 0;
-    each([&](int i) {
+    for_each_vector<vectors>([&](int i) {
       Block& b = blocks[at(i)];
       Streams& s = streams[at(i)];
       const __m512i busy = load_vector(advance_.data() + 8 * i);
       s.bit = _mm512_add_epi64(s.bit, _mm512_and_si512(b.used, busy));
       // The words of a block that is not complete are written again.
-      store_words(s.out, words_of(b.codes, s.base));
+      store_lanes<std::uint64_t>(s.out, words_of(b.codes, s.base));
       const __mmask8 open = _mm512_cmplt_epu64_mask(b.place, all);
       const __m512i size = _mm512_and_si512(_mm512_set1_epi64(block_bytes), busy);
       s.out = _mm512_mask_add_epi64(s.out, static_cast<__mmask8>(~open), s.out, size);
@@ -198,7 +185,7 @@ class PlaneLanes8x8 {
     VectorArray<vectors> kept;
     VectorArray<vectors> prefix;
     VectorArray<vectors> symbol;
-    each([&](int i) {
+    for_each_vector<vectors>([&](int i) {
       // Codes of 8 bits start with 1 or 0001: with bit 4 flipped, they are less than 16 as signed.
       const Block& b = blocks[at(i)];
       const __mmask64 is_eight = _mm512_cmplt_epi8_mask(
@@ -207,14 +194,14 @@ class PlaneLanes8x8 {
       taken[i] = _mm512_min_epu64(_mm512_min_epu64(eights, _mm512_set1_epi64(56)),
                                   _mm512_sub_epi64(all, b.place));
     });
-    each([&](int i) {
+    for_each_vector<vectors>([&](int i) {
       Block& b = blocks[at(i)];
       kept[i] = _mm512_andnot_si512(_mm512_srlv_epi64(_mm512_set1_epi64(-1), taken[i]), b.high);
       b.codes = _mm512_or_si512(b.codes, _mm512_srlv_epi64(kept[i], b.place));
       b.place = _mm512_add_epi64(b.place, taken[i]);
       skip(b, taken[i]);
     });
-    each([&](int i) {
+    for_each_vector<vectors>([&](int i) {
       // What stands for nothing, where no plane is left, is a prefix of ones.
       const Block& b = blocks[at(i)];
       const __m512i rest = _mm512_mask_mov_epi64(b.high, _mm512_cmpge_epu64_mask(b.place, all),
@@ -229,11 +216,11 @@ class PlaneLanes8x8 {
           _mm512_and_si512(_mm512_srli_epi64(rest, 55 - 8), _mm512_set1_epi64(7 << 11));
       symbol[i] = _mm512_mask_add_epi64(symbol[i], is_run, symbol[i], length);
     });
-    each([&](int i) {
+    for_each_vector<vectors>([&](int i) {
       Block& b = blocks[at(i)];
       const __mmask8 is_marked = _mm512_cmplt_epu64_mask(prefix[i], _mm512_set1_epi64(2));
       const __m512i mark = _mm512_maskz_slli_epi64(
-          is_marked, _mm512_add_epi64(prefix[i], _mm512_set1_epi64(all_ones)), 56);
+          is_marked, _mm512_add_epi64(prefix[i], _mm512_set1_epi64(all_ones_code)), 56);
       b.codes = _mm512_or_si512(b.codes, _mm512_srlv_epi64(mark, b.place));
       b.place = _mm512_add_epi64(b.place, _mm512_srli_epi64(symbol[i], 8));
       skip(b, _mm512_and_si512(symbol[i], _mm512_set1_epi64(0xFF)));
@@ -272,42 +259,15 @@ class PlaneLanes8x8 {
     return planes;
   }
 
-  static void store_words(__m512i out, __m512i words) {
-    alignas(64) std::array<std::uint64_t, 8> to;
-    alignas(64) std::array<std::uint64_t, 8> from;
-    store_vector(to.data(), out);
-    store_vector(from.data(), words);
-    for (std::size_t i = 0; i < 8; ++i) {
-      std::memcpy(reinterpret_cast<void*>(to[i]), &from[i], block_bytes);
-    }
-  }
-
-  static __m512i swap_bytes(__m512i x) {
-    return _mm512_shuffle_epi8(
-        x, _mm512_broadcast_i32x4(_mm_set_epi64x(0x08090A0B0C0D0E0F, 0x0001020304050607)));
-  }
-
   void give_up(std::uint64_t malformed, int first) {
     for (int lane = first; malformed != 0; ++lane, malformed >>= 8) {
       if ((malformed & 0xFF) == 0 || advance_[at(lane)] == 0) continue;
-      malformed_[at(lane)] = true;
-      stop_[at(lane)] = 0;
+      limit_[at(lane)] = 0;
     }
   }
 
-  // In `codes`, a zero plane is 0, and these stand for two others.
-  static constexpr int all_ones = 1;
+  // In `codes`, this stands for a plane that is zero before the XOR; a zero plane is 0.
   static constexpr int plane_zero = 2;
-
-  static constexpr auto planes_of_codes = [] {
-    std::array<std::uint8_t, 64> planes{};
-    planes[all_ones] = 0x7F;
-    for (std::size_t index = 0; index < 7; ++index) {
-      planes[0x18 + index] = static_cast<std::uint8_t>(0x40 >> index);
-      planes[0x10 + index] = static_cast<std::uint8_t>(0x60 >> index);
-    }
-    return planes;
-  }();
 
   /// Codes that have not 8 bits, by 5 bits: 8 times the planes, and in the low byte the bits.
   static constexpr auto symbols = [] {
@@ -323,16 +283,13 @@ class PlaneLanes8x8 {
   int busy_ = 0;                         // lanes with a stream
   // Addresses in each lane's stream:
   alignas(64) PerLane bit_;
-  alignas(64) PerLane stop_;  // of the first bit where it may end
-  PerLane end_;               // of the bit behind the last
+  PerLane end_;  // of the bit behind the last
   alignas(64) PerLane out_;
   alignas(64) PerLane limit_;  // of the words' end
-  PerLane first_out_;
   alignas(64) PerLane codes_;
   alignas(64) PerLane place_;
   alignas(64) PerLane base_;
   alignas(64) PerLane advance_;  // all ones if the lane has a stream
-  std::array<bool, lanes> malformed_;
 };
 
 }  // namespace

@@ -1,220 +1,299 @@
-// Plane streams back to XORed bit planes, for every setting: the prefix codes of several segments
-// in turn, since each code's place depends on the one before.
+// Plane streams back to XORed bit planes, for every setting: several streams in turn, since within
+// one stream each code's place depends on the code before.
+//
+// A row of uncompressed planes and the symbol behind it are one step of each stream. Everything
+// about a stream's position is in one number, so that it moves on by one addition.
 
 #pragma once
 
-#include <algorithm>
 #include <array>
-#include <vector>
+#include <utility>
 
-#include "ebpc/kernels/avx512_plane_group.h"
-#include "ebpc/kernels/avx512_zero_decoder.h"
-#include "ebpc/parameters.h"
+#include "ebpc/kernels/avx512_plane_rows.h"
 
 namespace ebpc {
 namespace {
 
-/// What follows from the parameters, for all streams.
-template <class Group>
-struct PlaneSyntax {
-  using Lane = typename Group::Lane;
+/// Planes that are zero before the XOR: behind it, such a plane is the XOR of all before it. There
+/// are too many of them for a branch that is guessed, and too few for each step to look at all
+/// planes, so their places are noted.
+template <class Group, class Syntax>
+class RepeatedPlanes {
+ public:
+  static constexpr std::size_t capacity = 256;
 
-  /// A code other than an uncompressed plane.
-  struct alignas(8) Symbol {
-    Lane plane = 0;           // in big-endian order
-    std::uint8_t planes = 0;  // that it is, all but the first of them zero
-    std::uint8_t bits = 0;
-    bool plane_is_zero = false;  // the plane before XOR, so that it repeats the last
-  };
-
-  explicit PlaneSyntax(const Parameters& p)
-      : word_bits(p.word_bits),
-        base_bits(p.base == Base::sent ? p.word_bits : 0),
-        raw_bits(1 + plane_bits(p)),
-        block_bytes(Group::lane_bytes * (p.word_bits + 1)) {
-    index_bits = log2_ceil(static_cast<std::uint32_t>(p.block_size));
-    run_bits = log2_ceil(static_cast<std::uint32_t>(p.word_bits));
-    symbol_bits = 5 + std::max(index_bits, run_bits);
-    // As many uncompressed planes at once as leave a whole symbol in 57 bits.
-    const int raw_step =
-        std::clamp((57 - (Group::word_bytes == 1 ? base_bits : 0) - symbol_bits) / raw_bits, 1,
-                   std::max(1, 8 / Group::lane_bytes - 1));
-    for (int i = 0; i < raw_step; ++i) {
-      raw_prefixes |= std::uint64_t{1} << (63 - i * raw_bits);
-    }
-    raw_step_bits = static_cast<std::uint64_t>(raw_step * raw_bits);
-    symbols.resize(std::size_t{1} << symbol_bits);
-    for (std::size_t i = 0; i < symbols.size() / 2; ++i) {
-      symbols[i] = symbol_of(i << (64 - symbol_bits));
-    }
+  /// Notes the plane at `lane`, which is zero, if it is such a one. `count` are those noted so far.
+  [[gnu::always_inline]] void note(std::size_t& count, std::uint8_t* lane, std::size_t is_one) {
+    lanes_[count] = lane;
+    count += is_one;
   }
 
-  int word_bits;
-  int base_bits;
-  int raw_bits;     // of an uncompressed plane, its prefix included
-  int block_bytes;  // of all lanes of a block, the top plane's included
-  int index_bits;
-  int run_bits;
-  int symbol_bits;  // of the longest symbol
-
-  std::uint64_t raw_step_bits;     // of the uncompressed planes that are taken at once
-  std::uint64_t raw_prefixes = 0;  // their first bits, from the top
-  std::vector<Symbol> symbols;     // by their first symbol_bits bits; empty where a plane follows
+  void complete(std::size_t count) const {
+    for (std::size_t i = 0; i < count; ++i) complete(lanes_[i]);
+  }
 
  private:
-  Symbol symbol_of(std::uint64_t window) const {
-    const int plane_size = raw_bits - 1;
-    const auto symbol = [](std::uint64_t plane, int planes, int bits, bool plane_is_zero = false) {
-      Symbol s;
-      s.plane = static_cast<Lane>(Group::swap_bytes(plane));
-      s.planes = static_cast<std::uint8_t>(planes);
-      s.bits = static_cast<std::uint8_t>(bits);
-      s.plane_is_zero = plane_is_zero;
-      return s;
-    };
-    if (window >> 62 == 0b01) return symbol(0, 1, 2);
-    if (window >> 61 == 0b001) {
-      return symbol(0, static_cast<int>(window << 3 >> (64 - run_bits)) + 2, 3 + run_bits);
+  using Lane = typename Group::Lane;
+
+  static void complete(std::uint8_t* const lane) {
+    // Blocks lie at multiples of their size. A top plane, which is not needed, has its place in the
+    // next one.
+    const std::uint8_t* at = lane - (address(lane) & (Group::block_bytes - 1));
+    if (at == lane) return;
+    Lane sum = 0;
+    for (; at < lane; at += sizeof(Lane)) {
+      Lane plane;
+      std::memcpy(&plane, at, sizeof plane);
+      if constexpr (Syntax::eights) plane = plane_of_code(plane);
+      sum = static_cast<Lane>(sum ^ plane);
     }
-    const int kind = static_cast<int>(window >> 59);
-    if (kind == 0b00000) return symbol(low_bits(plane_size), 1, 5);
-    if (kind == 0b00001) return symbol(0, 1, 5, true);
-    const int ones = kind == 0b00010 ? 2 : 1;
-    const int index = static_cast<int>(window << 5 >> (64 - index_bits));
-    const int behind = plane_size - index - ones;
-    // More planes than any block has, if the index is outside of the plane.
-    if (behind < 0) return symbol(0, 64, 5 + index_bits);
-    return symbol(low_bits(ones) << behind, 1, 5 + index_bits);
+    if constexpr (Syntax::eights) sum |= 0x80;  // an uncompressed one
+    std::memcpy(lane, &sum, sizeof sum);
   }
+
+  std::array<std::uint8_t*, capacity> lanes_;
 };
 
-/// A plane stream to be parsed, and where to.
-template <class Word>
-struct PlaneStream {
-  const std::uint8_t* bytes = nullptr;  // a copy, with zeros behind it
-  std::size_t byte_count = 0;
-  std::uint8_t* lanes = nullptr;  // all zero, for the planes of max_blocks blocks
-  Word* bases = nullptr;          // for one more than max_blocks
-  std::size_t max_blocks = 0;
+/// The memory of some streams of up to longest_job words that are parsed in turn. It lies in one
+/// piece: first the bases of all streams, then for each stream its planes and its bytes.
+template <class Group, int slots>
+class PlaneMemory {
+ public:
+  using Word = typename Group::Word;
+
+  explicit PlaneMemory(const Parameters& p)
+      : max_blocks_((longest_job + static_cast<std::size_t>(p.block_size) - 1) /
+                    static_cast<std::size_t>(p.block_size)),
+        lanes_bytes_(round_up((max_blocks_ + 1) * Group::block_bytes + written_behind)),
+        stream_bytes_(round_up(max_plane_stream_bits(p, longest_job) / 8 + 1 + read_behind)) {}
+
+  std::size_t max_blocks() const { return max_blocks_; }
+  std::size_t size() const { return lanes(slots); }
+
+  /// The greatest size for any setting: blocks of two words of 32 bits take the most memory.
+  static constexpr std::size_t most_bytes() {
+    constexpr std::size_t block_bits = 32 + 33 * 6;
+    constexpr std::size_t rounding = 2048;
+    return base(slots, 1) + rounding +
+           index(slots) * (longest_job / 2 * (32 + block_bits / 8 + 1) + rounding);
+  }
+
+  /// Where the base of a block goes, by the number in the position.
+  static constexpr std::size_t base(int slot, std::uint64_t block) {
+    return (index(slot) * most_blocks + block) * sizeof(Word);
+  }
+  std::size_t lanes(int slot) const {
+    return round_up(base(slots, 1) + 64) + index(slot) * (lanes_bytes_ + stream_bytes_);
+  }
+  std::size_t stream(int slot) const { return lanes(slot) + lanes_bytes_; }
+
+ private:
+  // By a row of planes, and by a symbol and the zeros behind it up to the end of a block.
+  static constexpr std::size_t written_behind = 32 * Group::lane_bytes + 2 * 64;
+  static constexpr std::size_t read_behind = 64;
+
+  std::size_t max_blocks_;
+  std::size_t lanes_bytes_;
+  std::size_t stream_bytes_;
 };
 
-/// Parses one plane stream, a step at a time.
-template <class Group>
+/// Parses streams that `Source` hands out:
+///   bool take(int slot, std::size_t& bytes, std::size_t& blocks)
+///     puts the next stream, of at least one block, where the slot's is; false if there is none
+///   void look_ahead()   called between steps, to prefetch what comes next
+///   void done(int slot, bool ok)   all blocks' planes and bases are in the slot's memory
+template <class Group, class Syntax, class Source>
 class PlaneParser {
  public:
   using Word = typename Group::Word;
-  using Lane = typename Group::Lane;
+  static constexpr int slots = 6;
+  using Memory = PlaneMemory<Group, slots>;
+  static_assert(longest_job / min_block_size < most_blocks);
+  static_assert(8 * Memory::most_bytes() <= std::size_t{1} << out_bit);
+  static_assert(Memory::most_bytes() <= std::size_t{1} << (block_bit - out_bit));
 
-  static constexpr std::size_t bytes_read_behind = 64;
-  static constexpr std::size_t bytes_written_behind = 128 * Group::lane_bytes;
-
-  PlaneParser() = default;
-
-  explicit PlaneParser(const PlaneStream<Word>& stream)
-      : bytes_(stream.bytes),
-        end_bit_(8 * stream.byte_count),
-        stop_bit_(end_bit_ - std::min<std::uint64_t>(7, end_bit_)),
-        lanes_(stream.lanes),
-        limit_(stream.lanes + stream.max_blocks * Group::block_lane_bytes),
-        block_(stream.lanes),
-        out_(stream.lanes),
-        base_(stream.bases) {}
-
-  /// Takes the base, if a block begins, then uncompressed planes, then one other symbol, as they
-  /// come. False at the end of the stream.
-  [[gnu::always_inline]] bool step(const PlaneSyntax<Group>& syntax) {
-    if (bit_ >= stop_bit_ || block_ >= limit_) [[unlikely]] {
-      if (is_at_end()) return false;
-    }
-    // The stores of bytes might change members, so all are read before and written behind them.
-    const std::uint8_t* const bytes = bytes_;
-    std::uint8_t* const block = block_;
-    std::uint8_t* out = out_;
-    Word* const base = base_;
-    std::uint64_t bit = bit_;
-
-    // If no block begins, the next one's base takes this one's place.
-    const std::uint64_t begins = mask_if(out == block);
-    *base = static_cast<Word>(stream_window(bytes, bit) >> 1 >> (63 - syntax.base_bits));
-    bit += static_cast<std::uint64_t>(syntax.base_bits) & begins;
-
-    const std::uint64_t window = stream_window(bytes, bit);
-    const std::uint64_t behind =
-        static_cast<std::uint64_t>(bytes[(bit >> 3) + 8]) >> (8 - (bit & 7));
-    std::uint8_t* const block_end = block + syntax.block_bytes;
-    const auto bytes_left = static_cast<std::uint64_t>(block_end - out);
-    const std::uint64_t has_raw = mask_if(bytes_left > 0) & mask_if(window >> 63 != 0);
-    std::uint64_t planes = (window | behind) >> (64 - syntax.raw_bits) & has_raw;
-    const std::uint64_t raw_bytes = sizeof(Lane) & has_raw;
-    bit += static_cast<std::uint64_t>(syntax.raw_bits) & has_raw;
-    const std::uint64_t rest = stream_window(bytes, bit);
-    // The upper half of the table is for what is no symbol.
-    const std::uint64_t none = mask_if(raw_bytes == bytes_left) & syntax.symbols.size() / 2;
-    const auto& symbol = syntax.symbols[rest >> (64 - syntax.symbol_bits) | none];
-
-    planes = __builtin_bswap64(planes);
-    std::memcpy(out, &planes, sizeof planes);
-    out += raw_bytes;
-    std::memcpy(out, &symbol.plane, sizeof symbol.plane);
-    if (symbol.plane_is_zero) [[unlikely]]
-      repeat_plane(block, out, syntax);
-    out += symbol.planes * Group::lane_bytes;
-    bit += symbol.bits;
-    if (out > block_end) [[unlikely]] {
-      malformed_ = true;
-      stop_bit_ = 0;
-    }
-    const std::uint64_t ends = mask_if(out >= block_end);
-    block_ = block + (Group::block_lane_bytes & ends);
-    // Back where a malformed symbol went past the end: a signed offset.
-    out_ = out + ((block + Group::block_lane_bytes - out) & static_cast<std::ptrdiff_t>(ends));
-    base_ = base - static_cast<std::int64_t>(begins);
-    bit_ = bit;
-    return true;
+  PlaneParser(const Syntax& syntax, const Memory& places, std::uint8_t* memory, Source& source)
+      : syntax_(syntax), rows_(syntax), places_(places), memory_(memory), source_(source) {
+    for (int slot = 0; slot < slots; ++slot) take(slot);
   }
 
-  /// Whether the stream was well-formed, once step has returned false.
-  bool ok() const { return !malformed_; }
-  std::size_t blocks() const {
-    return static_cast<std::size_t>(block_ - lanes_) / Group::block_lane_bytes;
+  void run() {
+    while (busy_ > 0) {
+      run_steps(std::make_index_sequence<slots>());
+      for (int slot = 0; slot < slots; ++slot) {
+        if (is_too_far(positions_[index(slot)])) take_careful_step(slot);
+        if (is_at_end(positions_[index(slot)])) end(slot);
+      }
+    }
   }
 
  private:
-  bool is_at_end() {
-    if (malformed_) return true;
-    const bool begins = out_ == block_;
-    const bool overrun = bit_ > end_bit_;
-    // A block does not fit into fewer than 8 bits that are all zero.
-    const bool padding =
-        begins && !overrun && end_bit_ - bit_ < 8 && stream_window(bytes_, bit_) == 0;
-    malformed_ = overrun || (begins && !padding && block_ >= limit_);
-    return malformed_ || padding;
+  using Symbol = typename Syntax::Symbol;
+
+  struct Step {
+    std::uint32_t others;     // the lowest 1 is behind the uncompressed planes
+    std::uint64_t window;     // of the stream, behind these
+    std::uint64_t code_bits;  // in its low 6 bits, those of the symbol there
+  };
+
+  /// Takes steps in all slots, as long as all go on. In each, uncompressed planes are taken, then
+  /// one other symbol, as they come, and the next block's base if they complete a block. Most of a
+  /// step waits for what it has just looked up; so it comes in pieces, each for all slots in turn.
+  template <std::size_t... slot>
+  void run_steps(std::index_sequence<slot...>) {
+    std::uint8_t* const memory = memory_;
+    std::array<Position, slots> at = positions_;
+    std::array<Position, slots> before;
+    std::size_t repeated = 0;
+    Position any;
+    do {
+      std::array<Step, slots> steps;
+      (take_row(memory, at[slot], steps[slot]), ...);
+      before = at;
+      (find_symbol(memory, at[slot], steps[slot]), ...);
+      (put_symbol(memory, at[slot], steps[slot], repeated), ...);
+      (finish(memory, slot, at[slot], steps[slot]), ...);
+      any = (at[slot] | ...);
+      source_.look_ahead();
+    } while (!is_too_far(any) && !is_at_end(any) && repeated + slots <= repeated_.capacity);
+    positions_ = at;
+    before_ = before;
+    repeated_.complete(repeated);
   }
 
-  /// A plane that is zero before the XOR is, behind it, the plane before: the XOR of all so far.
-  static void repeat_plane(const std::uint8_t* block, std::uint8_t* out,
-                           const PlaneSyntax<Group>& syntax) {
-    // Behind `out`, all lanes are zero.
-    std::uint64_t sums = 0;
-    for (; block < out; block += 8) {
-      std::uint64_t lanes;
-      std::memcpy(&lanes, block, sizeof lanes);
-      sums ^= lanes;
+  [[gnu::always_inline]] void take_row(std::uint8_t* memory, Position at, Step& step) const {
+    step.others = rows_.copy(memory + byte_of(at), at & 7, memory + out_of(at));
+  }
+
+  [[gnu::always_inline]] void find_symbol(const std::uint8_t* memory, Position& at,
+                                          Step& step) const {
+    at += static_cast<std::uint64_t>(std::countr_zero(step.others)) * syntax_.raw_step;
+    step.window = stream_window(memory + byte_of(at), at & 7);
+  }
+
+  [[gnu::always_inline]] void put_symbol(std::uint8_t* memory, Position& at, Step& step,
+                                         std::size_t& repeated) {
+    const Symbol& symbol = syntax_.symbols[step.window >> syntax_.symbol_shift];
+    std::uint8_t* const to = memory + out_of(at);
+    put_lane(to, symbol);
+    repeated_.note(repeated, to, symbol.repeats);
+    at += symbol.step;
+    step.code_bits = symbol.step;
+  }
+
+  /// Stores a symbol's first plane, and zeros behind it up to the end of the block.
+  [[gnu::always_inline]] static void put_lane(std::uint8_t* to, const Symbol& symbol) {
+    __m128i lane;
+    if constexpr (sizeof symbol.lane == 8) {
+      lane = _mm_cvtsi64_si128(static_cast<long long>(symbol.lane));
+    } else {
+      lane = _mm_cvtsi32_si128(static_cast<int>(symbol.lane));
     }
-    sums &= Group::swap_bytes(low_bits(syntax.raw_bits - 1));
-    std::memcpy(out, &sums, sizeof sums);
+    if constexpr (Group::block_bytes <= 16) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(to), lane);
+    } else {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_zextsi128_si256(lane));
+      for (int i = 32; i < Group::block_bytes; i += 32) {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), _mm256_setzero_si256());
+      }
+    }
   }
 
-  const std::uint8_t* bytes_ = nullptr;
-  std::uint64_t bit_ = 0;
-  std::uint64_t end_bit_ = 0;
-  std::uint64_t stop_bit_ = 0;  // from here on, the end may come
-  std::uint8_t* lanes_ = nullptr;
-  std::uint8_t* limit_ = nullptr;
-  std::uint8_t* block_ = nullptr;
-  std::uint8_t* out_ = nullptr;  // where the next plane goes
-  Word* base_ = nullptr;
-  bool malformed_ = false;
+  [[gnu::always_inline]] void finish(std::uint8_t* memory, std::size_t slot, Position& at,
+                                     const Step& step) const {
+    if constexpr (Syntax::base_sent) {
+      // If that was the block's end, a base follows.
+      put_base(memory, slot, block_of(at) + 1, step.window << (step.code_bits & 63));
+    }
+    const auto ends =
+        static_cast<std::uint64_t>((static_cast<std::int64_t>(left_of(at)) - 1) >> 63);
+    at += syntax_.block_step & ends;
+  }
+
+  [[gnu::always_inline]] void put_base(std::uint8_t* memory, std::size_t slot, std::uint64_t block,
+                                       std::uint64_t window) const {
+    const auto base = static_cast<Word>(window >> syntax_.base_shift);
+    std::memcpy(memory + Memory::base(static_cast<int>(slot), block), &base, sizeof base);
+  }
+
+  /// Takes a step once more that went too far: by a row that seems to go on behind the block, or by
+  /// a malformed symbol.
+  [[gnu::noinline]] void take_careful_step(int slot) {
+    std::uint8_t* const memory = memory_;
+    Position& at = positions_[index(slot)] = before_[index(slot)];
+    Step step;
+    take_row(memory, at, step);
+    const auto row =
+        static_cast<std::uint64_t>(std::min(std::countr_zero(step.others), Rows::planes));
+    const std::uint64_t left = left_of(at);
+    if (row < left) {
+      // A symbol, unless the row is only a full one.
+      at += row * syntax_.raw_step;
+      step.window = stream_window(memory + byte_of(at), at & 7);
+      std::size_t repeated = 0;
+      put_symbol(memory, at, step, repeated);
+      repeated_.complete(repeated);
+    } else {
+      at += left * syntax_.raw_step;
+      step.window = stream_window(memory + byte_of(at), at & 7);
+      step.code_bits = 0;
+      // The top plane's code is not kept.
+      if constexpr (Syntax::eights) {
+        const std::uint8_t top = memory[out_of(at) - 1];
+        if (top < 0x80 && plane_of_code(top) >= 0x80) is_malformed_[index(slot)] = true;
+      }
+    }
+    if (is_too_far(at) || is_malformed_[index(slot)]) {
+      is_malformed_[index(slot)] = true;
+      at = position(0, 0, most_blocks, 1);
+      return;
+    }
+    finish(memory, index(slot), at, step);
+  }
+
+  /// Gives the slot its next stream. One that has none parses what is left of another.
+  void take(int slot) {
+    std::uint8_t* const memory = memory_;
+    std::size_t bytes = 0;
+    std::size_t blocks = places_.max_blocks();
+    is_busy_[index(slot)] = source_.take(slot, bytes, blocks);
+    is_malformed_[index(slot)] = false;
+    busy_ += is_busy_[index(slot)];
+    const std::uint64_t first_block = most_blocks - blocks;
+    if constexpr (Syntax::base_sent) {
+      put_base(memory, index(slot), first_block, stream_window(memory + places_.stream(slot), 0));
+    }
+    positions_[index(slot)] = position(8 * places_.stream(slot) + syntax_.base_bits,
+                                       places_.lanes(slot), first_block, syntax_.planes);
+    end_[index(slot)] = 8 * (places_.stream(slot) + bytes);
+  }
+
+  /// Ends the slot's stream, which has all its blocks or is malformed.
+  void end(int slot) {
+    if (is_busy_[index(slot)]) {
+      const std::uint64_t memory = 8 * address(memory_);
+      const std::uint64_t bit = bit_of(positions_[index(slot)]) - syntax_.base_bits;
+      --busy_;
+      source_.done(slot, !is_malformed_[index(slot)] &&
+                             is_padding(memory + bit, memory + end_[index(slot)]));
+    }
+    take(slot);
+  }
+
+  using Rows = PlaneRows<Group, Syntax>;
+
+  const Syntax& syntax_;
+  const Rows rows_;
+  const Memory& places_;
+  std::uint8_t* const memory_;
+  Source& source_;
+  RepeatedPlanes<Group, Syntax> repeated_;
+  int busy_ = 0;  // slots with a stream
+  std::array<Position, slots> positions_;
+  std::array<Position, slots> before_;    // before the last step
+  std::array<std::uint64_t, slots> end_;  // of the stream, in bits
+  std::array<bool, slots> is_busy_;
+  std::array<bool, slots> is_malformed_;
 };
 
 }  // namespace

@@ -5,7 +5,7 @@
 #include <array>
 
 #include "ebpc/kernels/avx512_lanes.h"
-#include "ebpc/kernels/avx512_plane_group.h"
+#include "ebpc/kernels/avx512_plane_syntax.h"
 #include "ebpc/parameters.h"
 
 namespace ebpc {
@@ -60,78 +60,128 @@ struct PrefixSum {
   }();
 };
 
-template <class Group>
+/// Words that may be written behind those of a stream's last block.
+constexpr std::size_t words_written_behind = 2 * 64;
+
+/// Turns the planes of a stream's blocks into words.
+template <class Group, class Syntax>
 class PlaneWords {
  public:
   using Word = typename Group::Word;
 
-  /// Words that may be written behind those of the last block, bytes that may be read behind its
-  /// planes.
-  static constexpr std::size_t words_written_behind = 2 * 64;
-  static constexpr std::size_t bytes_read_behind = 64 * Group::block_vectors;
-
   explicit PlaneWords(const Parameters& p)
       : block_size_(p.block_size),
-        plane_bits_(plane_bits(p)),
-        base_sent_(p.base == Base::sent),
-        is_whole_(p.block_size == Group::slots && p.base == Base::sent),
+        is_whole_(p.block_size == Group::slots),
+        fills_type_(p.word_bits == 8 * Group::word_bytes),
         low_(W::set(low_bits(p.word_bits))),
         sign_(W::set(p.is_signed ? std::uint64_t{1} << (p.word_bits - 1) : 0)) {}
 
-  /// Words of blocks whose planes and bases are given.
-  void decode(const std::uint8_t* lanes, const Word* bases, std::size_t blocks, Word* out) const {
-    Word* const first = out;
-    for (std::size_t block = 0; block < blocks; block += Group::vector_blocks) {
-      __m512i carry = _mm512_setzero_si512();
-      for (int part = 0; part < Group::block_vectors; ++part) {
-        const __m512i delta = deltas(lanes, part);
-        const std::uint64_t used = slots(plane_bits_, part);
-        if (!base_sent_) {
-          out = append(out, delta, used);
-          continue;
-        }
-        __m512i words = W::keep(static_cast<typename W::Mask>(used), delta);
-        const std::uint64_t with_base = slots(block_size_, part);
-        words = expand(words, with_base & ~used, load_vector(bases));
-        words = W::add(Sum::template within<segment_bytes>(words), carry);
-        if constexpr (Group::block_vectors > 1) carry = Sum::last(words);
-        words = extend(words);
-        if (is_whole_) {
-          store_vector(out, words);
-          out += 64 / Group::word_bytes;
-        } else {
-          out = append(out, words, with_base);
-        }
-      }
-      bases += Group::vector_blocks;
-      lanes += Group::vector_blocks * Group::block_lane_bytes;
-    }
-    if (!base_sent_) sum_all(first, out);
+  /// Words of blocks whose planes and, if they were sent, bases are given. 64 bytes behind the last
+  /// block's planes and its base are read. False if one of the planes is malformed.
+  bool decode(const std::uint8_t* lanes, const Word* bases, std::size_t blocks, Word* out) const {
+    if constexpr (Syntax::base_sent) return decode_sent(lanes, bases, blocks, out);
+    decode_reused(lanes, blocks, out);
+    return true;
   }
 
  private:
   using W = Lanes<8 * Group::word_bytes>;
   using Sum = PrefixSum<Group::word_bytes>;
-  static constexpr int segment_bytes = std::min(64, Group::slots* Group::word_bytes);
+  static constexpr std::size_t vector_words = 64 / Group::word_bytes;
+  static constexpr int segment_bytes = std::min(64, Group::block_bytes);
 
-  /// The last `count` slots of every block, those of them in one vector.
+  bool decode_sent(const std::uint8_t* lanes, const Word* bases, std::size_t blocks,
+                   Word* out) const {
+    std::uint64_t malformed = 0;
+    for (std::size_t block = 0; block < blocks; block += Group::vector_blocks) {
+      __m512i carry = _mm512_setzero_si512();
+      for (int part = 0; part < Group::block_vectors; ++part) {
+        // The base takes the place of the bit in front of each plane.
+        __m512i words = deltas(columns(lanes, part, malformed));
+        if (part == 0) {
+          words = _mm512_mask_permutexvar_epi8(
+              words, Group::base_mask, load_vector(Group::gather_bases.data()), load_vector(bases));
+        }
+        words = Sum::template within<segment_bytes>(words);
+        if constexpr (Group::block_vectors > 1) {
+          words = W::add(words, carry);
+          carry = Sum::last(words);
+        }
+        out = append(out, extend(words), part);
+      }
+      bases += Group::vector_blocks;
+      lanes += Group::vector_blocks * Group::block_bytes;
+    }
+    return malformed == 0;
+  }
+
+  void decode_reused(const std::uint8_t* lanes, std::size_t blocks, Word* out) const {
+    Word* const first = out;
+    std::uint64_t malformed = 0;
+    __m512i carry = _mm512_setzero_si512();
+    for (std::size_t block = 0; block < blocks; block += Group::vector_blocks) {
+      for (int part = 0; part < Group::block_vectors; ++part) {
+        const __m512i delta = deltas(columns(lanes, part, malformed));
+        if (is_whole_) {
+          const __m512i words = W::add(Sum::template within<64>(delta), carry);
+          carry = Sum::last(words);
+          store_vector(out, extend(words));
+          out += vector_words;
+        } else {
+          out = append(out, delta, part);
+        }
+      }
+      lanes += Group::vector_blocks * Group::block_bytes;
+    }
+    if (!is_whole_) sum_all(first, out);
+  }
+
+  /// Turns all deltas into words.
+  void sum_all(Word* words, const Word* end) const {
+    __m512i carry = _mm512_setzero_si512();
+    for (; words < end; words += vector_words) {
+      const __m512i sum = W::add(Sum::template within<64>(load_vector(words)), carry);
+      carry = Sum::last(sum);
+      store_vector(words, extend(sum));
+    }
+  }
+
+  /// The first `count` slots of every block, those of them in one vector.
   static std::uint64_t slots(int count, int part) {
-    const int unused = Group::slots - count;
-    std::uint64_t slots = ~std::uint64_t{0} >> (64 - Group::slots) >> unused << unused;
+    std::uint64_t slots = low_bits(count);
     if constexpr (Group::block_vectors == 1) {
       for (int bits = Group::slots; bits < 64; bits *= 2) slots |= slots << (bits & 63);
     }
-    slots >>= part * (64 / Group::word_bytes) & 63;
-    return slots & low_bits(64 / Group::word_bytes);
+    slots >>= part * static_cast<int>(vector_words) & 63;
+    return slots & low_bits(vector_words);
   }
 
-  /// One vector of deltas, whose top planes are of no use: sums are modulo 2^W.
-  static __m512i deltas(const std::uint8_t* lanes, int part) {
+  /// 8 bits of 8 planes in each 64-bit lane. `malformed` gets bits of codes that are none.
+  [[gnu::always_inline]] static __m512i columns(const std::uint8_t* lanes, int part,
+                                                std::uint64_t& malformed) {
+    // A permutation of two vectors takes five times as long as one of one.
+    const __m512i indices = load_vector(Group::gather_columns[index(part)].data());
+    __m512i columns = _mm512_permutexvar_epi8(indices, load_vector(lanes));
+    for (int i = 1; i < Group::block_vectors; ++i) {
+      columns = _mm512_mask_permutexvar_epi8(columns, Group::gather_masks[index(part)][index(i)],
+                                             indices, load_vector(lanes + 64 * i));
+    }
+    if constexpr (Syntax::eights) {
+      const std::uint64_t coded = ~_mm512_movepi8_mask(columns);
+      columns = _mm512_mask_permutexvar_epi8(columns, coded, columns,
+                                             load_vector(planes_of_codes.data()));
+      malformed |= coded & _mm512_movepi8_mask(columns);
+    }
+    return columns;
+  }
+
+  /// Words from columns of planes. The top planes are of no use: sums are modulo 2^W.
+  static __m512i deltas(__m512i columns) {
     // A column of 8 planes becomes a byte of a delta: the reverse of what encoding does.
-    __m512i delta = _mm512_gf2p8affine_epi64_epi8(_mm512_set1_epi64(0x0102040810204080),
-                                                  scatter(lanes, part), 0);
+    __m512i delta =
+        _mm512_gf2p8affine_epi64_epi8(_mm512_set1_epi64(0x0102040810204080), columns, 0);
     if constexpr (Group::word_bytes > 1) {
-      delta = _mm512_permutexvar_epi8(load_vector(Group::scatter_bytes.data()), delta);
+      delta = _mm512_permutexvar_epi8(load_vector(Group::gather_words.data()), delta);
     }
     // Each bit is the XOR of all bits below: in its byte, and the parities of the lower bytes.
     const __m512i within =
@@ -148,34 +198,13 @@ class PlaneWords {
     }
   }
 
-  static __m512i scatter(const std::uint8_t* lanes, int part) {
-    const __m512i indices =
-        load_vector(Group::scatter_planes[static_cast<std::size_t>(part)].data());
-    if constexpr (Group::block_vectors == 1) {
-      return _mm512_permutexvar_epi8(indices, load_vector(lanes));
-    } else {
-      __m512i columns =
-          _mm512_permutex2var_epi8(load_vector(lanes), indices, load_vector(lanes + 64));
-      if constexpr (Group::block_vectors == 4) {
-        columns = _mm512_mask_blend_epi8(
-            _mm512_movepi8_mask(indices), columns,
-            _mm512_permutex2var_epi8(load_vector(lanes + 128), indices, load_vector(lanes + 192)));
-      }
-      return columns;
+  /// Stores the words of all slots that blocks have.
+  Word* append(Word* out, __m512i words, int part) const {
+    if (is_whole_) {
+      store_vector(out, words);
+      return out + vector_words;
     }
-  }
-
-  static __m512i expand(__m512i words, std::uint64_t mask, __m512i bases) {
-    if constexpr (Group::word_bytes == 1) {
-      return _mm512_mask_expand_epi8(words, mask, bases);
-    } else if constexpr (Group::word_bytes == 2) {
-      return _mm512_mask_expand_epi16(words, static_cast<__mmask32>(mask), bases);
-    } else {
-      return _mm512_mask_expand_epi32(words, static_cast<__mmask16>(mask), bases);
-    }
-  }
-
-  static Word* append(Word* out, __m512i words, std::uint64_t mask) {
+    const std::uint64_t mask = slots(block_size_, part);
     if constexpr (Group::word_bytes == 1) {
       store_vector(out, _mm512_maskz_compress_epi8(mask, words));
     } else if constexpr (Group::word_bytes == 2) {
@@ -186,26 +215,16 @@ class PlaneWords {
     return out + std::popcount(mask);
   }
 
-  /// Turns all deltas into words.
-  void sum_all(Word* words, const Word* end) const {
-    __m512i carry = _mm512_setzero_si512();
-    for (; words < end; words += 64 / Group::word_bytes) {
-      const __m512i sum = W::add(Sum::template within<64>(load_vector(words)), carry);
-      carry = Sum::last(sum);
-      store_vector(words, extend(sum));
-    }
-  }
-
   /// The low W bits as a word of the type.
   __m512i extend(__m512i words) const {
+    if (fills_type_) return words;
     const __m512i bits = _mm512_and_si512(words, low_);
     return W::sub(_mm512_xor_si512(bits, sign_), sign_);
   }
 
   int block_size_;
-  int plane_bits_;
-  bool base_sent_;
-  bool is_whole_;  // blocks fill their slots
+  bool is_whole_;    // blocks fill their slots
+  bool fills_type_;  // words fill their type
   __m512i low_;
   __m512i sign_;
 };

@@ -1,0 +1,139 @@
+// Rows of uncompressed planes from plane streams to lanes.
+
+#pragma once
+
+#include <array>
+
+#include "ebpc/kernels/avx512_plane_syntax.h"
+#include "ebpc/kernels/avx512_stream_lanes.h"
+
+namespace ebpc {
+namespace {
+
+/// Vectors of 32 or 64 bytes, whose lanes become half as wide.
+template <int bytes>
+struct WideVector;
+
+template <>
+struct WideVector<32> {
+  static __m256i load(const std::uint8_t* from) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  }
+  static __m256i permute(__m256i indices, __m256i a) { return _mm256_permutexvar_epi8(indices, a); }
+
+  /// Shifts lanes to the right by `counts`, each, and keeps their lower half.
+  template <int half_bytes>
+  static __m128i shift_and_halve(__m256i a, __m256i counts) {
+    if constexpr (half_bytes == 1) return _mm256_cvtepi16_epi8(_mm256_srlv_epi16(a, counts));
+    if constexpr (half_bytes == 2) return _mm256_cvtepi32_epi16(_mm256_srlv_epi32(a, counts));
+  }
+  template <int half_bytes>
+  static std::uint32_t testn(__m256i a, __m256i b) {
+    if constexpr (half_bytes == 1) return _mm256_testn_epi16_mask(a, b);
+    if constexpr (half_bytes == 2) return _mm256_testn_epi32_mask(a, b);
+  }
+
+  /// Of a half: a mask of bytes other than 1xxxxxxx and 0001xxxx. With bit 4 flipped, those are
+  /// less than 16 as signed ones.
+  static std::uint32_t not_eights(__m128i a) {
+    const __m128i bit_4 = _mm_set1_epi8(0x10);
+    return _mm_cmpge_epi8_mask(_mm_xor_si128(a, bit_4), bit_4);
+  }
+  static void store_half(std::uint8_t* to, __m128i a) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), a);
+  }
+};
+
+template <>
+struct WideVector<64> {
+  static __m512i load(const std::uint8_t* from) { return load_vector(from); }
+  static __m512i permute(__m512i indices, __m512i a) { return _mm512_permutexvar_epi8(indices, a); }
+  template <int half_bytes>
+  static __m256i shift_and_halve(__m512i a, __m512i counts) {
+    if constexpr (half_bytes == 1) return _mm512_cvtepi16_epi8(_mm512_srlv_epi16(a, counts));
+    if constexpr (half_bytes == 2) return _mm512_cvtepi32_epi16(_mm512_srlv_epi32(a, counts));
+    if constexpr (half_bytes == 4) return _mm512_cvtepi64_epi32(_mm512_srlv_epi64(a, counts));
+  }
+  template <int half_bytes>
+  static std::uint32_t testn(__m512i a, __m512i b) {
+    if constexpr (half_bytes == 1) return _mm512_testn_epi16_mask(a, b);
+    if constexpr (half_bytes == 2) return _mm512_testn_epi32_mask(a, b);
+    if constexpr (half_bytes == 4) return _mm512_testn_epi64_mask(a, b);
+  }
+  static std::uint32_t not_eights(__m256i a) {
+    const __m256i bit_4 = _mm256_set1_epi8(0x10);
+    return _mm256_cmpge_epi8_mask(_mm256_xor_si256(a, bit_4), bit_4);
+  }
+  static void store_half(std::uint8_t* to, __m256i a) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), a);
+  }
+};
+
+/// Copies rows of planes, each from any bit of a stream on, to lanes.
+template <class Group, class Syntax>
+class PlaneRows {
+ public:
+  /// Planes that are copied at once. In blocks of 64, one takes all of a window.
+  static constexpr int planes =
+      Group::slots == 64
+          ? 1
+          : std::clamp(Group::planes, 16 / Group::lane_bytes, 32 / Group::lane_bytes);
+  static constexpr int store_bytes = planes * Group::lane_bytes;
+
+  explicit PlaneRows(const Syntax& syntax) {
+    // A lane is cut out of the bits of one twice as wide, which begins with a whole byte.
+    for (int shift = 0; shift < 8; ++shift) {
+      for (int i = 0; i < 64; ++i) {
+        const int bit = shift + i / wide_lane_bytes * (1 + syntax.plane_size);
+        const int byte = wide_lane_bytes - 1 - i % wide_lane_bytes;  // in the order of the stream
+        const int behind = Group::lane_bits - bit % 8 - (Syntax::base_sent ? 0 : 1);
+        bytes_[index(shift)][index(i)] = static_cast<std::uint8_t>(bit / 8 + byte);
+        first_bits_[index(shift)][index(i)] =
+            static_cast<std::uint8_t>(byte == 0 ? 0x80 >> bit % 8 : 0);
+        counts_[index(shift)][index(i)] =
+            static_cast<std::uint8_t>(i % wide_lane_bytes == 0 ? behind : 0);
+      }
+    }
+  }
+
+  /// Copies planes, whether there are any or not. Returns a mask in which the bits of those from
+  /// the first on that are uncompressed ones are 0, and the one behind them is 1.
+  [[gnu::always_inline]] std::uint32_t copy(const std::uint8_t* from, std::uint64_t shift,
+                                            std::uint8_t* to) const {
+    if constexpr (Group::slots == 64) {
+      const std::uint64_t plane_bit = shift + (Syntax::base_sent ? 0 : 1);
+      const std::uint64_t next = from[(plane_bit >> 3) + 8];
+      const std::uint64_t plane = stream_window(from, plane_bit) | next >> (8 - (plane_bit & 7));
+      std::memcpy(to, &plane, sizeof plane);
+      return *from >> (7 - shift) & 1 ? 2 : 1;
+    } else {
+      const std::uint64_t entry = 64 * shift;
+      const auto load = [entry](const Table& table) {
+        return Vector::load(table.front().data() + entry);
+      };
+      const auto wide = Vector::permute(load(bytes_), Vector::load(from));
+      const auto lanes = Vector::template shift_and_halve<Group::lane_bytes>(wide, load(counts_));
+      Vector::store_half(to, lanes);
+      std::uint32_t others;
+      if constexpr (Syntax::eights) {
+        others = Vector::not_eights(lanes);
+      } else {
+        others = Vector::template testn<Group::lane_bytes>(wide, load(first_bits_));
+      }
+      // Where a row has nearly all planes of a block, one that is full is one that goes too far.
+      return planes < Group::planes ? others | std::uint32_t{1} << planes : others;
+    }
+  }
+
+ private:
+  using Vector = WideVector<std::max(32, 2 * store_bytes)>;
+  using Table = std::array<std::array<std::uint8_t, 64>, 8>;
+  static constexpr int wide_lane_bytes = 2 * Group::lane_bytes;
+
+  alignas(64) Table bytes_;       // which make a wide lane
+  alignas(64) Table first_bits_;  // of codes, in wide lanes
+  alignas(64) Table counts_;      // by which wide lanes are shifted
+};
+
+}  // namespace
+}  // namespace ebpc
