@@ -22,7 +22,8 @@ StreamBits encode(const Parameters& p, WordSpan words, std::uint8_t* zero_stream
     return avx2::encode_w8_n8(p.is_signed, static_cast<const std::uint8_t*>(words.data),
                               words.count, zero_stream, plane_stream);
   }
-  return portable_kernel.encode(p, words, zero_stream, plane_stream);
+  if (plane_bits(p) == 64) return portable_kernel.encode(p, words, zero_stream, plane_stream);
+  return avx2::encode_any(p, words, zero_stream, plane_stream);
 }
 
 StreamBits count(const Parameters& p, WordSpan words) {
@@ -30,7 +31,8 @@ StreamBits count(const Parameters& p, WordSpan words) {
     return avx2::count_w8_n8(p.is_signed, static_cast<const std::uint8_t*>(words.data),
                              words.count);
   }
-  return portable_kernel.count(p, words);
+  if (plane_bits(p) == 64) return portable_kernel.count(p, words);
+  return avx2::count_any(p, words);
 }
 
 std::size_t decode(const Parameters& p, std::span<const DecodeJob> jobs) {

@@ -26,6 +26,10 @@ StreamBits encode_w8_n8(bool is_signed, const std::uint8_t* words, std::size_t c
                         std::uint8_t* zero_stream, std::uint8_t* plane_stream);
 StreamBits count_w8_n8(bool is_signed, const std::uint8_t* words, std::size_t count);
 
+StreamBits encode_any(const Parameters& p, WordSpan words, std::uint8_t* zero_stream,
+                      std::uint8_t* plane_stream);
+StreamBits count_any(const Parameters& p, WordSpan words);
+
 /// As Kernel::decode. Jobs that are longer than a segment are handed back.
 std::size_t decode_w8_n8(std::span<const DecodeJob> jobs);
 

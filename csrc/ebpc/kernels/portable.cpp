@@ -9,6 +9,8 @@
 #include "ebpc/encoder.h"
 #include "ebpc/kernels/jobs_decoder.h"
 #include "ebpc/kernels/kernel.h"
+#include "ebpc/kernels/pack_words.h"
+#include "ebpc/kernels/segment_encoder.h"
 #include "ebpc/plane_decoder.h"
 #include "ebpc/plane_stream.h"
 #include "ebpc/zero_stream.h"
@@ -18,11 +20,13 @@ namespace {
 
 StreamBits encode(const Parameters& p, WordSpan words, std::uint8_t* zero_stream,
                   std::uint8_t* plane_stream) {
-  return code_transmission(p, words, BitWriter(zero_stream), BitWriter(plane_stream));
+  if (plane_bits(p) == 64) return code_transmission(p, words, BitWriter(zero_stream), BitWriter(plane_stream));
+  return encode_segment(p, words, zero_stream, plane_stream);
 }
 
 StreamBits count(const Parameters& p, WordSpan words) {
-  return code_transmission(p, words, BitCounter(), BitCounter());
+  if (plane_bits(p) == 64) return code_transmission(p, words, BitCounter(), BitCounter());
+  return count_segment(p, words);
 }
 
 /// Whether a reader has taken exactly its stream: all bytes, and zeros as padding in the last one.

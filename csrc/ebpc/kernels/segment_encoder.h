@@ -1,0 +1,109 @@
+// Encoding and counting for every setting.
+//
+// Words are taken in chunks that stay in the L1 cache: packed (masks of the non-zero words, and
+// those words without the gaps), then the masks are coded and the packed words.
+//
+// Plain C++, compiled once for every instruction set that includes it: vectors.h says how.
+
+#pragma once
+
+#include "ebpc/kernels/kernel.h"
+#include "ebpc/kernels/plane_coder.h"
+#include "ebpc/kernels/zero_coder.h"
+#include "ebpc/words.h"
+
+namespace ebpc {
+namespace {
+
+/// Packs all words chunk by chunk. `zeros` takes masks and `planes(words, blocks)` packed blocks;
+/// the last of these are filled up.
+template <class Coder, class Zeros, class Planes>
+std::uint64_t code_chunks(const Coder& coder, const Parameters& p, WordSpan span, Zeros& zeros, Planes&& planes) {
+  using Word = typename Coder::Word;
+  constexpr std::size_t chunk_words = 4096;
+  constexpr std::size_t front = vector_bytes / sizeof(Word);
+  constexpr std::size_t max_step = Coder::blocks * static_cast<std::size_t>(Coder::slots);
+  alignas(vector_bytes) Word buffer[front + max_step + chunk_words + 64 + max_step];
+  std::uint64_t masks[chunk_words / 64];
+  Word* const packed = buffer + front;
+  packed[-1] = 0;
+  Word* end = packed;
+  const auto* words = static_cast<const Word*>(span.data);
+  std::size_t count = span.count;
+  const auto block_size = static_cast<std::size_t>(p.block_size);
+  while (count >= 64) {
+    const std::size_t mask_count = (count < chunk_words ? count : chunk_words) / 64;
+    end = pack_masks(words, mask_count, masks, end);
+    zeros.put(masks, mask_count);
+    words += mask_count * 64;
+    count -= mask_count * 64;
+    const std::size_t size = static_cast<std::size_t>(end - packed);
+    const std::size_t whole = size - size % coder.step_words();
+    planes(packed, whole / block_size);
+    // With the word before.
+    std::memmove(packed - 1, packed + whole - 1, (size - whole + 1) * sizeof(Word));
+    end -= whole;
+  }
+  Word last_words[64] = {};
+  if (count > 0) std::memcpy(last_words, words, count * sizeof(Word));
+  std::uint64_t mask = 0;
+  if (count > 0) end = pack_masks(last_words, 1, &mask, end);
+  const std::uint64_t zero_bits = zeros.finish(mask, static_cast<int>(count));
+  while (end != packed && static_cast<std::size_t>(end - packed) % block_size != 0) *end++ = 0;
+  const std::size_t blocks = static_cast<std::size_t>(end - packed) / block_size;
+  const Word last = end[-1];
+  for (std::size_t i = 0; i < max_step; ++i) end[i] = last;
+  planes(packed, blocks);
+  return zero_bits;
+}
+
+/// Calls `visit` with a null pointer to the PlaneCoder for these settings.
+template <class Visitor>
+auto visit_plane_coder(const Parameters& p, int bytes_per_word, Visitor&& visit) {
+  const auto with_word = [&]<class Word>(Word*) {
+    if (p.block_size <= 8) return visit(static_cast<PlaneCoder<Word, 8>*>(nullptr));
+    if (p.block_size <= 16) return visit(static_cast<PlaneCoder<Word, 16>*>(nullptr));
+    if (p.block_size <= 32) return visit(static_cast<PlaneCoder<Word, 32>*>(nullptr));
+    return visit(static_cast<PlaneCoder<Word, 64>*>(nullptr));
+  };
+  switch (bytes_per_word) {
+    case 1:
+      return with_word(static_cast<std::uint8_t*>(nullptr));
+    case 2:
+      return with_word(static_cast<std::uint16_t*>(nullptr));
+    default:
+      return with_word(static_cast<std::uint32_t*>(nullptr));
+  }
+}
+
+StreamBits encode_segment(const Parameters& p, WordSpan words, std::uint8_t* zero_stream,
+                          std::uint8_t* plane_stream) {
+  return visit_plane_coder(p, words.bytes_per_word, [&]<class Coder>(Coder*) -> StreamBits {
+    using Word = typename Coder::Word;
+    Coder coder(p);
+    ZeroWriter zeros(p, zero_stream);
+    StreamWriter planes(plane_stream);
+    const std::uint64_t zero_bits = code_chunks(coder, p, words, zeros, [&](const Word* packed, std::size_t blocks) {
+      planes = coder.encode(packed, blocks, planes);
+    });
+    planes = coder.finish(planes);
+    planes.finish();
+    return {zero_bits, planes.bits()};
+  });
+}
+
+StreamBits count_segment(const Parameters& p, WordSpan words) {
+  return visit_plane_coder(p, words.bytes_per_word, [&]<class Coder>(Coder*) -> StreamBits {
+    using Word = typename Coder::Word;
+    Coder coder(p);
+    ZeroCounter zeros(p);
+    std::uint64_t plane_bits = 0;
+    const std::uint64_t zero_bits = code_chunks(coder, p, words, zeros, [&](const Word* packed, std::size_t blocks) {
+      plane_bits += coder.count(packed, blocks);
+    });
+    return {zero_bits, plane_bits};
+  });
+}
+
+}  // namespace
+}  // namespace ebpc
