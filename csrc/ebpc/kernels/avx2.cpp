@@ -37,8 +37,9 @@ StreamBits count(const Parameters& p, WordSpan words) {
 
 std::size_t decode(const Parameters& p, std::span<const DecodeJob> jobs) {
   if (jobs.empty()) return 0;
-  if (is_fast_setting(p, jobs.front().words.bytes_per_word)) return avx2::decode_w8_n8(jobs);
-  return portable_kernel.decode(p, jobs);
+  if (is_fast_setting(p, jobs.front().words.bytes_per_word)) return avx2::decode_w8_n8(p, jobs);
+  if (plane_bits(p) == 64) return portable_kernel.decode(p, jobs);
+  return avx2::decode_any(p, jobs);
 }
 
 std::uint64_t load64(const std::uint8_t* bytes) {

@@ -31,6 +31,7 @@ StreamBits encode_any(const Parameters& p, WordSpan words, std::uint8_t* zero_st
 StreamBits count_any(const Parameters& p, WordSpan words);
 
 /// As Kernel::decode. Jobs that are longer than a segment are handed back.
-std::size_t decode_w8_n8(std::span<const DecodeJob> jobs);
+std::size_t decode_w8_n8(const Parameters& p, std::span<const DecodeJob> jobs);
+std::size_t decode_any(const Parameters& p, std::span<const DecodeJob> jobs);
 
 }  // namespace ebpc::avx2

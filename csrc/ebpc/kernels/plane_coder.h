@@ -10,27 +10,12 @@
 
 #pragma once
 
-#include "ebpc/bit_stream.h"
+#include "ebpc/kernels/planes.h"
 #include "ebpc/kernels/stream_writer.h"
-#include "ebpc/kernels/vectors.h"
 #include "ebpc/parameters.h"
 
 namespace ebpc {
 namespace {
-
-/// Swaps bits i and i + distance of every qword for all i in `mask`.
-template <int distance>
-[[gnu::always_inline]] inline Qwords swap_bits(Qwords x, std::uint64_t mask) {
-  const Qwords difference = (x ^ x >> distance) & mask;
-  return x ^ difference ^ difference << distance;
-}
-
-/// Transposes 8 x 8 bits about the other diagonal: bit p of byte i goes to bit 7 - i of byte 7 - p.
-[[gnu::always_inline]] inline Qwords antitranspose(Qwords x) {
-  x = swap_bits<9>(x, 0x0055005500550055);
-  x = swap_bits<18>(x, 0x0000333300003333);
-  return swap_bits<36>(x, 0x000000000F0F0F0F);
-}
 
 /// The qwords at `from` and every `stride` bytes behind it, byte 0 least significant.
 [[gnu::always_inline]] inline Qwords gather_qwords(const std::uint8_t* from, std::size_t stride) {
@@ -66,16 +51,14 @@ class PlaneCoder {
  public:
   using Word = WordType;
   static constexpr int lane_bits = lane_bits_;
-  static constexpr int slots = lane_bits;
-  static constexpr std::size_t blocks = vector_qwords;  // side by side
+  using Group = PlaneGroup<Word, lane_bits>;
+  static constexpr int slots = Group::slots;
+  static constexpr std::size_t blocks = Group::blocks;  // side by side
 
   explicit PlaneCoder(const Parameters& p) : s_(p, sizeof(Word)) {
     const int planes = s_.word_bits + 1 < all_planes ? s_.word_bits + 1 : all_planes;
     unused_planes_ = all_planes - planes;
-    for (int q = 0; q < qwords; ++q) {
-      const int used = planes - q * lanes;
-      used_[q] = used >= lanes ? ~std::uint64_t{0} : used <= 0 ? 0 : ~(~std::uint64_t{0} >> (used * lane_bits));
-    }
+    for (int q = 0; q < qwords; ++q) used_[q] = Group::first_planes(planes, q);
     for (int i = 0; i < keep_size; ++i) {
       keep_[i] = i % slots < slots - s_.plane_bits ? Word{0} : static_cast<Word>(~Word{0});
     }
@@ -134,12 +117,12 @@ class PlaneCoder {
   }
 
  private:
-  using L = Lane<lane_bits>;
-  using Lanes = Vector<L>;
-  static constexpr int lanes = 64 / lane_bits;
-  static constexpr int all_planes = 8 * sizeof(Word);
-  static constexpr int qwords = all_planes / lanes;  // of a block
-  static constexpr int groups = slots / 8;
+  using L = typename Group::L;
+  using Lanes = typename Group::Lanes;
+  static constexpr int lanes = Group::lanes;
+  static constexpr int all_planes = Group::planes;
+  static constexpr int qwords = Group::qwords;
+  static constexpr int groups = Group::groups;
   static constexpr std::size_t step_slots = blocks * slots;
   static constexpr std::size_t vector_words = vector_bytes / sizeof(Word);
   static constexpr int keep_size = static_cast<int>(vector_words > slots ? vector_words : slots);
@@ -190,7 +173,7 @@ class PlaneCoder {
       for (std::size_t g = 0; g < groups; ++g) {
         columns[g] = antitranspose(gather_qwords(bytes[k] + 8 * g, slots));
       }
-      spread(columns, p.planes + k * 8 / lanes);
+      Group::spread(columns, p.planes + k * 8 / lanes);
     }
     return p;
   }
@@ -233,43 +216,6 @@ class PlaneCoder {
     return all != 0;
   }
 
-  /// 8 planes, of 8 slots in each of `columns`, to lanes.
-  static void spread(const Qwords (&columns)[groups], Qwords* planes) {
-    if constexpr (lane_bits == 8) {
-      planes[0] = columns[0];
-    } else if constexpr (lane_bits == 16) {
-      planes[0] = spread_half(columns[0] >> 32) << 8 | spread_half(columns[1] >> 32);
-      planes[1] = spread_half(columns[0] & 0xFFFFFFFF) << 8 | spread_half(columns[1] & 0xFFFFFFFF);
-    } else {
-      for (int q = 0; q < 8 / lanes; ++q) {
-        Qwords x{};
-        for (int lane = 0; lane < lanes; ++lane) {
-          const int byte = 7 - q * lanes - lane;
-          for (int g = 0; g < groups; ++g) {
-            x |= (columns[g] >> (8 * byte) & 0xFF) << ((lanes - 1 - lane) * lane_bits + 8 * (groups - 1 - g));
-          }
-        }
-        planes[q] = x;
-      }
-    }
-  }
-
-  /// Four bytes to the lower halves of lanes of 16 bits.
-  static Qwords spread_half(Qwords x) {
-    x = (x | x << 16) & 0x0000FFFF0000FFFF;
-    return (x | x << 8) & 0x00FF00FF00FF00FF;
-  }
-
-  /// What is in the lane before.
-  static Qwords lane_before(const Qwords* x, int q) {
-    if constexpr (lane_bits == 64) {
-      return q > 0 ? x[q - 1] : Qwords{};
-    } else {
-      const Qwords moved = x[q] >> lane_bits;
-      return q > 0 ? moved | x[q - 1] << (64 - lane_bits) : moved;
-    }
-  }
-
   Kinds classify(Qwords plane, Qwords dbx) const {
     const Lanes x = vector_cast<L>(dbx);
     const Lanes rest = x & (x - 1);  // without the lowest one
@@ -288,15 +234,15 @@ class PlaneCoder {
     Qwords starts[qwords];
     Qwords zero[qwords];
     for (int q = 0; q < qwords; ++q) {
-      const Kinds kinds = classify(p.planes[q], p.planes[q] ^ lane_before(p.planes, q));
+      const Kinds kinds = classify(p.planes[q], p.planes[q] ^ Group::lane_before(p.planes, q));
       const Lanes five = (kinds.all_ones | kinds.plane_zero) & ~kinds.zero;
       zero[q] = vector_cast<std::uint64_t>(kinds.zero) & used_[q];
-      starts[q] = zero[q] & ~lane_before(zero, q);
+      starts[q] = zero[q] & ~Group::lane_before(zero, q);
       counts.nonzero -= ~kinds.zero;
       counts.five -= five;
       counts.indexed -= kinds.indexed & ~(kinds.zero | five);
       counts.starts -= vector_cast<L>(starts[q]);
-      counts.seconds -= vector_cast<L>(zero[q] & lane_before(starts, q));
+      counts.seconds -= vector_cast<L>(zero[q] & Group::lane_before(starts, q));
     }
     if (!s_.has_top_plane) return;
     Qwords top_zero = Qwords{} + last_lane;
@@ -385,7 +331,7 @@ class PlaneCoder {
     Qwords inner_runs{};
     Lanes fives{};
     for (int q = 0; q < qwords; ++q) {
-      const Qwords dbx = p.planes[q] ^ lane_before(p.planes, q);
+      const Qwords dbx = p.planes[q] ^ Group::lane_before(p.planes, q);
       const Kinds kinds = classify(p.planes[q], dbx);
       const Lanes five = (kinds.all_ones | kinds.plane_zero) & ~kinds.zero;
       zero[q] = vector_cast<std::uint64_t>(kinds.zero);
@@ -398,7 +344,7 @@ class PlaneCoder {
       length = (length & ~five) | (five & five_length_);
       length &= ~kinds.zero;
       zero_planes -= kinds.zero;
-      inner_runs |= ~zero[q] & lane_before(zero, q);
+      inner_runs |= ~zero[q] & Group::lane_before(zero, q);
       fives |= five;
       store_vector(out.codes[q], code);
       store_vector(out.lengths[q], length);

@@ -1,71 +1,64 @@
-// Reading zero streams, with runs up to 16, of several jobs in turns, and putting the words in
-// their places: jobs_decoder.h.
+// Reading zero streams of several jobs in turns, and putting the words in their places:
+// jobs_decoder.h.
 
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
 #include "ebpc/kernels/kernel.h"
-#include "ebpc/kernels/plane_lanes.h"
+#include "ebpc/kernels/job_lanes.h"
 
 namespace ebpc {
 namespace {
 
-constexpr std::size_t max_ones = 16;  // non-zero words that one pair puts down
+/// What one pair of a stretch of non-zero words and a zero run puts down at most, where runs are
+/// not longer.
+constexpr std::size_t max_ones = 16;
 constexpr std::size_t max_zeros = 16;
-constexpr std::size_t zero_symbol_bits = 5;
+constexpr std::size_t max_symbol_bits = 5;
 constexpr std::size_t max_turn_words = 2 * (max_ones + max_zeros);
-constexpr std::size_t max_turn_bits = 2 * (max_ones + zero_symbol_bits);
+constexpr std::size_t max_turn_bits = 2 * (max_ones + max_symbol_bits);
 static_assert(max_turn_bits <= 57);  // one window is enough
 
-/// What the five bits behind a stretch of ones say.
-struct ZeroRunTable {
-  std::uint8_t zeros[32];
-  std::uint8_t bits[32];  // that this symbol has
-};
-
-constexpr ZeroRunTable zero_run_table = [] {
-  ZeroRunTable table{};  // 1xxxx: the stretch goes on, so that there is no run
-  for (unsigned i = 0; i < max_zeros; ++i) {
-    table.zeros[i] = static_cast<std::uint8_t>(i + 1);
-    table.bits[i] = zero_symbol_bits;
-  }
-  return table;
-}();
-
 /// A job whose zero stream is being read.
+template <class Word>
 struct ZeroLane {
   const std::uint8_t* bytes;
   std::uint64_t bit;
-  std::uint8_t* words;
-  const std::uint8_t* next_packed;  // never further in than the words are
+  Word* words;
+  const Word* next_packed;  // never further in than the words are
+  unsigned length_bits;     // of a zero run's symbol
   std::size_t byte_count;
-  std::uint8_t* words_end;
-  PackedWords* packed;
+  Word* words_end;
+  PackedWords<Word>* packed;
+  std::size_t block_size;
   std::size_t job;
 
-  void start(const DecodeJob& from, std::size_t index, PackedWords& nonzero_words) {
+  void start(const Parameters& p, const DecodeJob& from, std::size_t index, PackedWords<Word>& nonzero_words) {
     bytes = from.zero_stream;
     bit = 0;
-    words = static_cast<std::uint8_t*>(from.words.data);
+    words = static_cast<Word*>(from.words.data);
     next_packed = nonzero_words.words;
+    length_bits = static_cast<unsigned>(zero_run_bits(p));
     byte_count = from.zero_bytes;
     words_end = words + from.words.count;
     packed = &nonzero_words;
+    block_size = static_cast<std::size_t>(p.block_size);
     job = index;
   }
 
   /// Turns that can be taken without looking at the end of the stream or of the words.
   std::size_t safe_turns() const {
     const std::size_t at = bit / 8 + sizeof(std::uint64_t);
-    if (at > byte_count) return 0;
+    if (at > byte_count || std::size_t{1} << length_bits > max_zeros) return 0;
     return min((byte_count - at) * 8 / max_turn_bits, words_left() / max_turn_words);
   }
 
-  /// Reads and puts down two pairs, without a branch. Writes max_turn_words bytes.
-  void take_turn() {
+  /// Reads and puts down two pairs, without a branch. Writes max_turn_words words.
+  [[gnu::always_inline]] void take_turn() {
     const std::uint64_t symbols = window(bytes, bit);
     const std::size_t bits = put_pair(symbols);
     put_pair(symbols << bits);
@@ -73,36 +66,23 @@ struct ZeroLane {
 
   /// Reads what is left. Returns whether all is well-formed.
   bool finish() {
-    while (safe_turns() > 0) take_turn();
-    // Either the stream is about to end or the words are; then few bytes matter.
-    constexpr std::size_t tail_bytes = 32;
-    std::uint8_t tail[2 * tail_bytes] = {};
-    const std::size_t start = bit / 8;
-    if (start < byte_count) {
-      std::memcpy(tail, bytes + start, min(byte_count - start, tail_bytes));
+    for (std::size_t turns; (turns = safe_turns()) > 0;) {
+      for (; turns > 0; --turns) take_turn();
     }
-    const std::uint64_t end = 8 * (byte_count - start);
+    while (bit / 8 + sizeof(std::uint64_t) <= byte_count && words < words_end) {
+      if (!put_any_pair(window(bytes, bit))) return false;
+    }
+    // Few bytes are left, unless the words have ended.
+    std::uint8_t tail[3 * sizeof(std::uint64_t)] = {};
+    const std::size_t start = bit / 8;
+    if (start < byte_count) std::memcpy(tail, bytes + start, min(byte_count - start, sizeof(std::uint64_t)));
+    const std::uint64_t end = 8 * byte_count - 8 * start;
     bytes = tail;
     bit %= 8;
-    while (bit <= min(end, 8 * tail_bytes) && words_left() >= max_turn_words) take_turn();
-
-    std::uint8_t last_words[max_turn_words + max_ones + max_zeros];
-    std::size_t last = 0;
-    const std::size_t left = words_left();
-    while (bit <= min(end, 8 * tail_bytes) && last < left) {
-      const std::uint64_t symbols = window(bytes, bit);
-      const std::size_t ones = min(leading_ones(symbols), left - last);
-      put(last_words + last, ones);
-      last += ones;
-      next_packed += ones;
-      bit += ones;
-      if (last == left) break;
-      const std::size_t run = symbols << ones >> (64 - zero_symbol_bits);
-      last += zero_run_table.zeros[run];
-      bit += zero_run_table.bits[run];
+    while (bit <= min(end, 64) && words < words_end) {
+      if (!put_any_pair(window(bytes, bit))) return false;
     }
-    if (last != left || bit > end || end - bit >= 8 || window(bytes, bit) != 0) return false;
-    if (left > 0) std::memcpy(words, last_words, left);
+    if (words != words_end || bit > end || end - bit >= 8 || window(bytes, bit) != 0) return false;
     // The last block may be filled up, but there must be no block without words.
     const auto used = static_cast<std::size_t>(next_packed - packed->words);
     return (used + block_size - 1) / block_size == packed->blocks;
@@ -112,12 +92,15 @@ struct ZeroLane {
   std::size_t words_left() const { return static_cast<std::size_t>(words_end - words); }
 
   /// Returns the bits of the pair.
-  std::size_t put_pair(std::uint64_t symbols) {
+  [[gnu::always_inline]] std::size_t put_pair(std::uint64_t symbols) {
     const std::size_t ones = leading_ones(symbols);
-    const std::size_t run = symbols << ones >> (64 - zero_symbol_bits);
-    const std::size_t bits = ones + zero_run_table.bits[run];
+    const std::uint64_t run = symbols << ones;
+    // Behind max_ones words, or as many as the window has, there may be no run.
+    const std::uint64_t is_run = (run >> 63) - 1;
+    const std::size_t zeros = ((run >> (63 - length_bits)) + 1) & is_run;
+    const std::size_t bits = ones + ((length_bits + 1) & is_run);
     put(words, ones);
-    words += ones + zero_run_table.zeros[run];
+    words += ones + zeros;
     next_packed += ones;
     bit += bits;
     return bits;
@@ -130,20 +113,40 @@ struct ZeroLane {
   }
 
   /// Non-zero words, and as many zeros behind them as there may be.
-  void put(std::uint8_t* to, std::size_t ones) const {
-    std::memcpy(to, next_packed, max_ones);
-    std::memset(to + ones, 0, max_zeros);
+  [[gnu::always_inline]] void put(Word* to, std::size_t ones) const {
+    std::memcpy(to, next_packed, max_ones * sizeof(Word));
+    std::memset(to + ones, 0, max_zeros * sizeof(Word));
+  }
+
+  /// A pair of any lengths, as far as there are words. False if the run goes further.
+  bool put_any_pair(std::uint64_t symbols) {
+    const std::size_t ones = min(leading_ones(symbols), words_left());
+    const std::uint64_t run = symbols << ones;
+    const bool is_run = run >> 63 == 0 && ones < words_left();
+    const std::size_t zeros = is_run ? (run >> (63 - length_bits)) + 1 : 0;
+    if (words_left() >= max_ones + max_zeros && zeros <= max_zeros) {
+      put(words, ones);
+    } else {
+      if (ones + zeros > words_left()) return false;
+      std::memcpy(words, next_packed, ones * sizeof(Word));
+      std::memset(words + ones, 0, zeros * sizeof(Word));
+    }
+    words += ones + zeros;
+    next_packed += ones;
+    bit += ones + (is_run ? 1 + length_bits : 0);
+    return true;
   }
 };
 
 /// Takes `count` turns of each lane.
-void take_turns(ZeroLane (&lanes)[lane_count], std::size_t count) {
+template <class Word>
+void take_turns(ZeroLane<Word> (&lanes)[lane_count], std::size_t count) {
   static_assert(lane_count == 4);
   // Copies, which nothing that is written can be part of.
-  ZeroLane first = lanes[0];
-  ZeroLane second = lanes[1];
-  ZeroLane third = lanes[2];
-  ZeroLane fourth = lanes[3];
+  ZeroLane<Word> first = lanes[0];
+  ZeroLane<Word> second = lanes[1];
+  ZeroLane<Word> third = lanes[2];
+  ZeroLane<Word> fourth = lanes[3];
   for (std::size_t i = 0; i < count; ++i) {
     first.take_turn();
     second.take_turn();
