@@ -29,12 +29,11 @@ struct Shuffle {
 
 }  // namespace
 
-std::size_t decode_w8_n8(const Parameters& p, std::span<const DecodeJob> jobs) {
-  return JobsDecoder<w8_n8::PlaneLane<w8_n8::DecodeBlocks<Shuffle>>>(p, jobs).run();
-}
-
-std::size_t decode_any(const Parameters& p, std::span<const DecodeJob> jobs) {
-  return ebpc::decode_any(p, jobs);
+std::size_t decode(const Parameters& p, std::span<const DecodeJob> jobs) {
+  if (is_fast_setting(p, jobs.front().words.bytes_per_word)) {
+    return JobsDecoder<w8_n8::PlaneLane<w8_n8::DecodeBlocks<Shuffle>>>(p, jobs).run();
+  }
+  return decode_any(p, jobs);
 }
 
 }  // namespace ebpc::avx2

@@ -34,7 +34,8 @@ struct NoShuffle {
   /// From an all-zero plane on, what had come together until then is taken out again.
   static Qwords restart_at_zero_planes(Qwords planes, Qwords zero_plane) {
     for (std::size_t i = 0; i < vector_qwords; ++i) {
-      if (zero_plane[i] == no_zero_plane) [[likely]] continue;
+      if (zero_plane[i] == no_zero_plane) [[likely]]
+        continue;
       std::uint64_t sums = 0;
       for (int shift = 0; shift < 64; shift += 8) {
         const auto source = static_cast<std::uint8_t>(zero_plane[i] >> shift);
@@ -67,10 +68,7 @@ struct DecodeBlocks {
       for (const int shift : {8, 16, 32}) sums = add_bytes(sums, sums << shift);
       store_words(words + i * block_size, sums);
     }
-    all_x &= bad_index * every_byte;
-    std::uint64_t bad = 0;
-    for (std::size_t i = 0; i < vector_qwords; ++i) bad |= all_x[i];
-    return bad == 0;
+    return !is_any(all_x & bad_index * every_byte);
   }
 
  private:

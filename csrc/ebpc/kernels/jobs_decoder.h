@@ -178,12 +178,15 @@ std::size_t decode_any(const Parameters& p, std::span<const DecodeJob> jobs) {
   };
   const int raw_bits = 1 + plane_bits(p);
   if (p.block_size <= 8) {
-    return raw_bits == 8 ? decode.template operator()<8, true>() : decode.template operator()<8, false>();
+    return raw_bits == 8 ? decode.template operator()<8, true>()
+                         : decode.template operator()<8, false>();
   }
   if (p.block_size <= 16) {
-    return raw_bits == 16 ? decode.template operator()<16, true>() : decode.template operator()<16, false>();
+    return raw_bits == 16 ? decode.template operator()<16, true>()
+                          : decode.template operator()<16, false>();
   }
-  return p.block_size <= 32 ? decode.template operator()<32, false>() : decode.template operator()<64, false>();
+  return p.block_size <= 32 ? decode.template operator()<32, false>()
+                            : decode.template operator()<64, false>();
 }
 
 std::size_t decode_any(const Parameters& p, std::span<const DecodeJob> jobs) {

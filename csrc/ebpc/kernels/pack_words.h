@@ -73,7 +73,8 @@ template <int words>
 constexpr PackTable<words> pack_table = make_pack_table<words>();
 
 /// Appends those words under the ones of a mask, of as many as a qword holds. Writes 8 bytes.
-inline std::uint8_t* pack_qword(const std::uint8_t* words, std::uint64_t mask, std::uint8_t* packed) {
+inline std::uint8_t* pack_qword(const std::uint8_t* words, std::uint64_t mask,
+                                std::uint8_t* packed) {
   const auto& entry = pack_table<8>.entries[mask & 0xFF];
   std::uint64_t x = load_little_endian(words);
   std::uint64_t moved = x & entry.moves[0];
@@ -86,7 +87,8 @@ inline std::uint8_t* pack_qword(const std::uint8_t* words, std::uint64_t mask, s
   return packed + entry.count;
 }
 
-inline std::uint16_t* pack_qword(const std::uint16_t* words, std::uint64_t mask, std::uint16_t* packed) {
+inline std::uint16_t* pack_qword(const std::uint16_t* words, std::uint64_t mask,
+                                 std::uint16_t* packed) {
   const auto& entry = pack_table<4>.entries[mask & 0xF];
   std::uint64_t x = load_words(words);
   std::uint64_t moved = x & entry.moves[0];
@@ -97,7 +99,8 @@ inline std::uint16_t* pack_qword(const std::uint16_t* words, std::uint64_t mask,
   return packed + entry.count;
 }
 
-inline std::uint32_t* pack_qword(const std::uint32_t* words, std::uint64_t mask, std::uint32_t* packed) {
+inline std::uint32_t* pack_qword(const std::uint32_t* words, std::uint64_t mask,
+                                 std::uint32_t* packed) {
   *packed = words[0];
   packed += mask & 1;
   *packed = words[1];

@@ -25,10 +25,10 @@ struct PlaneSyntax {
 
   /// A code other than an uncompressed plane.
   struct alignas(8) Symbol {
-    Plane plane = 0;              // most significant byte first
-    std::uint16_t raw_bits = 0;   // of the planes that it is, all but the first of them zero
+    Plane plane = 0;             // most significant byte first
+    std::uint16_t raw_bits = 0;  // of the planes that it is, all but the first of them zero
     std::uint8_t bits = 0;
-    bool plane_is_zero = false;   // the plane before XOR, so that it repeats the last
+    bool plane_is_zero = false;  // the plane before XOR, so that it repeats the last
   };
   static constexpr int max_symbol_bits = short_prefix_bits + (lane_bits == 64 ? 6 : 5);
 
@@ -88,9 +88,11 @@ struct PlaneSyntax {
  private:
   Symbol symbol_of(std::uint64_t window, int index_bits, int run_bits) const {
     const int plane_bits = static_cast<int>(raw_bits) - 1;
-    const auto symbol = [&](std::uint64_t plane, std::uint64_t planes, int bits, bool plane_is_zero = false) {
+    const auto symbol = [&](std::uint64_t plane, std::uint64_t planes, int bits,
+                            bool plane_is_zero = false) {
       Symbol s;
-      const std::uint64_t in_order = std::endian::native == std::endian::big ? plane : byte_swap(plane) >> (64 - lane_bits);
+      const std::uint64_t in_order =
+          std::endian::native == std::endian::big ? plane : byte_swap(plane) >> (64 - lane_bits);
       s.plane = static_cast<Plane>(in_order);
       s.raw_bits = static_cast<std::uint16_t>(planes * raw_bits);
       s.bits = static_cast<std::uint8_t>(bits);
@@ -115,7 +117,8 @@ struct PlaneSyntax {
 template <class Syntax>
 struct PlaneBuffer {
   static constexpr std::size_t capacity = 32;  // blocks
-  static constexpr std::size_t block_bytes = (8 * sizeof(typename Syntax::Word) + 1) * Syntax::lane_bits / 8;
+  static constexpr std::size_t block_bytes =
+      (8 * sizeof(typename Syntax::Word) + 1) * Syntax::lane_bits / 8;
   /// Zero where no plane has been read.
   alignas(vector_bytes) std::uint8_t planes[(capacity + 2) * block_bytes + 64];
   std::uint64_t ends[capacity + 1];  // the bit behind each block
@@ -129,10 +132,10 @@ struct PlaneLane {
   using Buffer = PlaneBuffer<Syntax>;
 
   const std::uint8_t* bytes;
-  std::uint64_t bit;       // behind the block's base
-  std::int64_t raw_left;   // of the block: raw bits
-  std::uint8_t* block;     // planes
-  std::uint64_t* end;      // of this block, when it comes
+  std::uint64_t bit;      // behind the block's base
+  std::int64_t raw_left;  // of the block: raw bits
+  std::uint8_t* block;    // planes
+  std::uint64_t* end;     // of this block, when it comes
   bool well_formed;
   const Syntax* syntax;
   Buffer* buffer;
@@ -168,7 +171,8 @@ struct PlaneLane {
   std::size_t safe_turns() const {
     const std::uint64_t readable = byte_count < 9 ? 0 : 8 * (byte_count - 9);
     if (!well_formed || bit >= readable) return 0;
-    return min((readable - bit) / syntax->max_turn_bits, min(max_blocks - out->blocks, Buffer::capacity));
+    return min((readable - bit) / syntax->max_turn_bits,
+               min(max_blocks - out->blocks, Buffer::capacity));
   }
 
   [[gnu::always_inline]] void take_turn(const Syntax& s) {
@@ -176,14 +180,16 @@ struct PlaneLane {
     std::uint64_t raw;  // bits of uncompressed planes
     std::uint64_t lanes;
     if constexpr (Syntax::lane_bits < 64) {
-      raw = min(leading_zeros((~first & s.raw_prefixes) | s.raw_stop), static_cast<std::uint64_t>(raw_left));
+      raw = min(leading_zeros((~first & s.raw_prefixes) | s.raw_stop),
+                static_cast<std::uint64_t>(raw_left));
       lanes = lanes_of(s, first & ~(~std::uint64_t{0} >> raw));
     } else {
       const std::uint64_t is_raw = -(first >> 63);
       raw = s.raw_bits & is_raw;
       lanes = (wide_window(bytes, bit + 1) >> (65 - s.raw_bits)) & is_raw;
     }
-    std::uint8_t* plane = block + s.lane_bytes(s.block_raw_bits - static_cast<std::uint64_t>(raw_left));
+    std::uint8_t* plane =
+        block + s.lane_bytes(s.block_raw_bits - static_cast<std::uint64_t>(raw_left));
     store_big_endian(plane, lanes);
     bit += raw;
     raw_left -= static_cast<std::int64_t>(raw);
@@ -221,7 +227,8 @@ struct PlaneLane {
       for (std::size_t i = 0; i < count; ++i) bases[i + 1] = base_at(bytes, buffer->ends[i]);
       base = bases[count];
     }
-    syntax->words.decode(buffer->planes, bases, count, out->words + out->blocks * syntax->block_size, last);
+    syntax->words.decode(buffer->planes, bases, count,
+                         out->words + out->blocks * syntax->block_size, last);
     out->blocks += count;
     // The block that has been begun moves to the front.
     const std::size_t size = syntax->words.block_bytes();
@@ -269,7 +276,8 @@ struct PlaneLane {
   }
 
   Word base_at(const std::uint8_t* from, std::uint64_t at) const {
-    return static_cast<Word>(syntax->base_bits == 0 ? 0 : window(from, at) >> (64 - syntax->base_bits));
+    return static_cast<Word>(syntax->base_bits == 0 ? 0
+                                                    : window(from, at) >> (64 - syntax->base_bits));
   }
 
   static std::uint64_t wide_window(const std::uint8_t* from, std::uint64_t at) {

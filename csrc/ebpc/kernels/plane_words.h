@@ -41,7 +41,8 @@ class PlaneWords {
               Word& last) const {
     for (std::size_t b = 0; b < block_count; b += Group::blocks) {
       const std::size_t count = min(block_count - b, Group::blocks);
-      decode_some(planes + b * block_bytes_, bases + b, count, words + b * static_cast<std::size_t>(block_size_), last);
+      decode_some(planes + b * block_bytes_, bases + b, count,
+                  words + b * static_cast<std::size_t>(block_size_), last);
     }
   }
 
@@ -51,23 +52,27 @@ class PlaneWords {
   static constexpr int word_qwords = Group::slots / qword_words;  // of a block's words
 
   /// `count` blocks, at most as many as a vector has.
-  void decode_some(const std::uint8_t* planes, const Word* bases, std::size_t count, Word* words, Word& last) const {
+  void decode_some(const std::uint8_t* planes, const Word* bases, std::size_t count, Word* words,
+                   Word& last) const {
     Qwords dbp[Group::qwords];
     load_planes(planes, count, dbp);
     Qwords bytes[sizeof(Word)][Group::groups];
     for (std::size_t k = 0; k < sizeof(Word); ++k) {
       Qwords columns[Group::groups];
       Group::gather(dbp + k * 8 / Group::lanes, columns);
-      for (int group = 0; group < Group::groups; ++group) bytes[k][group] = antitranspose(columns[group]);
+      for (int group = 0; group < Group::groups; ++group)
+        bytes[k][group] = antitranspose(columns[group]);
     }
     Qwords sums[word_qwords];
-    for (int group = 0; group < Group::groups; ++group) words_from_bytes(bytes, group, sums + group * static_cast<int>(sizeof(Word)));
+    for (int group = 0; group < Group::groups; ++group)
+      words_from_bytes(bytes, group, sums + group * static_cast<int>(sizeof(Word)));
     add_up(sums);
 
     alignas(vector_bytes) Word blocks[Group::blocks][Group::slots];
     if (base_sent_) {
       Qwords start{};
-      for (std::size_t i = 0; i < count; ++i) start[i] = std::uint64_t{bases[i]} * lane_ones<word_bits>;
+      for (std::size_t i = 0; i < count; ++i)
+        start[i] = std::uint64_t{bases[i]} * lane_ones<word_bits>;
       store_words(sums, start, blocks);
     } else {
       Qwords start{};
@@ -83,16 +88,19 @@ class PlaneWords {
       if (block_size_ == Group::slots) {
         std::memcpy(words, blocks[i], sizeof blocks[i]);
       } else {
-        std::memcpy(words, blocks[i] + Group::slots - block_size_, static_cast<std::size_t>(block_size_) * sizeof(Word));
+        std::memcpy(words, blocks[i] + Group::slots - block_size_,
+                    static_cast<std::size_t>(block_size_) * sizeof(Word));
       }
     }
   }
 
   /// Loads XORed planes and takes the XOR back.
-  void load_planes(const std::uint8_t* planes, std::size_t count, Qwords (&dbp)[Group::qwords]) const {
+  void load_planes(const std::uint8_t* planes, std::size_t count,
+                   Qwords (&dbp)[Group::qwords]) const {
     for (int q = 0; q < Group::qwords; ++q) {
       Qwords x{};
-      for (std::size_t i = 0; i < Group::blocks; ++i) x[i] = load_big_endian(planes + (i < count ? i : 0) * block_bytes_ + 8 * q);
+      for (std::size_t i = 0; i < Group::blocks; ++i)
+        x[i] = load_big_endian(planes + (i < count ? i : 0) * block_bytes_ + 8 * q);
       x &= used_[q];
       if (q > 0) x ^= dbp[q - 1] << (64 - lane_bits);
       for (int shift = lane_bits; shift < 64; shift *= 2) x ^= x >> shift;
@@ -101,7 +109,8 @@ class PlaneWords {
   }
 
   /// 8 words of which byte k is in bytes[k][group], the first one least significant.
-  static void words_from_bytes(const Qwords (&bytes)[sizeof(Word)][Group::groups], int group, Qwords* words) {
+  static void words_from_bytes(const Qwords (&bytes)[sizeof(Word)][Group::groups], int group,
+                               Qwords* words) {
     if constexpr (sizeof(Word) == 1) {
       words[0] = bytes[0][group];
     } else {
@@ -139,11 +148,13 @@ class PlaneWords {
     return vector_cast<std::uint64_t>(vector_cast<Word>(a) + vector_cast<Word>(b));
   }
 
-  void store_words(const Qwords (&sums)[word_qwords], Qwords start, Word (&blocks)[Group::blocks][Group::slots]) const {
+  void store_words(const Qwords (&sums)[word_qwords], Qwords start,
+                   Word (&blocks)[Group::blocks][Group::slots]) const {
     for (int q = 0; q < word_qwords; ++q) {
       Qwords x = add(sums[q], start);
       if (unused_bits_ > 0) x = extend(x);
-      for (std::size_t i = 0; i < Group::blocks; ++i) store_qword(blocks[i] + q * qword_words, x[i]);
+      for (std::size_t i = 0; i < Group::blocks; ++i)
+        store_qword(blocks[i] + q * qword_words, x[i]);
     }
   }
 

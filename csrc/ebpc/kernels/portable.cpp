@@ -21,13 +21,14 @@ namespace {
 
 StreamBits encode(const Parameters& p, WordSpan words, std::uint8_t* zero_stream,
                   std::uint8_t* plane_stream) {
-  if (plane_bits(p) == 64) return code_transmission(p, words, BitWriter(zero_stream), BitWriter(plane_stream));
-  return encode_segment(p, words, zero_stream, plane_stream);
+  if (plane_bits(p) == 64)
+    return code_transmission(p, words, BitWriter(zero_stream), BitWriter(plane_stream));
+  return encode_any_segment(p, words, zero_stream, plane_stream);
 }
 
 StreamBits count(const Parameters& p, WordSpan words) {
   if (plane_bits(p) == 64) return code_transmission(p, words, BitCounter(), BitCounter());
-  return count_segment(p, words);
+  return count_any_segment(p, words);
 }
 
 /// Whether a reader has taken exactly its stream: all bytes, and zeros as padding in the last one.
@@ -88,7 +89,7 @@ DecodeStatus decode_words(const Parameters& p, const DecodeJob& job) {
 }
 
 bool is_common_setting(const Parameters& p, int bytes_per_word) {
-  return bytes_per_word == 1 && p == Parameters{.is_signed = p.is_signed};
+  return bytes_per_word == 1 && p.word_bits == 8 && p.block_size == 8 && p.base == Base::sent;
 }
 
 std::size_t decode(const Parameters& p, std::span<const DecodeJob> jobs) {

@@ -8,21 +8,22 @@
 #pragma once
 
 #include "ebpc/kernels/kernel.h"
-#include "ebpc/kernels/plane_coder.h"
+#include "ebpc/kernels/plane_counter.h"
+#include "ebpc/kernels/plane_writer.h"
 #include "ebpc/kernels/zero_coder.h"
 #include "ebpc/words.h"
 
 namespace ebpc {
 namespace {
 
-/// Packs all words chunk by chunk. `zeros` takes masks and `planes(words, blocks)` packed blocks;
-/// the last of these are filled up.
-template <class Coder, class Zeros, class Planes>
-std::uint64_t code_chunks(const Coder& coder, const Parameters& p, WordSpan span, Zeros& zeros, Planes&& planes) {
-  using Word = typename Coder::Word;
+/// Packs all words chunk by chunk and gives masks to `zeros` and packed blocks to `planes`. Returns
+/// the bits of the zero stream.
+template <class Zeros, class Planes>
+std::uint64_t code_chunks(const Parameters& p, WordSpan span, Zeros& zeros, Planes& planes) {
+  using Word = typename Planes::Word;
   constexpr std::size_t chunk_words = 4096;
   constexpr std::size_t front = vector_bytes / sizeof(Word);
-  constexpr std::size_t max_step = Coder::blocks * static_cast<std::size_t>(Coder::slots);
+  constexpr std::size_t max_step = Planes::blocks * static_cast<std::size_t>(Planes::slots);
   alignas(vector_bytes) Word buffer[front + max_step + chunk_words + 64 + max_step];
   std::uint64_t masks[chunk_words / 64];
   Word* const packed = buffer + front;
@@ -31,15 +32,17 @@ std::uint64_t code_chunks(const Coder& coder, const Parameters& p, WordSpan span
   const auto* words = static_cast<const Word*>(span.data);
   std::size_t count = span.count;
   const auto block_size = static_cast<std::size_t>(p.block_size);
+  const std::size_t step_words = Planes::blocks * block_size;
   while (count >= 64) {
     const std::size_t mask_count = (count < chunk_words ? count : chunk_words) / 64;
-    end = pack_masks(words, mask_count, masks, end);
-    zeros.put(masks, mask_count);
+    Word* const begin = end;
+    end = pack_masks(words, mask_count, masks, begin);
+    zeros.put(masks, mask_count, static_cast<std::size_t>(end - begin));
     words += mask_count * 64;
     count -= mask_count * 64;
     const std::size_t size = static_cast<std::size_t>(end - packed);
-    const std::size_t whole = size - size % coder.step_words();
-    planes(packed, whole / block_size);
+    const std::size_t whole = size - size % step_words;
+    planes.put(packed, whole / block_size);
     // With the word before.
     std::memmove(packed - 1, packed + whole - 1, (size - whole + 1) * sizeof(Word));
     end -= whole;
@@ -53,18 +56,35 @@ std::uint64_t code_chunks(const Coder& coder, const Parameters& p, WordSpan span
   const std::size_t blocks = static_cast<std::size_t>(end - packed) / block_size;
   const Word last = end[-1];
   for (std::size_t i = 0; i < max_step; ++i) end[i] = last;
-  planes(packed, blocks);
+  planes.put(packed, blocks);
   return zero_bits;
 }
 
-/// Calls `visit` with a null pointer to the PlaneCoder for these settings.
+template <class PlaneWriter>
+StreamBits encode_segment(const Parameters& p, WordSpan words, std::uint8_t* zero_stream,
+                          std::uint8_t* plane_stream) {
+  ZeroWriter zeros(p, zero_stream);
+  PlaneWriter planes(p, plane_stream);
+  const std::uint64_t zero_bits = code_chunks(p, words, zeros, planes);
+  return {zero_bits, planes.finish()};
+}
+
+template <class PlaneCounter>
+StreamBits count_segment(const Parameters& p, WordSpan words) {
+  ZeroCounter zeros(p);
+  PlaneCounter planes(p);
+  const std::uint64_t zero_bits = code_chunks(p, words, zeros, planes);
+  return {zero_bits, planes.bits()};
+}
+
+/// Calls `visit` with a null pointer to the PlaneGroup for these settings.
 template <class Visitor>
-auto visit_plane_coder(const Parameters& p, int bytes_per_word, Visitor&& visit) {
+auto visit_plane_group(const Parameters& p, int bytes_per_word, Visitor&& visit) {
   const auto with_word = [&]<class Word>(Word*) {
-    if (p.block_size <= 8) return visit(static_cast<PlaneCoder<Word, 8>*>(nullptr));
-    if (p.block_size <= 16) return visit(static_cast<PlaneCoder<Word, 16>*>(nullptr));
-    if (p.block_size <= 32) return visit(static_cast<PlaneCoder<Word, 32>*>(nullptr));
-    return visit(static_cast<PlaneCoder<Word, 64>*>(nullptr));
+    if (p.block_size <= 8) return visit(static_cast<PlaneGroup<Word, 8>*>(nullptr));
+    if (p.block_size <= 16) return visit(static_cast<PlaneGroup<Word, 16>*>(nullptr));
+    if (p.block_size <= 32) return visit(static_cast<PlaneGroup<Word, 32>*>(nullptr));
+    return visit(static_cast<PlaneGroup<Word, 64>*>(nullptr));
   };
   switch (bytes_per_word) {
     case 1:
@@ -76,32 +96,17 @@ auto visit_plane_coder(const Parameters& p, int bytes_per_word, Visitor&& visit)
   }
 }
 
-StreamBits encode_segment(const Parameters& p, WordSpan words, std::uint8_t* zero_stream,
-                          std::uint8_t* plane_stream) {
-  return visit_plane_coder(p, words.bytes_per_word, [&]<class Coder>(Coder*) -> StreamBits {
-    using Word = typename Coder::Word;
-    Coder coder(p);
-    ZeroWriter zeros(p, zero_stream);
-    StreamWriter planes(plane_stream);
-    const std::uint64_t zero_bits = code_chunks(coder, p, words, zeros, [&](const Word* packed, std::size_t blocks) {
-      planes = coder.encode(packed, blocks, planes);
-    });
-    planes = coder.finish(planes);
-    planes.finish();
-    return {zero_bits, planes.bits()};
+/// Encodes any setting but those with planes of 64 bits.
+StreamBits encode_any_segment(const Parameters& p, WordSpan words, std::uint8_t* zero_stream,
+                              std::uint8_t* plane_stream) {
+  return visit_plane_group(p, words.bytes_per_word, [&]<class Group>(Group*) {
+    return encode_segment<PlaneWriter<Group>>(p, words, zero_stream, plane_stream);
   });
 }
 
-StreamBits count_segment(const Parameters& p, WordSpan words) {
-  return visit_plane_coder(p, words.bytes_per_word, [&]<class Coder>(Coder*) -> StreamBits {
-    using Word = typename Coder::Word;
-    Coder coder(p);
-    ZeroCounter zeros(p);
-    std::uint64_t plane_bits = 0;
-    const std::uint64_t zero_bits = code_chunks(coder, p, words, zeros, [&](const Word* packed, std::size_t blocks) {
-      plane_bits += coder.count(packed, blocks);
-    });
-    return {zero_bits, plane_bits};
+StreamBits count_any_segment(const Parameters& p, WordSpan words) {
+  return visit_plane_group(p, words.bytes_per_word, [&]<class Group>(Group*) {
+    return count_segment<PlaneCounter<Group>>(p, words);
   });
 }
 

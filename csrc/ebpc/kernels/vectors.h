@@ -76,6 +76,13 @@ template <class V>
   return reinterpret_cast<V>(a == b);
 }
 
+/// Whether any bit is set.
+[[gnu::always_inline]] inline bool is_any(Qwords x) {
+  std::uint64_t all = 0;
+  for (std::size_t i = 0; i < vector_qwords; ++i) all |= x[i];
+  return all != 0;
+}
+
 template <class Element>
 [[gnu::always_inline]] inline Vector<Element> load_vector(const Element* from) {
   Vector<Element> x;
@@ -97,7 +104,8 @@ template <class Element>
 
 /// The lowest bit of every lane of `bits` bits.
 template <int bits>
-constexpr std::uint64_t lane_ones = bits == 64 ? 1 : ~std::uint64_t{0} / ((std::uint64_t{1} << (bits & 63)) - 1);
+constexpr std::uint64_t lane_ones =
+    bits == 64 ? 1 : ~std::uint64_t{0} / ((std::uint64_t{1} << (bits & 63)) - 1);
 
 constexpr std::uint64_t low_bits(int count) {
   return count >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << count) - 1;

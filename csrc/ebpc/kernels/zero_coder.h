@@ -8,6 +8,9 @@
 #include "ebpc/kernels/vectors.h"
 #include "ebpc/parameters.h"
 #include "ebpc/zero_stream.h"
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
 
 namespace ebpc {
 namespace {
@@ -43,8 +46,8 @@ class ZeroWriter {
         max_run_(static_cast<std::uint64_t>(p.max_zero_run)),
         length_bits_(zero_run_bits(p)) {}
 
-  /// At most max_masks.
-  void put(const std::uint64_t* masks, std::size_t count) {
+  /// At most max_masks, with so many ones in all.
+  void put(const std::uint64_t* masks, std::size_t count, std::size_t /*ones*/) {
     if (max_run_ == ZeroTable::max_run) {
       alignas(vector_bytes) std::uint32_t entries[8 * max_masks];
       find_entries(masks, count, entries);
@@ -88,34 +91,58 @@ class ZeroWriter {
   static std::uint64_t find_entries(std::uint64_t mask, std::uint64_t zeros, std::uint64_t run,
                                     std::uint32_t* entries) {
     // The bytes below the first one in the mask continue what was pending.
-    const std::uint64_t below_first = mask == 0 ? ~std::uint64_t{0} : low_bits(__builtin_ctzll(mask) & ~7);
+    const std::uint64_t below_first =
+        mask == 0 ? ~std::uint64_t{0} : low_bits(__builtin_ctzll(mask) & ~7);
     zeros += run * lane_ones<8> & below_first;
     zeros &= (ZeroTable::max_run - 1) * lane_ones<8>;
     const std::uint64_t before = zeros << 8 | run;
+#ifdef __AVX2__
+    alignas(16) std::uint16_t indices[8];
+    _mm_store_si128(reinterpret_cast<__m128i*>(indices),
+                    _mm_unpacklo_epi8(_mm_cvtsi64_si128(static_cast<long long>(mask)),
+                                      _mm_cvtsi64_si128(static_cast<long long>(before))));
+    for (int k = 0; k < 8; ++k) entries[k] = zero_table.entries[indices[k]];
+#else
+    std::uint8_t mask_bytes[8];
+    std::uint8_t before_bytes[8];
+    store_little_endian(mask_bytes, mask);
+    store_little_endian(before_bytes, before);
     for (int k = 0; k < 8; ++k) {
-      entries[k] = zero_table.entries[(before >> 8 * k & 0xFF) << 8 | (mask >> 8 * k & 0xFF)];
+      entries[k] = zero_table.entries[std::size_t{before_bytes[k]} << 8 | mask_bytes[k]];
     }
+#endif
     return zeros >> 56;
   }
 
   /// Writes the codes of whole masks, two entries at once.
-  static StreamWriter put_entries(const std::uint32_t* entries, std::size_t mask_count, StreamWriter out) {
+  static StreamWriter put_entries(const std::uint32_t* entries, std::size_t mask_count,
+                                  StreamWriter out) {
 #ifdef __AVX2__
     for (std::size_t i = 0; i < mask_count; ++i, entries += 8) {
       // Elements of 64 bits: an entry, and above it the one that follows.
-      Qwords two;
-      std::memcpy(&two, entries, sizeof two);
-      const Qwords second_length = two >> 32 & 31;
-      alignas(vector_bytes) std::uint64_t codes[vector_qwords];
-      alignas(vector_bytes) std::uint64_t lengths[vector_qwords];
-      store_vector(codes, (two << 32 >> (32 + 8)) << second_length | two >> (32 + 8));
-      store_vector(lengths, (two & 31) + second_length);
-      for (std::size_t k = 0; k < vector_qwords; ++k) out.put(codes[k], static_cast<int>(lengths[k]));
+      Qwords entry;
+      std::memcpy(&entry, entries, sizeof entry);
+      const Qwords second_length = entry >> 32 & 31;
+      const Qwords two = (entry << 32 >> (32 + 8)) << second_length | entry >> (32 + 8);
+      const Qwords two_length = (entry & 31) + second_length;
+      // Four at once hardly ever have more bits than one put takes.
+      const Qwords next_length{two_length[1], 0, two_length[3], 0};
+      const Qwords length = two_length + next_length;
+      if (length[0] <= 56 && length[2] <= 56) [[likely]] {
+        const Qwords next{two[1], 0, two[3], 0};
+        const Qwords four = two << next_length | next;
+        out.put(four[0], static_cast<int>(length[0]));
+        out.put(four[2], static_cast<int>(length[2]));
+      } else {
+        for (std::size_t k = 0; k < vector_qwords; ++k)
+          out.put(two[k], static_cast<int>(two_length[k]));
+      }
     }
 #else
     for (std::size_t i = 0; i < 8 * mask_count; i += 2) {
       const std::uint32_t second = entries[i + 1];
-      out.put(std::uint64_t{ZeroTable::code(entries[i])} << ZeroTable::bits(second) | ZeroTable::code(second),
+      out.put(std::uint64_t{ZeroTable::code(entries[i])} << ZeroTable::bits(second) |
+                  ZeroTable::code(second),
               static_cast<int>(ZeroTable::bits(entries[i]) + ZeroTable::bits(second)));
     }
 #endif
@@ -167,8 +194,8 @@ class ZeroCounter {
  public:
   explicit ZeroCounter(const Parameters& p) : length_bits_(zero_run_bits(p)) {}
 
-  void put(const std::uint64_t* masks, std::size_t count) {
-    std::uint64_t ones = 0;
+  /// As ZeroWriter::put.
+  void put(const std::uint64_t* masks, std::size_t count, std::size_t ones) {
     std::uint64_t runs = 0;
     std::uint64_t open = open_;
     for (std::size_t i = 0; i < count; ++i) {
@@ -182,7 +209,6 @@ class ZeroCounter {
       const int behind = __builtin_clzll(mask);
       runs += symbols(open + static_cast<std::uint64_t>(first));
       open = static_cast<std::uint64_t>(behind);
-      ones += static_cast<std::uint64_t>(count_ones(mask));
       runs += static_cast<std::uint64_t>(count_ones(mask & ~(mask >> 1))) - 1;
       runs += cuts(~mask & ~std::uint64_t{0} << first & ~std::uint64_t{0} >> behind);
     }
@@ -195,8 +221,8 @@ class ZeroCounter {
   std::uint64_t finish(std::uint64_t mask, int count) {
     // The words that are missing are taken as more that are not zero, of one bit each.
     mask |= ~std::uint64_t{0} << count;
-    put(&mask, 1);
-    return ones_ - static_cast<std::uint64_t>(64 - count) + runs_ * static_cast<std::uint64_t>(1 + length_bits_);
+    put(&mask, 1, static_cast<std::size_t>(count_ones(mask) - (64 - count)));
+    return ones_ + runs_ * static_cast<std::uint64_t>(1 + length_bits_);
   }
 
  private:
@@ -207,15 +233,20 @@ class ZeroCounter {
 
   /// The symbols beyond the first that runs have, of zeros given as ones.
   std::uint64_t cuts(std::uint64_t zeros) const {
-    std::uint64_t cuts = 0;
-    if (length_bits_ >= 6) return cuts;
-    while (true) {
-      // What is left of each run without its first max_zero_run zeros, again and again.
-      for (int step = 0; step < length_bits_; ++step) zeros &= zeros >> (1 << step);
-      zeros &= zeros >> 1;
-      if (zeros == 0) return cuts;
+    if (length_bits_ >= 6) return 0;
+    zeros = without_first_symbol(zeros);
+    auto cuts = static_cast<std::uint64_t>(count_ones(zeros & ~(zeros >> 1)));
+    while ((zeros & zeros >> (1 << length_bits_)) != 0) [[unlikely]] {
+      zeros = without_first_symbol(zeros);
       cuts += static_cast<std::uint64_t>(count_ones(zeros & ~(zeros >> 1)));
     }
+    return cuts;
+  }
+
+  /// What is left of each run if max_zero_run of its zeros are taken away.
+  std::uint64_t without_first_symbol(std::uint64_t zeros) const {
+    for (int step = 0; step < length_bits_; ++step) zeros &= zeros >> (1 << step);
+    return zeros & zeros >> 1;
   }
 
   int length_bits_;

@@ -8,8 +8,8 @@
 #include <cstdint>
 #include <cstring>
 
-#include "ebpc/kernels/kernel.h"
 #include "ebpc/kernels/job_lanes.h"
+#include "ebpc/kernels/kernel.h"
 
 namespace ebpc {
 namespace {
@@ -37,7 +37,8 @@ struct ZeroLane {
   std::size_t block_size;
   std::size_t job;
 
-  void start(const Parameters& p, const DecodeJob& from, std::size_t index, PackedWords<Word>& nonzero_words) {
+  void start(const Parameters& p, const DecodeJob& from, std::size_t index,
+             PackedWords<Word>& nonzero_words) {
     bytes = from.zero_stream;
     bit = 0;
     words = static_cast<Word*>(from.words.data);
@@ -75,7 +76,8 @@ struct ZeroLane {
     // Few bytes are left, unless the words have ended.
     std::uint8_t tail[3 * sizeof(std::uint64_t)] = {};
     const std::size_t start = bit / 8;
-    if (start < byte_count) std::memcpy(tail, bytes + start, min(byte_count - start, sizeof(std::uint64_t)));
+    if (start < byte_count)
+      std::memcpy(tail, bytes + start, min(byte_count - start, sizeof(std::uint64_t)));
     const std::uint64_t end = 8 * byte_count - 8 * start;
     bytes = tail;
     bit %= 8;
