@@ -10,7 +10,7 @@ NATIVE_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h')
 FORMATTED := $(NATIVE_SOURCES) $(shell find tests/cpp tests/fuzz -name '*.cpp' -o -name '*.h')
 OPTIONS ?=
 
-.PHONY: help setup evaluate paper bench bench-kernels hardware test test-cpp test-python test-portable sanitize fuzz coverage lint format clean
+.PHONY: help setup evaluate paper bench bench-hooks bench-training bench-kernels hardware test test-cpp test-python test-portable sanitize fuzz coverage lint format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,9 +19,11 @@ help:
 	@echo 'make test           all tests, C++ and Python'
 	@echo 'make test-portable  the C++ tests for other CPUs, in emulators: aarch64, and s390x, which is big-endian'
 	@echo 'make bench          speed of compressing and decompressing, beside other compressors'
+	@echo 'make bench-hooks    what a meter adds to the forward passes of ResNet-34'
+	@echo 'make bench-training peak memory and time of training with save_compressed, beside what PyTorch has'
 	@echo 'make bench-kernels  speed of every kernel, at several settings (OPTIONS="--help" lists options)'
 	@echo 'make hardware       ResNet-34 through the hardware model: registers, cycles, FIFOs, memory traffic, exports'
-	@echo 'make sanitize       the C++ tests with sanitizers'
+	@echo 'make sanitize       the C++ tests, and the operators from Python, with sanitizers'
 	@echo 'make fuzz           every fuzzer for a minute (SECONDS=3600 for an hour)'
 	@echo 'make coverage       which lines and branches of csrc/ebpc the C++ tests reach'
 	@echo 'make setup          the environment .venv with everything built and installed into it'
@@ -53,6 +55,11 @@ paper: setup
 
 bench: setup
 	$(BIN)/python -m evaluation.throughput --json reports/throughput.json --plot reports/throughput.svg $(OPTIONS)
+
+bench-hooks: setup
+	$(BIN)/python -m evaluation.overhead --json reports/overhead.json $(OPTIONS)
+bench-training: setup
+	$(BIN)/python -m evaluation.training --json reports/training.json $(OPTIONS)
 
 bench-kernels: $(VENV)/.requirements
 	.ci/system-packages libbenchmark-dev
@@ -92,12 +99,18 @@ test-python: setup
 
 # ---- Faults and hostile input ----------------------------------------------------------------------
 
-# Every C++ test with the address and undefined behaviour sanitizers, and what runs in threads with the
-# thread sanitizer, each in a build folder of its own.
-THREADED_TESTS := ^(Executor|Container|ContainerStream|PartialRead|Recover|Threads)[.]
+# Every C++ test with the address and undefined behaviour sanitizers, what runs in threads with the thread
+# sanitizer, and the operators' Python tests with a library that has the first two; each in a build folder of
+# its own.
+THREADED_TESTS := ^(Executor|Container|ContainerStream|PartialRead|Recover|SegmentCoding|Threads)[.]
 SANITIZED := -G Ninja -DTORCH_EBPC_BUILD_OPERATORS=OFF -DTORCH_EBPC_BUILD_TESTS=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo
+SANITIZED_PYTHON_TESTS := arguments errors golden_containers hardware methods ops partial statistics stream threads
+# Python is not linked with the sanitizers, so they have to be in the process before it. What CPython keeps to
+# its end is no leak of ours.
+WITH_SANITIZERS = LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
+  ASAN_OPTIONS=detect_leaks=0 PYTHONSAFEPATH=1 PYTHONPATH=build/asan-python:.
 
-sanitize: $(VENV)/.requirements
+sanitize: setup
 	.ci/system-packages libgtest-dev nlohmann-json3-dev
 	cmake -S . -B build/asan $(SANITIZED) -DTORCH_EBPC_SANITIZE=address,undefined
 	cmake --build build/asan
@@ -105,6 +118,13 @@ sanitize: $(VENV)/.requirements
 	cmake -S . -B build/tsan $(SANITIZED) -DTORCH_EBPC_SANITIZE=thread
 	cmake --build build/tsan
 	ctest --test-dir build/tsan --output-on-failure --parallel 2 --tests-regex '$(THREADED_TESTS)'
+	cmake -S . -B build/asan-operators -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  -DTORCH_EBPC_SANITIZE=address,undefined -DPython3_EXECUTABLE=$(BIN)/python
+	cmake --build build/asan-operators --target torch_ebpc
+	rm -rf build/asan-python && mkdir build/asan-python && cp -r torch_ebpc build/asan-python
+	cp build/asan-operators/libtorch_ebpc.so build/asan-python/torch_ebpc
+	$(WITH_SANITIZERS) $(BIN)/python -c "import torch_ebpc; assert 'asan-python' in torch_ebpc.__file__, torch_ebpc.__file__"
+	$(WITH_SANITIZERS) $(BIN)/pytest -p no:cacheprovider $(SANITIZED_PYTHON_TESTS:%=tests/python/test_%.py)
 
 FUZZERS := compress decode decompress hardware kernels
 SECONDS ?= 60

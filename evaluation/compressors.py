@@ -37,6 +37,16 @@ def ebpc(block_size: int = 8, base: str = "sent", max_zero_run: int = 16) -> Com
     )
 
 
+def auto() -> Compressor:
+    """This library, each segment in the coding that is the smallest."""
+    return Compressor(
+        "auto",
+        lambda x: torch_ebpc.compress(x, codec="auto"),
+        lambda packed, like: torch_ebpc.decompress(packed),
+        lambda packed: int(packed.numel()),
+    )
+
+
 def memcpy() -> Compressor:
     """A copy: what memory allows."""
     return Compressor(

@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from evaluation.images import find_images
-from evaluation.measurement import Measurement, add_arguments, measure, settings_from
 from evaluation.models import load_model
+from torch_ebpc.cli.measurement import Measurement, measure
+from torch_ebpc.cli.settings import add_arguments, settings_from
 
 CALLS = 33
 VALUES_PER_IMAGE = 3_562_496  # of all ReLU calls, at 224 x 224 pixels
@@ -32,12 +33,12 @@ def main(arguments: list[str] | None = None) -> int:
         torch.set_num_threads(options.threads)
     try:
         network = load_model("resnet34", options.weights)
-        images = find_images(options.images).first(options.limit)
+        images = find_images(options.images).first(options.limit).readable()
         settings = settings_from(options)
         settings.words()
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    print(f"weights: {network.weights}\nimages: {images.origin}, {len(images.files)}")
+    print(f"weights: {network.weights}\nimages: {images}")
     if network.warning:
         print(f"\n*** {network.warning} ***\n", file=sys.stderr)
 

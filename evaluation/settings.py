@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import torch_ebpc
-from evaluation.images import PreparedImages, find_images
+from evaluation.images import find_images
 from evaluation.models import load_model
+from torch_ebpc.cli.images import PreparedImages
 
 WORDS = [(signed, rounding) for signed in (True, False) for rounding in ("truncate", "nearest")]
 CODES = list(itertools.product((8, 16), ("sent", "reused")))
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, metavar="N", help="use the first N images only")
     options = parser.parse_args(arguments)
     network = load_model("resnet34")
-    images = find_images(options.images).first(options.limit)
+    images = find_images(options.images).first(options.limit).readable()
     loader = DataLoader(PreparedImages(images, network.transform), batch_size=10)
     largest: Counter[str] = Counter()
     bits: Counter[tuple[object, ...]] = Counter()
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         for n, base in CODES
     ]
     print(f"\n{network.warning or network.name}; weights: {network.weights}")
-    print(f"{images.origin}, {len(images.files)}; maximum over them at {HEADROOM} of full scale")
+    print(f"{images}; maximum over them at {HEADROOM} of full scale")
     print(tabulate(lines, headers, tablefmt="github", disable_numparse=True))
     return 0
 

@@ -29,8 +29,9 @@ from tqdm import tqdm
 import torch_ebpc
 from evaluation import compressors
 from evaluation.compressors import Compressor
-from evaluation.images import PreparedImages, find_images
-from evaluation.models import load_model
+from evaluation.images import find_images
+from evaluation.models import LoadedModel, load_model
+from torch_ebpc.cli.images import PreparedImages
 from torch_ebpc.report import software_versions
 
 
@@ -93,8 +94,11 @@ class Row:
 # ---- Data ----------------------------------------------------------------------------------------
 
 
-def feature_maps(images: int) -> dict[str, Data]:
-    """All ReLU maps of ResNet-34 for some images, by what their words are."""
+def feature_maps(
+    images: int, layers: type[torch.nn.Module] = torch.nn.ReLU
+) -> tuple[LoadedModel, dict[str, Data]]:
+    """What all layers of a type in ResNet-34 give for some images, by what the words are: 8-bit and
+    16-bit fixed point (unsigned where nothing is negative), and floating-point bit patterns."""
     network = load_model("resnet34")
     files = find_images()
     step = max(1, len(files.files) // images)
@@ -104,7 +108,7 @@ def feature_maps(images: int) -> dict[str, Data]:
     handles = [
         module.register_forward_hook(lambda module, inputs, output: maps.append(output.clone()))
         for module in network.model.modules()
-        if isinstance(module, torch.nn.ReLU)
+        if isinstance(module, layers)
     ]
     with torch.inference_mode():
         for batch, _ in loader:
@@ -114,17 +118,17 @@ def feature_maps(images: int) -> dict[str, Data]:
 
     def fixed(bits: int, signed: bool) -> list[Tensor]:
         quantizer = torch_ebpc.Quantizer(bits, signed, "truncate", "batch", 0.75)
-        return [quantizer.quantize(x, quantizer.scale_for(x.max().item())) for x in maps]
+        return [quantizer.quantize(x, quantizer.scale_for(x.abs().max().item())) for x in maps]
 
     kinds = {
         "int8": fixed(8, True),
-        "uint8": fixed(8, False),
+        **({"uint8": fixed(8, False)} if layers is torch.nn.ReLU else {}),
         "int16": fixed(16, True),
         "bfloat16": [x.bfloat16() for x in maps],
         "float16": [x.half() for x in maps],
         "float32": maps,
     }
-    return {name: Data(f"maps {name}", tensors) for name, tensors in kinds.items()}
+    return network, {name: Data(f"maps {name}", tensors) for name, tensors in kinds.items()}
 
 
 def synthetic(size: int) -> list[Data]:
@@ -160,6 +164,10 @@ def ebpc_row(
     )
 
 
+def auto_row(data: Data, kernel: str) -> Row:
+    return Row(data, compressors.auto(), kernel=kernel)
+
+
 def all_rows(maps: dict[str, Data], quick: bool) -> list[Row]:
     kernels = torch_ebpc.kernels()
     best = kernels[0]
@@ -170,13 +178,14 @@ def all_rows(maps: dict[str, Data], quick: bool) -> list[Row]:
     rows += [ebpc_row(int8, best, threads=2)]
     if quick:
         return rows
+    rows.append(auto_row(int8, best))
     for settings in ((16, "sent"), (8, "reused"), (16, "reused"), (4, "sent"), (32, "sent")):
         rows.append(ebpc_row(int8, best, 1, *settings))
     for name in ("uint8", "int16", "bfloat16", "float16", "float32"):
         rows += [Row(maps[name], compressors.zstd(1)), Row(maps[name], compressors.lz4_block())]
         rows.append(Row(maps[name], compressors.blosc("ZSTD", "SHUFFLE")))
         rows += [ebpc_row(maps[name], best, 1, n, "sent") for n in (8, 16)]
-        rows += [ebpc_row(maps[name], best, 1, 16, "reused")]
+        rows += [ebpc_row(maps[name], best, 1, 16, "reused"), auto_row(maps[name], best)]
     for data in synthetic(int8.bytes):
         rows += [ebpc_row(data, best)]
     return rows
@@ -321,7 +330,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     torch.set_num_threads(1)
-    maps = feature_maps(options.images)
+    _, maps = feature_maps(options.images)
     rows = all_rows(maps, options.quick)
     measure(rows, options.rounds)
     information = machine()

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-INSPECT_FIELDS = 16  # before the shape, in the tensor that the operator `inspect` returns
+INSPECT_FIELDS = 48  # before the shape, in the tensor that the operator `inspect` returns
 STATISTICS_FIELDS = 114  # before the zero runs, in the tensor that `statistics` returns
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -32,6 +32,7 @@ def _fake_compress(
     block_size: int = 8,
     max_zero_run: int = 16,
     base: str = "sent",
+    codec: str = "ebpc",
 ) -> Tensor:
     return _new_bytes(input)
 
@@ -144,6 +145,7 @@ def _fake_encode_segments(
     max_zero_run: int = 16,
     base: str = "sent",
     first_word: int = 0,
+    codec: str = "ebpc",
 ) -> tuple[Tensor, Tensor, Tensor]:
     table = words.new_empty(8 * ((words.numel() + 4095) // 4096), dtype=torch.uint8)
     payload = words.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.uint8)
@@ -163,6 +165,7 @@ def _fake_make_header(
     block_size: int = 8,
     max_zero_run: int = 16,
     base: str = "sent",
+    codec: str = "ebpc",
 ) -> Tensor:
     return table.new_empty(52 + 8 * len(shape) + table.numel())
 

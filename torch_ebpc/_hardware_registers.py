@@ -6,7 +6,6 @@ from __future__ import annotations
 import dataclasses
 
 import torch
-from tabulate import tabulate
 
 from torch_ebpc.errors import translated
 
@@ -64,6 +63,8 @@ class Inventory:
 
     def table(self, tablefmt: str = "simple") -> str:
         """A line for each group, with the sum of its unit, and the total; bits."""
+        from tabulate import tabulate
+
         units = self.bits_by_unit()
         lines: list[tuple[str, ...]] = []
         for group in self.groups:

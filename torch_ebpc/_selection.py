@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 from torch.overrides import resolve_name
 
@@ -72,11 +73,14 @@ def matched_layers(
 def operation_of(function: Any) -> str | None:
     """The name of the operation that a PyTorch function, tensor method or operator stands for,
     the same for all its spellings: ``"add"`` for ``torch.add``, ``torch.Tensor.add_``,
-    ``torch.Tensor.__iadd__`` and ``operator.iadd``. None for anything else.
+    ``torch.Tensor.__iadd__``, ``operator.iadd`` and ``torch.ops.aten.add.Tensor``. None for
+    anything else.
     """
     is_operator = getattr(operator, getattr(function, "__name__", ""), None) is function
     if is_operator:
         name = str(function.__name__)
+    elif isinstance(function, torch._ops.OpOverload):
+        name = function.overloadpacket.__name__
     else:
         try:
             resolved = resolve_name(function)

@@ -61,6 +61,7 @@ def write_file(
     block_size: int = 8,
     max_zero_run: int = 16,
     base: str = "sent",
+    codec: str = "ebpc",
 ) -> int:
     """Writes the container of a tensor that comes in parts, such as samples or batches of them;
     the file has the bytes of :func:`compress`, and appears whole or not at all.
@@ -69,7 +70,7 @@ def write_file(
         path: where to; what is there is replaced.
         parts: the tensor's words, each part in row-major order.
         shape, dtype, memory_format: of the whole tensor.
-        word_bits, block_size, max_zero_run, base: as for :func:`compress`.
+        word_bits, block_size, max_zero_run, base, codec: as for :func:`compress`.
 
     Returns:
         The bytes of the file.
@@ -79,7 +80,7 @@ def write_file(
         OSError: the file cannot be written; on a full disk ``errno.ENOSPC``.
     """
     encoder = ContainerEncoder(
-        shape, dtype, memory_format, word_bits, block_size, max_zero_run, base
+        shape, dtype, memory_format, word_bits, block_size, max_zero_run, base, codec
     )
     with whole_file(path) as file:
         file.seek(encoder.header_bytes)

@@ -28,6 +28,7 @@ class _Code(TypedDict):
 
 
 _TRANSMISSION_DIMS = {"tensor": 0, "image": 1, "channel": 2}
+_QUANTIZED_DTYPES = (torch.qint8, torch.quint8, torch.qint32)
 
 
 class CompressionMeter:
@@ -39,12 +40,12 @@ class CompressionMeter:
     left in the model when the block is left, also by an exception, and no tensor is kept.
 
     Args:
-        model: any module.
+        model: any module; for TorchScript modules and exported programs see :class:`Taps`.
         layers: which layers: a module type, a name as in ``model.named_modules()``, several of
             those, or a predicate ``(name, module) -> bool``.
         quantizer: turns floating-point maps into fixed-point words before they are measured, or
             (:class:`FloatCast`) into another floating-point type. None: maps are measured by bit
-            pattern as they are.
+            pattern as they are; PyTorch's quantized tensors by the integers of ``int_repr()``.
         mode: ``"insert"``: the next layer runs on what the decoder returned (with a quantizer: on
             the dequantized words, so that its effect on accuracy shows; without: the same bits).
             Gradients pass through unchanged. ``"observe"``: the model is not touched.
@@ -124,6 +125,7 @@ class CompressionMeter:
         self._transmission = transmission
         self._verify = verify
         self._rows: dict[str, LayerRow] = {}
+        self._called_operations: set[str] = set()
         self._largest: dict[str, float] = {}
         self._calibrating = False
 
@@ -186,9 +188,10 @@ class CompressionMeter:
     def _never_called(self) -> list[str]:
         """Modules by name, functions as ``add()``."""
         called = {row.layer for row in self._rows.values()}
-        operations = {layer.rsplit(".", 1)[-1] for layer in called - set(self._taps.layers)}
         return [name for name in self._taps.layers if name not in called] + [
-            f"{operation}()" for operation in self._taps.operations if operation not in operations
+            f"{operation}()"
+            for operation in self._taps.operations
+            if operation not in self._called_operations
         ]
 
     # ---- One tensor ------------------------------------------------------------------------------
@@ -212,6 +215,8 @@ class CompressionMeter:
         """The words of a map, and their scale."""
         quantizer = self._quantizer
         if quantizer is None:
+            if x.dtype in _QUANTIZED_DTYPES:
+                return x.int_repr(), 1.0
             if x.dtype not in ops.DTYPES:
                 names = ", ".join(str(dtype).removeprefix("torch.") for dtype in ops.DTYPES)
                 raise TypeError(f"the output's dtype must be one of {names}, got {x.dtype}")
@@ -239,6 +244,8 @@ class CompressionMeter:
                 tap.name, tap.layer, tap.call, tuple(words.shape[1:]), word_bits, self._methods
             )
         self._count(row, words)
+        if tap.operation is not None:
+            self._called_operations.add(tap.operation)
 
         if self._mode == "observe" and not self._verify:
             return None
@@ -248,6 +255,9 @@ class CompressionMeter:
             self._verify_streams(words, row.word_bits)
             row.verified_values += words.numel()
         if self._mode == "observe":
+            return None
+        if x.is_quantized:  # made of the same integers it would be the same tensor
+            _compare_bits("", words, decoded)
             return None
         if isinstance(quantizer, Quantizer):
             decoded = quantizer.dequantize(decoded, scale, x.dtype)

@@ -20,9 +20,14 @@ Parameters of the code (JETCAS 2019, section III), the same everywhere:
     ``"sent"`` with every block (the published hardware), or ``"reused"`` from the block before,
     which is smaller.
 
+Whoever only wants small tensors leaves the last three alone and passes ``codec="auto"`` to
+:func:`compress`: then each segment of 4096 words is coded in the smallest of sixteen ways.
+
 Autograd: packed bytes and streams are integers and carry no gradient. So that no graph is cut in
 silence, :func:`compress` and :func:`encode` refuse a tensor that requires grad while grad mode is
-on; pass ``x.detach()``. :func:`count_bits` only measures and takes any tensor.
+on; pass ``x.detach()``. A tensor with a forward-mode tangent is refused as well. :func:`count_bits`
+only measures and takes any tensor. Under :func:`torch.func.vmap`, :func:`count_transmission_bits`
+counts each sample; the others raise ``NotImplementedError``, as every sample has another size.
 """
 
 from __future__ import annotations
@@ -32,6 +37,7 @@ from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 
 from torch_ebpc._fake_kernels import INSPECT_FIELDS
 from torch_ebpc._index import part_of
@@ -58,6 +64,29 @@ _MEMORY_FORMATS = {  # in the order of their numbers in the container
     "channels_last_3d": torch.channels_last_3d,
 }
 _BASES = ("sent", "reused")
+CODINGS: dict[int, tuple[str, ...]] = {
+    1: ("raw", "ebpc"),
+    2: (
+        *("raw", "N=15, no zeros", "N=31, no zeros", "N=63, no zeros"),
+        *("words, mask", "N=15, mask", "N=31, mask", "N=63, mask"),
+        *("words, R=16", "N=15, R=16", "N=31, R=16", "N=63, R=16"),
+        *("words, R=256", "N=15, R=256", "N=31, R=256", "N=63, R=256"),
+    ),
+}
+"""How a segment may be coded: by the container's format version, in the order of their numbers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CodingCount:
+    """The segments of a container that are coded in the same way."""
+
+    coding: str
+    """``"raw"``, or ``"ebpc"`` where the container has parameters for all segments. Where segments
+    choose (``codec="auto"``), how the non-zero words are coded (as they are, ``"words"``, or in
+    blocks of N with the base re-used), and then how the zeros are (a ``mask``, or runs of up to R);
+    ``"words, mask"`` is zero-value compression."""
+    segments: int
+    words: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,9 +98,9 @@ class ContainerInfo:
     memory_format: str  # "contiguous", "channels_last" or "channels_last_3d"
     shape: tuple[int, ...]
     word_bits: int
-    block_size: int
-    max_zero_run: int
-    base: str
+    block_size: int | None  # of all segments; None if they choose (codec="auto")
+    max_zero_run: int | None
+    base: str | None
     words: int  # elements of the tensor
     segment_words: int  # words of a segment; the last one may have fewer
     segments: int
@@ -81,6 +110,12 @@ class ContainerInfo:
     plane_stream_bits: int  # of all coded segments, before padding
     header_bytes: int
     container_bytes: int
+    codings: tuple[CodingCount, ...]  # that there are segments of
+
+    @property
+    def codec(self) -> str:
+        """``"ebpc"`` or ``"auto"``, as :func:`compress` was asked for."""
+        return "ebpc" if self.format_version == 1 else "auto"
 
     @property
     def stream_bits(self) -> int:
@@ -130,11 +165,15 @@ def compress(
     block_size: int = 8,
     max_zero_run: int = 16,
     base: str = "sent",
+    codec: str = "ebpc",
 ) -> Tensor:
     """Packs a tensor into a self-describing container.
 
     Args:
         x: the tensor; see the module for dtypes, and for the other arguments.
+        codec: ``"ebpc"``, EBPC with these parameters; or ``"auto"``: each segment of 4096 words in
+            the smallest of EBPC with several parameters, zero-value compression and the words as
+            they are. It is smaller and takes longer.
 
     Returns:
         The container, uint8 [bytes]: at most the tensor's bytes, 1 % and 256 bytes. It depends on
@@ -143,7 +182,9 @@ def compress(
     Raises:
         TypeError: ``x`` is not a tensor, or its dtype or layout is not supported.
         ValueError: an argument is out of range, a value does not fit into ``word_bits``, ``x`` is
-            not on the CPU, or it requires grad while grad mode is on.
+            not on the CPU, it requires grad while grad mode is on, it has a tangent, or
+            ``codec="auto"`` is given together with a ``block_size``, ``max_zero_run`` or ``base``,
+            which it chooses.
 
     Example:
         >>> x = torch.tensor([[0, 3, 0, 0], [5, 0, 0, 7]], dtype=torch.int8)
@@ -152,9 +193,10 @@ def compress(
     """
     _check_input("x", x, cuts_graph=True)
     _check_parameters(word_bits, block_size, max_zero_run, base)
+    _check_str("codec", codec)
     with translated():
         packed: Tensor = torch.ops.torch_ebpc.compress.default(
-            x, word_bits, block_size, max_zero_run, base
+            x, word_bits, block_size, max_zero_run, base, codec
         )
     return packed
 
@@ -227,17 +269,21 @@ def read_info(packed: Tensor, *, header_only: bool) -> ContainerInfo:
     with translated():
         fields = torch.ops.torch_ebpc.inspect.default(packed, header_only).tolist()
     version, dtype, memory_format, word_bits, block_size, max_zero_run, base, *counts = fields
-    return ContainerInfo(
+    segments, words = counts[9::2], counts[10::2]
+    codings = zip(CODINGS[version], segments, words, strict=False)
+    values: list[Any] = [
         version,
         DTYPES[dtype],
         tuple(_MEMORY_FORMATS)[memory_format],
         tuple(fields[INSPECT_FIELDS:]),
         word_bits,
-        block_size,
-        max_zero_run,
-        _BASES[base],
-        *counts[: INSPECT_FIELDS - 7],
-    )
+        block_size or None,
+        max_zero_run or None,
+        _BASES[base] if block_size else None,
+        *counts[:9],
+        tuple(CodingCount(*each) for each in codings if each[1] > 0),
+    ]
+    return ContainerInfo(*values)
 
 
 def encode(
@@ -268,7 +314,7 @@ def encode(
     """
     _check_input("x", x, cuts_graph=True)
     _check_parameters(word_bits, block_size, max_zero_run, base)
-    _check_method("method", method)
+    _check_str("method", method)
     with translated():
         zero_stream, plane_stream, bits = torch.ops.torch_ebpc.encode.default(
             x, word_bits, block_size, max_zero_run, base, method
@@ -311,7 +357,7 @@ def decode(streams: EncodedStreams) -> Tensor:
     if not isinstance(streams.dtype, torch.dtype):
         raise TypeError(f"streams.dtype must be a torch.dtype, got {type(streams.dtype).__name__}")
     _check_parameters(streams.word_bits, streams.block_size, streams.max_zero_run, streams.base)
-    _check_method("streams.method", streams.method)
+    _check_str("streams.method", streams.method)
     with translated():
         x: Tensor = torch.ops.torch_ebpc.decode.default(
             streams.zero_stream,
@@ -379,7 +425,7 @@ def count_transmission_bits(
     """
     _check_input("x", x, cuts_graph=False)
     _check_parameters(word_bits, block_size, max_zero_run, base)
-    _check_method("method", method)
+    _check_str("method", method)
     _check_int("transmission_dims", transmission_dims)
     with translated():
         bits: Tensor = torch.ops.torch_ebpc.count_bits.default(
@@ -391,11 +437,14 @@ def count_transmission_bits(
 def _check_input(name: str, x: Any, *, cuts_graph: bool) -> None:
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(x).__name__}")
+    if x.is_nested:
+        raise TypeError(f"{name} must be a strided tensor, got a nested one")
     if x.layout != torch.strided:
         raise TypeError(f"{name} must be a strided tensor, got layout {x.layout}")
     if x.dtype not in DTYPES:
         names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
-        raise TypeError(f"{name}'s dtype must be one of {names}, got {x.dtype}")
+        hint = f": pass {name}.int_repr()" if x.is_quantized else ""
+        raise TypeError(f"{name}'s dtype must be one of {names}, got {x.dtype}{hint}")
     if x.device.type not in ("cpu", "meta"):
         raise ValueError(f"{name} must be on the CPU, got {x.device}: pass {name}.cpu()")
     if cuts_graph and x.requires_grad and torch.is_grad_enabled():
@@ -403,6 +452,15 @@ def _check_input(name: str, x: Any, *, cuts_graph: bool) -> None:
             f"{name} must not require grad while grad mode is on: its packed bytes carry no"
             f" gradient. Pass {name}.detach(), or work under torch.no_grad()."
         )
+    if cuts_graph and not torch.compiler.is_compiling() and _has_tangent(x):
+        raise ValueError(
+            f"{name} must not carry a forward-mode tangent (as under torch.func.jvp): its packed"
+            " bytes carry none"
+        )
+
+
+def _has_tangent(x: Tensor) -> bool:
+    return unpack_dual(x).tangent is not None  # type: ignore[no-untyped-call]
 
 
 def _check_bytes(name: str, packed: Any) -> None:
@@ -426,7 +484,7 @@ def _check_int(name: str, value: Any) -> None:
         raise ValueError(f"{name} is out of range: {value}")
 
 
-def _check_method(name: str, value: Any) -> None:
+def _check_str(name: str, value: Any) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, got {type(value).__name__}")
 
@@ -437,5 +495,4 @@ def _check_parameters(word_bits: Any, block_size: Any, max_zero_run: Any, base: 
         _check_int("word_bits", word_bits)
     _check_int("block_size", block_size)
     _check_int("max_zero_run", max_zero_run)
-    if not isinstance(base, str):
-        raise TypeError(f"base must be a str, got {type(base).__name__}")
+    _check_str("base", base)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from tabulate import tabulate
 
 from torch_ebpc._library import __version__
 from torch_ebpc.config import cpu_name, kernel
@@ -110,6 +109,8 @@ class Report:
 
     def table(self, tablefmt: str = "simple") -> str:
         """The table in any format of the package tabulate, with one line per row and the total."""
+        from tabulate import tabulate
+
         main = self.methods[0]
         headers = ["layer", "shape", "values", "zeros %", f"{METHOD_TITLES[main]} bits/value"]
         headers += [f"{METHOD_TITLES[method]} ratio" for method in self.methods]
@@ -167,25 +168,19 @@ class Report:
 
     def to_markdown(self, path: str | Path | None = None) -> str:
         """The table with heading, footing and provenance in Markdown; also written to ``path``."""
-        provenance = tabulate(
-            [(key, _as_text(value)) for key, value in self.provenance.items()],
-            ["provenance", ""],
-            tablefmt="github",
-            disable_numparse=True,
+        parts = (
+            self.heading(),
+            self.table("github"),
+            self.footing(),
+            provenance_table(self.provenance),
         )
-        text = "\n\n".join(
-            filter(None, (self.heading(), self.table("github"), self.footing(), provenance))
-        )
-        return _written(text + "\n", path)
+        text = "\n\n".join(filter(None, parts))
+        return written(text + "\n", path)
 
     def to_csv(self, path: str | Path | None = None) -> str:
         """All rows and the total, without provenance; also written to ``path``."""
         records = [row.as_dict() for row in [*self.rows, self.total()]]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
-        return _written(text.getvalue(), path)
+        return written(csv_text(records), path)
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Everything; :meth:`from_json` makes the report of it again. Also written to ``path``."""
@@ -200,7 +195,7 @@ class Report:
             "total": json.dumps(self.total().as_dict(), indent=1),
         }
         text = ",\n".join(f'"{name}": {value}' for name, value in parts.items())
-        return _written("{\n" + text + "\n}\n", path)
+        return written("{\n" + text + "\n}\n", path)
 
     @classmethod
     def from_json(cls, text: str) -> Report:
@@ -264,13 +259,31 @@ def software_versions() -> dict[str, str]:
     }
 
 
+def csv_text(records: Sequence[dict[str, Any]]) -> str:
+    """Records of the same fields in CSV, with a line of their names."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
+
+
+def provenance_table(provenance: dict[str, Any]) -> str:
+    """A provenance in Markdown."""
+    from tabulate import tabulate
+
+    lines = [(key, _as_text(value)) for key, value in provenance.items()]
+    table = tabulate(lines, ["provenance", ""], tablefmt="github", disable_numparse=True)
+    return str(table)
+
+
 def _as_text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {each}" for key, each in value.items())
     return str(value)
 
 
-def _written(text: str, path: str | Path | None) -> str:
+def written(text: str, path: str | Path | None) -> str:
     """Also writes the text to ``path``, whole or not at all."""
     if path is not None:
         path = Path(path)

@@ -26,7 +26,7 @@ class ContainerEncoder:
 
     Args:
         shape, dtype, memory_format: of the whole tensor, as ``ContainerInfo`` has them.
-        word_bits, block_size, max_zero_run, base: as for :func:`compress`.
+        word_bits, block_size, max_zero_run, base, codec: as for :func:`compress`.
 
     Raises:
         TypeError, ValueError: as :func:`compress`.
@@ -41,12 +41,15 @@ class ContainerEncoder:
         block_size: int = 8,
         max_zero_run: int = 16,
         base: str = "sent",
+        codec: str = "ebpc",
     ) -> None:
         capacity = max_compressed_bytes(shape, dtype)
         self._shape = tuple(shape)
         self._dtype = dtype
         self._memory_format = memory_format
         self._code = (word_bits, block_size, max_zero_run, base)
+        self._codec = codec
+        ops._check_str("codec", codec)
         self._words = math.prod(self._shape)
         self.header_bytes: int = capacity - self._words * dtype.itemsize
         """The bytes of the header, to be left free in front of the payload."""
@@ -84,7 +87,7 @@ class ContainerEncoder:
     def _encode(self, words: Tensor) -> Tensor:
         with translated():
             table, payload, bits = torch.ops.torch_ebpc.encode_segments.default(
-                words, *self._code, self._coded_words
+                words, *self._code, self._coded_words, self._codec
             )
         self._tables.append(table)
         self._payload_bytes += payload.numel()
@@ -111,6 +114,7 @@ class ContainerEncoder:
                 *self._bits.tolist(),
                 self._memory_format,
                 *self._code,
+                self._codec,
             )
         return header
 

@@ -10,8 +10,12 @@ from types import TracebackType
 from typing import Any, Literal
 
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from torch_ebpc._caller import Caller
+from torch_ebpc._graphs import Graph, graph_of
 from torch_ebpc._selection import LayerSelection, given_operation, matched_layers, operation_of
 
 TapKind = Literal["outputs", "inputs", "gradients"]
@@ -27,6 +31,8 @@ class Tap:
 
     layer: str  # as in model.named_modules(); of a function, its module's name and its own
     call: int  # of this layer in this forward pass of the model, from 1
+    # Of a functional call, such as "add"; None for a module's.
+    operation: str | None = dataclasses.field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -62,8 +68,16 @@ class Taps:
 
     Raises:
         ValueError: a layer name is unknown, nothing matches, or ``of`` is none of the three.
-        TypeError: an argument has the wrong type; during a forward pass, that a matched call's
-            output is not a tensor, or that there is no tensor among its arguments.
+        TypeError: an argument has the wrong type, or hooks do not run in the model; during a
+            forward pass, that a matched call's output is not a tensor, or that there is no tensor
+            among its arguments.
+
+    **Graphs.** A TorchScript module or exported program (``torch.export.load(...).module()``) runs
+    below Python, where modules have no hooks: ``functions`` are tapped in the dispatcher. Names
+    are those of the same model in Python with hooks on its modules, ``layer1.0.relu#1``, if the
+    graph still says which module a call is from and has no such call in a branch or loop; else
+    ``relu#1``, ``relu#2`` in the order of execution. A replacement also takes effect in place. An
+    exception of the callback leaves TorchScript as a RuntimeError, but this block as itself.
 
     Where a call works in place, the replacement of its output is what the call returns:
     ``x = x.relu_()`` gets it, ``x.relu_()`` as a statement does not.
@@ -97,10 +111,28 @@ class Taps:
         self._model = model
         self._callback = callback
         self._operations = frozenset(given_operation(function) for function in functions)
+        self._graph = graph_of(model)
+        if self._graph is not None and not self._operations:
+            raise TypeError(
+                "model must not be a TorchScript module or a graph of torch.export, in which hooks"
+                " do not run, without functions to tap in it, such as functions=[torch.relu]; or"
+                " use the module that it was made of"
+            )
+        if self._graph is not None and of == "gradients":
+            raise ValueError(
+                "of must be 'outputs' or 'inputs' for a TorchScript module or a graph of"
+                " torch.export, which is tapped below autograd, got 'gradients'"
+            )
         self._layers = matched_layers(model, layers, may_be_empty=bool(self._operations))
+        if self._graph is not None and self._layers:
+            raise ValueError(
+                "layers must be () for a TorchScript module or a graph of torch.export, in which"
+                f" hooks do not run, got {', '.join(self._layers)}: give functions alone"
+            )
         self._of = of
         self._calls: dict[str, int] = {}
         self._attached: contextlib.ExitStack | None = None
+        self._failure: Exception | None = None  # of the callback, in the last forward pass
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -123,6 +155,10 @@ class Taps:
         if self.entered:
             raise RuntimeError("these taps are entered already; make a second object of them")
         with contextlib.ExitStack() as stack:
+            if self._graph is not None:
+                stack.enter_context(_GraphTaps(self, self._model, self._graph, self._operations))
+                self._attached = stack.pop_all()
+                return self
             stack.callback(self._model.register_forward_pre_hook(self._begin_forward).remove)
             for name, module in self._layers.items():
                 if self._of == "inputs":
@@ -133,7 +169,7 @@ class Taps:
                     handle = module.register_forward_hook(self._output_hook(name))
                 stack.callback(handle.remove)
             if self._operations:
-                caller = _Caller(self._model, frozenset(self._layers), stack)
+                caller = Caller(self._model, dict(self._model.named_modules()), stack)
                 stack.enter_context(_FunctionTaps(self, self._operations, caller))
             self._attached = stack.pop_all()
         return self
@@ -148,49 +184,55 @@ class Taps:
         self._calls.clear()
         if attached is not None:
             attached.close()
+        failure, self._failure = self._failure, None
+        if failure is not None and "TorchScript interpreter" in str(exception):
+            raise failure from exception  # which has lost its type and its message there
 
     def _begin_forward(self, module: nn.Module, arguments: Any) -> None:
         self._calls.clear()
+        self._failure = None
 
     def _input_hook(self, layer: str) -> Callable[..., _Arguments | None]:
         def hook(
             module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]
         ) -> _Arguments | None:
-            return self._tap_input(layer, arguments, keywords)
+            return self._tap_input(self._next_call(layer), arguments, keywords)
 
         return hook
 
     def _output_hook(self, layer: str) -> Callable[..., Tensor | None]:
         def hook(module: nn.Module, arguments: Any, output: Any) -> Tensor | None:
-            return self._tap_output(layer, output)
+            return self._tap_output(self._next_call(layer), output)
 
         return hook
 
     # ---- One call --------------------------------------------------------------------------------
 
-    def _next_call(self, layer: str) -> Tap:
+    def _next_call(self, layer: str, operation: str | None = None) -> Tap:
         call = self._calls[layer] = self._calls.get(layer, 0) + 1
-        return Tap(layer, call)
+        return Tap(layer, call, operation)
 
     def _tap_function(
-        self, layer: str, function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]
+        self,
+        layer: str,
+        operation: str,
+        function: Any,
+        arguments: tuple[Any, ...],
+        keywords: dict[str, Any],
     ) -> Any:
         """Calls ``function``, tapped."""
+        tap = self._next_call(layer, operation)
         if self._of == "inputs":
-            arguments, keywords = self._tap_input(layer, arguments, keywords) or (
-                arguments,
-                keywords,
-            )
+            arguments, keywords = self._tap_input(tap, arguments, keywords) or (arguments, keywords)
             return function(*arguments, **keywords)
         output = function(*arguments, **keywords)
-        replacement = self._tap_output(layer, output)
+        replacement = self._tap_output(tap, output)
         return output if replacement is None else replacement
 
     def _tap_input(
-        self, layer: str, arguments: tuple[Any, ...], keywords: dict[str, Any]
+        self, tap: Tap, arguments: tuple[Any, ...], keywords: dict[str, Any]
     ) -> _Arguments | None:
         """Returns the arguments with the tapped one replaced, or None if it is not."""
-        tap = self._next_call(layer)
         for index, argument in enumerate(arguments):
             if isinstance(argument, Tensor):
                 replacement = self._call_back(tap, argument)
@@ -203,9 +245,8 @@ class Taps:
                 return None if replacement is None else (arguments, keywords | {key: replacement})
         raise TypeError(f"{tap.name}: one of the inputs must be a tensor, got none")
 
-    def _tap_output(self, layer: str, output: Any) -> Tensor | None:
+    def _tap_output(self, tap: Tap, output: Any) -> Tensor | None:
         """Returns the replacement of the output, if there is one."""
-        tap = self._next_call(layer)
         if not isinstance(output, Tensor):
             raise TypeError(f"{tap.name}: the output must be a tensor, got {type(output).__name__}")
         if self._of != "gradients":
@@ -226,51 +267,17 @@ class Taps:
         before = _in_callback.set(True)
         try:
             return self._callback(tap, tensor)
+        except Exception as error:
+            self._failure = error if self._graph is not None else None
+            raise
         finally:
             _in_callback.reset(before)
-
-
-class _Caller:
-    """Follows which module of a model is running."""
-
-    def __init__(
-        self, model: nn.Module, tapped: frozenset[str], attached: contextlib.ExitStack
-    ) -> None:
-        self._tapped = tapped
-        self._running: list[str] = []
-        attached.callback(model.register_forward_pre_hook(self._begin_forward).remove)
-        for name, module in model.named_modules():
-            begin, end = self._hooks(name)
-            attached.callback(module.register_forward_pre_hook(begin).remove)
-            # Called as well when the module's forward raises.
-            attached.callback(module.register_forward_hook(end, always_call=True).remove)
-
-    @property
-    def module(self) -> str | None:
-        """The name of the innermost module; None outside of the model and inside tapped modules."""
-        if not self._running or not self._tapped.isdisjoint(self._running):
-            return None
-        return self._running[-1]
-
-    def _begin_forward(self, module: nn.Module, arguments: Any) -> None:
-        self._running.clear()
-
-    def _hooks(self, name: str) -> tuple[Callable[..., None], Callable[..., None]]:
-        def begin(module: nn.Module, arguments: Any) -> None:
-            self._running.append(name)
-
-        def end(module: nn.Module, arguments: Any, output: Any) -> None:
-            # Where another hook raised before `begin`, the innermost module is not this one.
-            if self._running and self._running[-1] == name:
-                self._running.pop()
-
-        return begin, end
 
 
 class _FunctionTaps(TorchFunctionMode):
     """Sees every PyTorch function that is called from Python, but not what those call inside."""
 
-    def __init__(self, taps: Taps, operations: frozenset[str], caller: _Caller) -> None:
+    def __init__(self, taps: Taps, operations: frozenset[str], caller: Caller) -> None:
         super().__init__()
         self._taps = taps
         self._operations = operations
@@ -285,14 +292,16 @@ class _FunctionTaps(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        module = self._caller.module
-        if module is None or _in_callback.get():
+        running = self._caller.modules
+        # Outside of the model, and inside of tapped modules, nothing is tapped.
+        if not running or _in_callback.get() or not self._taps._layers.keys().isdisjoint(running):
             return func(*args, **kwargs)
+        module = running[-1]
         operation = self._operation(func)
-        if operation is None or (operation == "add" and _tensors(args, kwargs) < 2):
+        if operation is None or _adds_number(operation, args, kwargs):
             return func(*args, **kwargs)
         layer = f"{module}.{operation}" if module else operation
-        return self._taps._tap_function(layer, func, args, kwargs)
+        return self._taps._tap_function(layer, operation, func, args, kwargs)
 
     def _operation(self, function: Any) -> str | None:
         """The operation of a function, if it is one of the wanted."""
@@ -302,5 +311,82 @@ class _FunctionTaps(TorchFunctionMode):
         return self._operation_of[function]
 
 
-def _tensors(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> int:
-    return sum(isinstance(each, Tensor) for each in (*arguments, *keywords.values()))
+class _GraphTaps(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sees every operator that runs while a model that is a graph does: neither modules' hooks nor
+    function modes see those."""
+
+    def __init__(
+        self, taps: Taps, model: nn.Module, graph: Graph, operations: frozenset[str]
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._taps = taps
+        self._model = model
+        self._operations = operations
+        self._calls = graph.calls(operations)
+        self._operation_of: dict[Any, str | None] = {}
+        self._running = False
+        self._count = 0  # of calls in this forward pass
+        self._hooks = contextlib.ExitStack()
+
+    def __enter__(self) -> _GraphTaps:
+        # A ScriptModule takes no hooks of its own.
+        self._hooks.callback(register_module_forward_pre_hook(self._begin).remove)
+        self._hooks.callback(register_module_forward_hook(self._end, always_call=True).remove)
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._hooks.close()
+        super().__exit__(*exception)  # type: ignore[no-untyped-call]
+
+    def _begin(self, module: nn.Module, arguments: Any) -> None:
+        if module is self._model:
+            self._taps._begin_forward(module, arguments)
+            self._running, self._count = True, 0
+
+    def _end(self, module: nn.Module, arguments: Any, output: Any) -> None:
+        if module is self._model:
+            self._running = False
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        operation = self._operation(func) if self._running else None
+        if operation is None or _in_callback.get() or _adds_number(operation, args, kwargs):
+            return func(*args, **kwargs)
+        layer = self._layer(operation)
+        output = self._taps._tap_function(layer, operation, func, args, kwargs)
+        if func._schema.is_mutable and output is not args[0]:
+            # Whoever reads the tensor that was changed in place reads the replacement.
+            return args[0].copy_(output)
+        return output
+
+    def _operation(self, function: Any) -> str | None:
+        """The operation of a function, if it is one of the wanted."""
+        if function not in self._operation_of:
+            operation = operation_of(function)
+            self._operation_of[function] = operation if operation in self._operations else None
+        return self._operation_of[function]
+
+    def _layer(self, operation: str) -> str:
+        self._count += 1
+        if not self._calls:
+            return operation
+        expected, layer = self._calls[min(self._count, len(self._calls)) - 1]
+        if self._count > len(self._calls) or expected != operation:
+            raise RuntimeError(
+                f"call {self._count} of the graph is {operation}, where its text has {expected}:"
+                " the names of its calls are not known. Report this with the model"
+            )
+        return layer
+
+
+def _adds_number(operation: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> bool:
+    """Whether a call adds a tensor and a number, which is no addition of feature maps."""
+    operands = (*arguments, *keywords.values())
+    return operation == "add" and sum(isinstance(each, Tensor) for each in operands) < 2

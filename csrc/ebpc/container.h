@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -13,23 +14,43 @@
 
 namespace ebpc {
 
-inline constexpr int container_version = 1;
+/// How the segments of a container are coded.
+enum class Codec : std::uint8_t {
+  ebpc,       // all with the same parameters: format version 1
+  automatic,  // each in the way that makes it the smallest: format version 2
+};
+
+/// The versions that are read, from 1 to this one.
+inline constexpr int newest_version = 2;
+
+/// The version that is written.
+constexpr int version_of(Codec codec) { return codec == Codec::automatic ? 2 : 1; }
 
 /// Words of one segment (the last one of a tensor may have fewer). Segments are coded
 /// independently, which makes threads, random access and decoding many at once possible, for about
 /// 0.1 % of the size.
 inline constexpr std::uint64_t segment_words = 4096;
 
+/// Segments that are coded in the same way.
+struct CodingCount {
+  std::uint64_t segments = 0;
+  std::uint64_t words = 0;
+
+  friend bool operator==(const CodingCount&, const CodingCount&) = default;
+};
+
 struct ContainerInfo {
-  int version = container_version;
+  int version = 1;
   TensorInfo tensor;
+  /// In version 2 segments choose for themselves: block_size and max_zero_run are 0 there.
   Parameters parameters;
   std::uint64_t words = 0;
   std::uint64_t segments = 0;
   std::uint64_t raw_segments = 0;  // stored as they are, because coding would not make them smaller
   std::uint64_t raw_words = 0;     // words in those
-  std::uint64_t zero_stream_bits = 0;   // of all coded segments, before padding
-  std::uint64_t plane_stream_bits = 0;  // of all coded segments, before padding
+  std::array<CodingCount, 16> codings{};  // by the numbers that codings have in FORMAT.md; 0 is raw
+  std::uint64_t zero_stream_bits = 0;     // of all coded segments, before padding
+  std::uint64_t plane_stream_bits = 0;    // of all coded segments, before padding
   std::uint64_t header_bytes = 0;
   std::uint64_t container_bytes = 0;
 };
@@ -42,10 +63,12 @@ std::uint64_t max_compressed_bytes(const TensorInfo& tensor);
 /// byte order. Returns its bytes. `out` holds at least max_compressed_bytes(tensor); what is behind
 /// the container's end is undefined afterwards. The container depends on neither threads nor CPU.
 ///
-/// Throws Error(argument) if the parameters do not go with the dtype, a value does not fit into
-/// word_bits or `out` is too small.
+/// Throws Error(argument) if the parameters do not go with the dtype or the codec (which chooses
+/// block_size, max_zero_run and base if it is Codec::automatic: they are left at their defaults),
+/// a value does not fit into word_bits or `out` is too small.
 std::uint64_t compress(const TensorInfo& tensor, const Parameters& parameters, const void* words,
-                       std::span<std::uint8_t> out, const Executor& executor = {});
+                       std::span<std::uint8_t> out, const Executor& executor = {},
+                       Codec codec = Codec::ebpc);
 
 /// What the header says, after checking it and its checksum; the payload is not read.
 ///

@@ -39,7 +39,7 @@ inline constexpr int segment_length_bits =
     14;  // a coded stream is shorter than 4096 raw words of 4 bytes
 inline constexpr std::uint32_t segment_length_mask = (1U << segment_length_bits) - 1;
 inline constexpr std::uint32_t coding_raw = 0;
-inline constexpr std::uint32_t coding_ebpc = 1;
+inline constexpr std::uint32_t coding_ebpc = 1;  // in version 1; SegmentCoding has those of 2
 
 template <class T>
 void store(std::uint8_t* at, T value) {
@@ -69,6 +69,8 @@ struct SegmentEntry {
   std::uint32_t zero_bytes = 0;  // both 0 where raw
   std::uint32_t plane_bytes = 0;
   std::uint32_t checksum = 0;  // CRC-32C of the segment's payload bytes
+
+  std::uint64_t stream_bytes() const { return std::uint64_t{zero_bytes} + plane_bytes; }
 
   static SegmentEntry read(const std::uint8_t* at) {
     const auto word = load<std::uint32_t>(at);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "ebpc/bit_stream.h"
 #include "ebpc/error.h"
 #include "ebpc/kernels/dispatch.h"
 
@@ -42,6 +43,35 @@ void check_sizes_and_checksum(std::span<const std::uint8_t> container, Extent ex
   const std::uint64_t at_checksum = header_bytes - checksum_bytes;
   check_checksum(at_checksum, "header", load<std::uint32_t>(&container[at_checksum]),
                  active_kernel().crc32c(0, container.data(), at_checksum));
+}
+
+/// Whether a coded segment's streams can be those of its words. One byte at least is asked for,
+/// which bounds what a small payload can stand for.
+void check_streams(std::uint64_t at, int version, const SegmentEntry& entry, std::uint64_t segment,
+                   std::uint64_t words, std::uint64_t raw_bytes) {
+  const auto check = [&](bool holds, const std::string& expected, std::uint64_t found) {
+    if (holds) return;
+    malformed(at, "stream bytes of segment " + std::to_string(segment), expected,
+              std::to_string(found));
+  };
+  ZeroCoding zero = ZeroCoding::runs_16;
+  if (version == version_of(Codec::automatic)) {
+    zero = SegmentCoding::of(entry.coding).zero;
+  } else if (entry.coding != coding_ebpc) {
+    malformed(at, "coding of segment " + std::to_string(segment), "0 (raw) or 1 (EBPC)",
+              std::to_string(entry.coding));
+  }
+  if (zero == ZeroCoding::none) {
+    check(entry.zero_bytes == 0, "no zero stream", entry.zero_bytes);
+    check(entry.plane_bytes > 0, "a plane stream", 0);
+  } else if (zero == ZeroCoding::mask) {
+    check(entry.zero_bytes == bytes_for_bits(words),
+          std::to_string(bytes_for_bits(words)) + " in the mask", entry.zero_bytes);
+  } else {
+    check(entry.zero_bytes > 0, "a zero stream", 0);
+  }
+  check(entry.stream_bytes() < raw_bytes, "less than " + std::to_string(raw_bytes),
+        entry.stream_bytes());
 }
 
 std::vector<std::int64_t> read_shape(std::span<const std::uint8_t> header) {
@@ -96,9 +126,9 @@ std::uint64_t read_header_bytes(std::span<const std::uint8_t> start) {
               "the end");
   }
   const auto version = load<std::uint16_t>(&start[at_version]);
-  if (version != container_version) {
+  if (version < 1 || version > newest_version) {
     malformed(at_version, "format version",
-              std::to_string(container_version) + ", the only one that this library reads",
+              "from 1 to " + std::to_string(newest_version) + ", which this library reads",
               std::to_string(version));
   }
   return load<std::uint32_t>(&start[at_header_bytes]);
@@ -107,27 +137,40 @@ std::uint64_t read_header_bytes(std::span<const std::uint8_t> start) {
 ContainerInfo read_fields(std::span<const std::uint8_t> header) {
   ContainerInfo info;
   info.header_bytes = read_header_bytes(header);
+  info.version = load<std::uint16_t>(&header[at_version]);
   info.container_bytes = load<std::uint64_t>(&header[at_container_bytes]);
   check_range(at_header_bytes, "header bytes", fixed_header_bytes, header.size(),
               info.header_bytes);
   check_below(at_dtype, "dtype", dtype_count, header[at_dtype]);
   check_below(at_memory_format, "memory format", memory_format_count, header[at_memory_format]);
-  check_below(at_base, "base", 2, header[at_base]);
   info.tensor.dtype = static_cast<DType>(header[at_dtype]);
   info.tensor.memory_format = static_cast<MemoryFormat>(header[at_memory_format]);
   const DTypeTraits& dtype = traits(info.tensor.dtype);
   const auto width = static_cast<std::uint64_t>(8 * dtype.bytes);
   check_range(at_word_bits, "word bits", dtype.is_floating ? width : min_word_bits, width,
               header[at_word_bits]);
-  check_range(at_block_size, "block size", min_block_size, max_block_size, header[at_block_size]);
-  check_range(at_max_zero_run, "log2 of max_zero_run", std::countr_zero(unsigned{min_max_zero_run}),
-              std::countr_zero(unsigned{max_max_zero_run}), header[at_max_zero_run]);
+  if (info.version == version_of(Codec::automatic)) {
+    check_field(at_block_size, "block size", 0, header[at_block_size]);
+    check_field(at_max_zero_run, "log2 of max_zero_run", 0, header[at_max_zero_run]);
+    check_field(at_base, "base", 0, header[at_base]);
+    info.parameters.block_size = 0;
+    info.parameters.max_zero_run = 0;
+  } else {
+    check_range(at_block_size, "block size", min_block_size, max_block_size, header[at_block_size]);
+    check_range(at_max_zero_run, "log2 of max_zero_run",
+                std::countr_zero(unsigned{min_max_zero_run}),
+                std::countr_zero(unsigned{max_max_zero_run}), header[at_max_zero_run]);
+    check_below(at_base, "base", 2, header[at_base]);
+    info.parameters.block_size = header[at_block_size];
+    info.parameters.max_zero_run = 1 << header[at_max_zero_run];
+    info.parameters.base = static_cast<Base>(header[at_base]);
+  }
   check_below(at_dims, "dimensions", max_dims + 1, header[at_dims]);
   check_field(at_segment_words, "log2 of segment words", std::countr_zero(segment_words),
               header[at_segment_words]);
   check_field(at_reserved, "reserved", 0, load<std::uint16_t>(&header[at_reserved]));
-  info.parameters = {header[at_word_bits], dtype.is_signed, header[at_block_size],
-                     1 << header[at_max_zero_run], static_cast<Base>(header[at_base])};
+  info.parameters.word_bits = header[at_word_bits];
+  info.parameters.is_signed = dtype.is_signed;
   info.zero_stream_bits = load<std::uint64_t>(&header[at_zero_stream_bits]);
   info.plane_stream_bits = load<std::uint64_t>(&header[at_plane_stream_bits]);
 
@@ -167,26 +210,16 @@ std::vector<SegmentPlace> read_table(std::span<const std::uint8_t> header,
     const std::uint64_t at = at_shape + 8 * info.tensor.shape.size() + segment_entry_bytes * i;
     const SegmentEntry entry = SegmentEntry::read(&header[at]);
     const std::uint64_t words = words_in_segment(info.words, i);
-    std::uint64_t bytes = std::uint64_t{entry.zero_bytes} + entry.plane_bytes;
+    std::uint64_t bytes = words * bytes_per_word;
     if (entry.coding == coding_raw) {
-      check_field(at, "stream bytes of a raw segment", 0, bytes);
-      bytes = words * bytes_per_word;
-      ++totals.raw_segments;
-      totals.raw_words += words;
-    } else if (entry.coding == coding_ebpc) {
-      // A segment has words, and so a zero stream; this also bounds what a small payload stands
-      // for.
-      if (entry.zero_bytes == 0 || bytes >= words * bytes_per_word) {
-        malformed(at, "stream bytes of segment " + std::to_string(i),
-                  entry.zero_bytes == 0 ? "a zero stream"
-                                        : "less than " + std::to_string(words * bytes_per_word),
-                  std::to_string(entry.zero_bytes == 0 ? 0 : bytes));
-      }
-      totals.coded_bytes += bytes;
+      check_field(at, "stream bytes of a raw segment", 0, entry.stream_bytes());
     } else {
-      malformed(at, "coding of segment " + std::to_string(i), "0 (raw) or 1 (EBPC)",
-                std::to_string(entry.coding));
+      check_streams(at, info.version, entry, i, words, bytes);
+      bytes = entry.stream_bytes();
+      totals.coded_bytes += bytes;
     }
+    ++totals.codings[entry.coding].segments;
+    totals.codings[entry.coding].words += words;
     const std::uint64_t room = info.container_bytes - std::min(offset, info.container_bytes);
     if (bytes > room) {
       malformed(at, "stream bytes of segment " + std::to_string(i),
@@ -204,8 +237,9 @@ ParsedContainer parse(std::span<const std::uint8_t> container, Extent extent) {
   ContainerInfo& info = parsed.info;
   TableTotals totals;
   parsed.segments = read_table(container, info, 0, info.segments, info.header_bytes, totals);
-  info.raw_segments = totals.raw_segments;
-  info.raw_words = totals.raw_words;
+  info.codings = totals.codings;
+  info.raw_segments = info.codings[coding_raw].segments;
+  info.raw_words = info.codings[coding_raw].words;
   check_field(at_container_bytes, "container bytes",
               parsed.segments.empty()
                   ? info.header_bytes

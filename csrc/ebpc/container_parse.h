@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "ebpc/container.h"
 #include "ebpc/container_layout.h"
+#include "ebpc/segment_coding.h"
 
 namespace ebpc::layout {
 
@@ -39,11 +41,10 @@ std::uint64_t read_header_bytes(std::span<const std::uint8_t> start);
 /// parsed before. Reads nothing outside of the header, whatever is in it.
 ContainerInfo read_fields(std::span<const std::uint8_t> header);
 
-/// Sums over coded segments, for checking a header and describing a container.
+/// Sums over segments, for checking a header and describing a container.
 struct TableTotals {
-  std::uint64_t raw_segments = 0;
-  std::uint64_t raw_words = 0;
-  std::uint64_t coded_bytes = 0;
+  std::array<CodingCount, SegmentCoding::count> codings{};
+  std::uint64_t coded_bytes = 0;  // of those that are not raw
 };
 
 /// The places of segments [first, last), of which the first begins at `offset`. `header` has its

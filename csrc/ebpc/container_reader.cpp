@@ -1,13 +1,17 @@
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "ebpc/bit_stream.h"
 #include "ebpc/container.h"
 #include "ebpc/container_parse.h"
 #include "ebpc/container_segments.h"
 #include "ebpc/error.h"
 #include "ebpc/kernels/dispatch.h"
+#include "ebpc/segment_coding.h"
 #include "ebpc/words.h"
 
 namespace ebpc {
@@ -29,24 +33,37 @@ class TaskDecoder {
       : row_(row), words_(words), lost_(lost) {}
 
   void decode(std::uint64_t first, std::uint64_t last) {
-    jobs_.reserve(last - first);
-    job_segments_.reserve(last - first);
-    for (std::uint64_t i = first; i < last; ++i) {
-      if (lost_ == nullptr) {
-        start(i);
-        continue;
-      }
-      lost_[i] = 0;
+    std::optional<Error> damage;
+    for (std::uint64_t i = first; i < last && !damage; ++i) {
+      if (lost_ != nullptr) lost_[i] = 0;
       try {
         start(i);
-      } catch (const Error&) {
-        lose(i);
+      } catch (const Error& error) {
+        if (lost_ == nullptr) {
+          damage = error;
+        } else {
+          lose(i);
+        }
       }
     }
-    run_jobs();
+    for (const Batch& batch : batches_) run_jobs(batch);
+    if (failure_) report(*failure_);  // of a segment before the damaged one
+    if (damage) throw *damage;
   }
 
  private:
+  /// Segments of one coding, which are decoded side by side.
+  struct Batch {
+    std::vector<DecodeJob> jobs;
+    std::vector<std::uint64_t> segments;
+  };
+
+  struct Failure {
+    std::uint64_t segment;
+    DecodeJob job;
+    DecodeStatus status;
+  };
+
   MutableWordSpan words_of(std::uint64_t i) const {
     return words_.part(i * segment_words, words_in_segment(words_.count, i));
   }
@@ -74,46 +91,95 @@ class TaskDecoder {
     check_checksum(place.offset, name_of(i), place.entry.checksum,
                    kernel_.crc32c(0, payload, place.bytes));
     const MutableWordSpan out = words_of(i);
-    if (place.entry.coding == coding_ebpc) {
-      jobs_.push_back({payload, place.entry.zero_bytes, payload + place.entry.zero_bytes,
-                       place.entry.plane_bytes, out});
-      job_segments_.push_back(i);
+    if (place.entry.coding != coding_raw) {
+      Batch& batch = batches_[batch_of(place.entry.coding)];
+      batch.jobs.push_back(job_of(place.entry, payload, out));
+      batch.segments.push_back(i);
       return;
     }
     copy_little_endian(static_cast<std::uint8_t*>(out.data), payload, place.bytes,
                        out.bytes_per_word);
-    if (first_misfit(row_.parameters, {out.data, out.count, out.bytes_per_word}) != out.count) {
+    if (first_misfit(row_.info.parameters, {out.data, out.count, out.bytes_per_word}) !=
+        out.count) {
       malformed(place.offset, name_of(i),
-                "words of " + std::to_string(row_.parameters.word_bits) + " bits", "a larger one");
+                "words of " + std::to_string(row_.info.parameters.word_bits) + " bits",
+                "a larger one");
     }
   }
 
-  void run_jobs() {
-    for (std::span<const DecodeJob> left = jobs_; !left.empty();) {
-      const JobStatus failed = decode_jobs(kernel_, row_.parameters, left);
-      if (failed.status.ok()) break;
-      const std::uint64_t segment = job_segments_[jobs_.size() - left.size() + failed.job];
-      if (lost_ == nullptr) report(left[failed.job], failed.status, segment);
+  bool chosen_by_segment() const { return row_.info.version == version_of(Codec::automatic); }
+
+  /// Of segments without a zero stream together with those that have a mask: the same decoder reads
+  /// them.
+  std::size_t batch_of(std::uint32_t number) const {
+    if (!chosen_by_segment()) return number;
+    SegmentCoding coding = SegmentCoding::of(number);
+    if (coding.zero == ZeroCoding::none) coding.zero = ZeroCoding::mask;
+    return coding.number();
+  }
+
+  DecodeJob job_of(const SegmentEntry& entry, const std::uint8_t* payload, MutableWordSpan out) {
+    DecodeJob job{payload, entry.zero_bytes, payload + entry.zero_bytes, entry.plane_bytes, out};
+    if (entry.zero_bytes > 0) return job;
+    // Without a zero stream all words are non-zero.
+    job.zero_bytes = bytes_for_bits(out.count);
+    job.zero_stream = ones_.data();
+    if (out.count % 8 != 0) {  // of the tensor's last segment
+      last_ones_ = ones_;
+      last_ones_[job.zero_bytes - 1] = static_cast<std::uint8_t>(0xFF << (8 - out.count % 8));
+      job.zero_stream = last_ones_.data();
+    }
+    return job;
+  }
+
+  JobStatus decode_some(std::size_t batch, std::span<const DecodeJob> jobs) const {
+    const Parameters& p = row_.info.parameters;
+    if (!chosen_by_segment()) return decode_jobs(kernel_, p, jobs);
+    return decode_segment_streams(kernel_, p, SegmentCoding::of(static_cast<std::uint32_t>(batch)),
+                                  jobs);
+  }
+
+  /// Decodes what is well-formed. Segments that are not are lost; or the first of all is noted.
+  void run_jobs(const Batch& batch) {
+    const auto number = static_cast<std::size_t>(&batch - batches_.data());
+    for (std::span<const DecodeJob> left = batch.jobs; !left.empty();) {
+      const JobStatus failed = decode_some(number, left);
+      if (failed.status.ok()) return;
+      const DecodeJob& job = left[failed.job];
+      const std::uint64_t segment = batch.segments[batch.jobs.size() - left.size() + failed.job];
+      if (lost_ == nullptr) {
+        if (!failure_ || segment < failure_->segment) failure_ = {segment, job, failed.status};
+        return;
+      }
       lose(segment);
       left = left.subspan(failed.job + 1);
     }
   }
 
-  [[noreturn]] void report(const DecodeJob& job, const DecodeStatus& status,
-                           std::uint64_t segment) const {
-    const std::uint8_t* stream = status.in_plane_stream ? job.plane_stream : job.zero_stream;
+  [[noreturn]] void report(const Failure& failure) const {
+    const DecodeStatus& status = failure.status;
+    const std::uint8_t* stream =
+        status.in_plane_stream ? failure.job.plane_stream : failure.job.zero_stream;
     malformed(
         row_.bytes_offset + static_cast<std::uint64_t>(stream - row_.bytes.data()) + status.bit / 8,
-        std::string(status.in_plane_stream ? "plane" : "zero") + " stream of " + name_of(segment),
+        std::string(status.in_plane_stream ? "plane" : "zero") + " stream of " +
+            name_of(failure.segment),
         status.expected, status.found);
   }
+
+  static constexpr auto ones_ = [] {
+    std::array<std::uint8_t, segment_words / 8> ones{};
+    ones.fill(0xFF);
+    return ones;
+  }();
 
   const SegmentRow& row_;
   MutableWordSpan words_;
   std::uint8_t* lost_;
   const Kernel& kernel_ = active_kernel();
-  std::vector<DecodeJob> jobs_;
-  std::vector<std::uint64_t> job_segments_;
+  std::array<Batch, SegmentCoding::count> batches_;  // by coding
+  std::array<std::uint8_t, segment_words / 8> last_ones_;
+  std::optional<Failure> failure_;
 };
 
 void check_words_bytes(std::uint64_t words, int bytes_per_word, std::uint64_t words_bytes) {
@@ -125,7 +191,7 @@ void check_words_bytes(std::uint64_t words, int bytes_per_word, std::uint64_t wo
 }
 
 SegmentRow all_segments(const ParsedContainer& parsed, std::span<const std::uint8_t> container) {
-  return {parsed.info.parameters, 0, parsed.segments, container, 0};
+  return {parsed.info, 0, parsed.segments, container, 0};
 }
 
 /// The lost words of neighbouring segments as one range.
@@ -213,8 +279,7 @@ void decompress_range(std::span<const std::uint8_t> container, WordRange range, 
     const std::uint64_t last = !whole              ? segment + 1
                                : end == info.words ? info.segments
                                                    : end / segment_words;
-    const SegmentRow row{info.parameters, segment, all.subspan(segment, last - segment), container,
-                         0};
+    const SegmentRow row{info, segment, all.subspan(segment, last - segment), container, 0};
     const std::uint64_t next = std::min(end, last * segment_words);
     const MutableWordSpan to = out.part(word - range.first, next - word);
     if (whole) {

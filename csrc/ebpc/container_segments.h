@@ -20,8 +20,11 @@ struct CodedTotals {
 /// Codes words as segments, of which only the last may be shorter: their entries to `table`, 8
 /// bytes each, and their bytes to `payload`, which has room for the words as they are. The words
 /// fit.
-CodedTotals encode_segments(const Parameters& p, WordSpan words, std::uint8_t* table,
+CodedTotals encode_segments(Codec codec, const Parameters& p, WordSpan words, std::uint8_t* table,
                             std::uint8_t* payload, const Executor& executor);
+
+/// Throws Error(argument) if the parameters do not go with the dtype or the codec.
+void check_code(DType dtype, Codec codec, const Parameters& p);
 
 /// Throws Error(argument) if a word does not fit; `first_index` is that of the first word.
 void check_fit(const Parameters& p, WordSpan words, std::uint64_t first_index);
@@ -31,12 +34,12 @@ void check_fit(const Parameters& p, WordSpan words, std::uint64_t first_index);
 std::uint64_t checked_header_bytes(const TensorInfo& tensor);
 
 /// Completes a header, in which the segment table stands already. Returns the container's bytes.
-std::uint64_t write_header(std::uint8_t* out, const TensorInfo& tensor, const Parameters& p,
-                           const CodedTotals& coded);
+std::uint64_t write_header(std::uint8_t* out, const TensorInfo& tensor, Codec codec,
+                           const Parameters& p, const CodedTotals& coded);
 
 /// Segments in a row, and the bytes at hand in which their payloads lie.
 struct SegmentRow {
-  const Parameters& parameters;
+  const ContainerInfo& info;
   std::uint64_t first_segment;  // the number of the first one
   std::span<const layout::SegmentPlace> places;
   std::span<const std::uint8_t> bytes;

@@ -15,12 +15,13 @@ using namespace layout;
 // -------------------------------------------------------------------------------------
 
 ContainerEncoder::ContainerEncoder(const TensorInfo& tensor, const Parameters& parameters,
-                                   Executor executor)
+                                   Executor executor, Codec codec)
     : tensor_(tensor),
+      codec_(codec),
       parameters_(parameters),
       executor_(std::move(executor)),
       words_(word_count(tensor)) {
-  check_parameters(tensor.dtype, parameters);
+  check_code(tensor.dtype, codec, parameters);
   header_.resize(checked_header_bytes(tensor));
 }
 
@@ -64,7 +65,7 @@ void ContainerEncoder::encode(WordSpan words, std::vector<std::uint8_t>& payload
   std::uint8_t* table =
       header_.data() + table_offset(tensor_) + segment_entry_bytes * coded_segments_;
   const CodedTotals coded =
-      encode_segments(parameters_, words, table, payload.data() + before, executor_);
+      encode_segments(codec_, parameters_, words, table, payload.data() + before, executor_);
   payload.resize(before + coded.payload_bytes);
   payload_bytes_ += coded.payload_bytes;
   bits_ += coded.bits;
@@ -77,7 +78,7 @@ const std::vector<std::uint8_t>& ContainerEncoder::finish() {
                                          std::to_string(words_) + ", got " +
                                          std::to_string(pushed_words_));
   }
-  write_header(header_.data(), tensor_, parameters_, {payload_bytes_, bits_});
+  write_header(header_.data(), tensor_, codec_, parameters_, {payload_bytes_, bits_});
   return header_;
 }
 
@@ -132,7 +133,7 @@ bool ContainerDecoder::decode_some(const Sink& sink) {
   const std::uint64_t first_word = decoded_segments_ * segment_words;
   const std::uint64_t count = std::min(info_->words - first_word, places.size() * segment_words);
   std::vector<std::uint8_t> words(count * static_cast<std::uint64_t>(bytes_per_word));
-  decode_segments({info_->parameters, decoded_segments_, places, pending_, pending_offset_},
+  decode_segments({*info_, decoded_segments_, places, pending_, pending_offset_},
                   {words.data(), count, bytes_per_word}, executor_);
   decoded_segments_ += places.size();
   const std::uint64_t next = places.back().offset + places.back().bytes;

@@ -25,7 +25,8 @@ namespace ebpc {
 class ContainerEncoder {
  public:
   /// Throws Error(argument) as compress.
-  ContainerEncoder(const TensorInfo& tensor, const Parameters& parameters, Executor executor = {});
+  ContainerEncoder(const TensorInfo& tensor, const Parameters& parameters, Executor executor = {},
+                   Codec codec = Codec::ebpc);
 
   std::uint64_t header_bytes() const { return header_.size(); }
 
@@ -42,6 +43,7 @@ class ContainerEncoder {
   void encode(WordSpan words, std::vector<std::uint8_t>& payload);
 
   TensorInfo tensor_;
+  Codec codec_;
   Parameters parameters_;
   Executor executor_;
   std::uint64_t words_;

@@ -14,6 +14,7 @@
 #include "ebpc/container_segments.h"
 #include "ebpc/error.h"
 #include "ebpc/kernels/dispatch.h"
+#include "ebpc/segment_coding.h"
 #include "ebpc/words.h"
 
 namespace ebpc {
@@ -28,13 +29,17 @@ constexpr std::uint64_t task_segments = 16;
 struct Scratch {
   std::unique_ptr<std::uint8_t[]> payload, zero_stream, plane_stream;
 
-  Scratch(const Parameters& p, std::uint64_t payload_bytes)
+  Scratch(const StreamRoom& room, std::uint64_t payload_bytes)
       : payload(std::make_unique_for_overwrite<std::uint8_t[]>(payload_bytes)),
-        zero_stream(std::make_unique_for_overwrite<std::uint8_t[]>(
-            bytes_for_bits(max_zero_stream_bits(p, segment_words)) + kernel_slack_bytes)),
-        plane_stream(std::make_unique_for_overwrite<std::uint8_t[]>(
-            bytes_for_bits(max_plane_stream_bits(p, segment_words)) + kernel_slack_bytes)) {}
+        zero_stream(std::make_unique_for_overwrite<std::uint8_t[]>(room.zero)),
+        plane_stream(std::make_unique_for_overwrite<std::uint8_t[]>(room.plane)) {}
 };
+
+StreamRoom stream_room(Codec codec, const Parameters& p) {
+  if (codec == Codec::automatic) return segment_stream_room(p, segment_words);
+  return {bytes_for_bits(max_zero_stream_bits(p, segment_words)) + kernel_slack_bytes,
+          bytes_for_bits(max_plane_stream_bits(p, segment_words)) + kernel_slack_bytes};
+}
 
 struct CodedSegment {
   SegmentEntry entry;
@@ -42,26 +47,45 @@ struct CodedSegment {
   StreamBits bits;  // none where raw
 };
 
-/// Codes one segment to `out`, raw unless coding makes it smaller.
-CodedSegment encode_segment(const Kernel& kernel, const Parameters& p, WordSpan words,
-                            Scratch& scratch, std::uint8_t* out) {
-  CodedSegment coded;
-  coded.bits = kernel.encode(p, words, scratch.zero_stream.get(), scratch.plane_stream.get());
-  const std::uint64_t zero_bytes = bytes_for_bits(coded.bits.zero);
-  const std::uint64_t plane_bytes = bytes_for_bits(coded.bits.plane);
+/// Codes a segment's streams to `scratch`; raw, without any, unless they are smaller.
+CodedStreams encode_streams(const Kernel& kernel, Codec codec, const Parameters& p, WordSpan words,
+                            Scratch& scratch) {
+  std::uint8_t* const zero_stream = scratch.zero_stream.get();
+  std::uint8_t* const plane_stream = scratch.plane_stream.get();
+  if (codec == Codec::automatic) {
+    const CodedStreams smallest = smallest_coding(kernel, p, words);
+    if (smallest.coding != coding_raw) {
+      encode_segment_streams(kernel, p, SegmentCoding::of(smallest.coding), words, zero_stream,
+                             plane_stream);
+    }
+    return smallest;
+  }
+  const StreamBits bits = kernel.encode(p, words, zero_stream, plane_stream);
   const std::uint64_t raw_bytes = words.count * static_cast<std::uint64_t>(words.bytes_per_word);
-  if (zero_bytes + plane_bytes < raw_bytes) {
+  if (bytes_for_bits(bits.zero) + bytes_for_bits(bits.plane) >= raw_bytes) return {coding_raw, {}};
+  return {coding_ebpc, bits};
+}
+
+/// Codes one segment to `out`.
+CodedSegment encode_segment(const Kernel& kernel, Codec codec, const Parameters& p, WordSpan words,
+                            Scratch& scratch, std::uint8_t* out) {
+  const CodedStreams streams = encode_streams(kernel, codec, p, words, scratch);
+  CodedSegment coded;
+  if (streams.coding != coding_raw) {
+    const std::uint64_t zero_bytes = bytes_for_bits(streams.bits.zero);
+    const std::uint64_t plane_bytes = bytes_for_bits(streams.bits.plane);
     std::memcpy(out, scratch.zero_stream.get(), zero_bytes);
     std::memcpy(out + zero_bytes, scratch.plane_stream.get(), plane_bytes);
     coded.bytes = zero_bytes + plane_bytes;
-    coded.entry.coding = coding_ebpc;
+    coded.bits = streams.bits;
+    coded.entry.coding = streams.coding;
     coded.entry.zero_bytes = static_cast<std::uint32_t>(zero_bytes);
     coded.entry.plane_bytes = static_cast<std::uint32_t>(plane_bytes);
   } else {
+    const std::uint64_t raw_bytes = words.count * static_cast<std::uint64_t>(words.bytes_per_word);
     copy_little_endian(out, static_cast<const std::uint8_t*>(words.data), raw_bytes,
                        words.bytes_per_word);
     coded.bytes = raw_bytes;
-    coded.bits = {};
   }
   coded.entry.checksum = kernel.crc32c(0, out, coded.bytes);
   return coded;
@@ -93,7 +117,7 @@ class PayloadOrder {
 
 }  // namespace
 
-CodedTotals encode_segments(const Parameters& p, WordSpan words, std::uint8_t* table,
+CodedTotals encode_segments(Codec codec, const Parameters& p, WordSpan words, std::uint8_t* table,
                             std::uint8_t* payload, const Executor& executor) {
   const Kernel& kernel = active_kernel();
   const std::uint64_t segments = segment_count(words.count);
@@ -102,7 +126,7 @@ CodedTotals encode_segments(const Parameters& p, WordSpan words, std::uint8_t* t
                                       static_cast<std::uint64_t>(words.bytes_per_word);
   std::vector<Scratch> scratches;
   for (std::size_t i = 0; i < worker_count(executor, tasks); ++i) {
-    scratches.emplace_back(p, payload_bytes);
+    scratches.emplace_back(stream_room(codec, p), payload_bytes);
   }
   PayloadOrder order;
   for_each_index(executor, tasks, [&](std::size_t worker, std::size_t task) {
@@ -114,7 +138,7 @@ CodedTotals encode_segments(const Parameters& p, WordSpan words, std::uint8_t* t
     for (std::uint64_t i = first; i < last; ++i) {
       const WordSpan segment = words.part(i * segment_words, words_in_segment(words.count, i));
       const CodedSegment coded =
-          encode_segment(kernel, p, segment, scratch, scratch.payload.get() + bytes);
+          encode_segment(kernel, codec, p, segment, scratch, scratch.payload.get() + bytes);
       coded.entry.write(table + segment_entry_bytes * i);
       bytes += coded.bytes;
       bits += coded.bits;
@@ -122,6 +146,22 @@ CodedTotals encode_segments(const Parameters& p, WordSpan words, std::uint8_t* t
     std::memcpy(payload + order.take(task, bytes, bits), scratch.payload.get(), bytes);
   });
   return {order.bytes(), order.bits()};
+}
+
+void check_code(DType dtype, Codec codec, const Parameters& p) {
+  check_parameters(dtype, p);
+  if (codec != Codec::automatic) return;
+  const Parameters defaults;
+  const auto check = [](const char* name, const std::string& expected, const std::string& found) {
+    if (found == expected) return;
+    throw Error(ErrorCode::argument, std::string(name) + " must be left at " + expected +
+                                         " with codec 'auto', which chooses it by segment, got " +
+                                         found);
+  };
+  const auto name_of = [](Base base) { return base == Base::sent ? "'sent'" : "'reused'"; };
+  check("block_size", std::to_string(defaults.block_size), std::to_string(p.block_size));
+  check("max_zero_run", std::to_string(defaults.max_zero_run), std::to_string(p.max_zero_run));
+  check("base", name_of(defaults.base), name_of(p.base));
 }
 
 void check_fit(const Parameters& p, WordSpan words, std::uint64_t first_index) {
@@ -149,18 +189,19 @@ std::uint64_t checked_header_bytes(const TensorInfo& tensor) {
   return bytes;
 }
 
-std::uint64_t write_header(std::uint8_t* out, const TensorInfo& tensor, const Parameters& p,
-                           const CodedTotals& coded) {
+std::uint64_t write_header(std::uint8_t* out, const TensorInfo& tensor, Codec codec,
+                           const Parameters& p, const CodedTotals& coded) {
   const std::uint64_t header_bytes = checked_header_bytes(tensor);
   const std::uint64_t container_bytes = header_bytes + coded.payload_bytes;
   std::copy(magic.begin(), magic.end(), out);
-  store<std::uint16_t>(out + at_version, container_version);
+  const bool all_alike = codec == Codec::ebpc;
+  store<std::uint16_t>(out + at_version, static_cast<std::uint16_t>(version_of(codec)));
   out[at_dtype] = static_cast<std::uint8_t>(tensor.dtype);
   out[at_memory_format] = static_cast<std::uint8_t>(tensor.memory_format);
   out[at_word_bits] = static_cast<std::uint8_t>(p.word_bits);
-  out[at_block_size] = static_cast<std::uint8_t>(p.block_size);
-  out[at_max_zero_run] = static_cast<std::uint8_t>(zero_run_bits(p));
-  out[at_base] = static_cast<std::uint8_t>(p.base);
+  out[at_block_size] = all_alike ? static_cast<std::uint8_t>(p.block_size) : 0;
+  out[at_max_zero_run] = all_alike ? static_cast<std::uint8_t>(zero_run_bits(p)) : 0;
+  out[at_base] = all_alike ? static_cast<std::uint8_t>(p.base) : 0;
   out[at_dims] = static_cast<std::uint8_t>(tensor.shape.size());
   out[at_segment_words] = static_cast<std::uint8_t>(std::countr_zero(segment_words));
   store<std::uint16_t>(out + at_reserved, 0);
@@ -183,8 +224,8 @@ std::uint64_t max_compressed_bytes(const TensorInfo& tensor) {
 }
 
 std::uint64_t compress(const TensorInfo& tensor, const Parameters& p, const void* words,
-                       std::span<std::uint8_t> out, const Executor& executor) {
-  check_parameters(tensor.dtype, p);
+                       std::span<std::uint8_t> out, const Executor& executor, Codec codec) {
+  check_code(tensor.dtype, codec, p);
   if (out.size() < max_compressed_bytes(tensor)) {
     throw Error(ErrorCode::argument, "out must have room for " +
                                          std::to_string(max_compressed_bytes(tensor)) +
@@ -194,8 +235,8 @@ std::uint64_t compress(const TensorInfo& tensor, const Parameters& p, const void
   check_fit(p, all, 0);
   std::uint8_t* table = out.data() + table_offset(tensor);
   return write_header(
-      out.data(), tensor, p,
-      encode_segments(p, all, table, out.data() + checked_header_bytes(tensor), executor));
+      out.data(), tensor, codec, p,
+      encode_segments(codec, p, all, table, out.data() + checked_header_bytes(tensor), executor));
 }
 
 }  // namespace ebpc

@@ -2,10 +2,22 @@
 
 #include <string>
 
-#include "ebpc/bit_stream.h"
 #include "ebpc/error.h"
 
 namespace ebpc {
+
+DecodeStatus check_end(const BitReader& reader, std::uint64_t byte_count, bool in_plane_stream) {
+  const std::uint64_t bit = reader.position();
+  if (reader.overrun()) {
+    return {"more bits", "the end of the stream", in_plane_stream, bit};
+  }
+  const std::uint64_t rest = 8 * byte_count - bit;
+  if (rest >= 8) return {"the end of the stream", "more bytes", in_plane_stream, bit};
+  if (rest > 0 && reader.window() != 0) {
+    return {"zero bits as padding", "a one bit", in_plane_stream, bit};
+  }
+  return {};
+}
 
 void require(const DecodeStatus& status) {
   if (status.ok()) return;

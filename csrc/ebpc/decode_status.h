@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "ebpc/bit_stream.h"
+
 namespace ebpc {
 
 /// What is wrong with a stream, and where.
@@ -15,6 +17,9 @@ struct DecodeStatus {
 
   bool ok() const { return expected == nullptr; }
 };
+
+/// Whether a reader has taken exactly its stream: all bytes, and zeros as padding in the last one.
+DecodeStatus check_end(const BitReader& reader, std::uint64_t byte_count, bool in_plane_stream);
 
 /// Throws Error(format) that names the stream, its byte, what was expected and what was found,
 /// unless all is well.

@@ -77,6 +77,15 @@ std::uint64_t nonzero_mask(const Word* words, int count) {
   return mask;
 }
 
+/// A mask of `count` words, 1 to 64, as a code: the first word's bit comes first in a stream, but
+/// is the mask's lowest.
+constexpr std::uint64_t mask_code(std::uint64_t mask, int count) {
+  mask = (mask >> 1 & 0x5555555555555555) | (mask & 0x5555555555555555) << 1;
+  mask = (mask >> 2 & 0x3333333333333333) | (mask & 0x3333333333333333) << 2;
+  mask = (mask >> 4 & 0x0F0F0F0F0F0F0F0F) | (mask & 0x0F0F0F0F0F0F0F0F) << 4;
+  return byte_swap(mask) >> (64 - count);
+}
+
 /// The low `word_bits` bits of `bits` as a word.
 constexpr std::int64_t extended_word(std::uint64_t bits, int word_bits, bool is_signed) {
   const int unused = 64 - word_bits;

@@ -1,7 +1,8 @@
 // The zero stream: where the zero words are (zero run-length coding; JETCAS 2019, section III-A).
 //
 // A non-zero word is `1`. A zero run is `0` and (length - 1) in log2(max_zero_run) bits; a longer
-// run is cut into symbols of max_zero_run, then the rest.
+// run is cut into symbols of max_zero_run, then the rest. Where max_zero_run is 1, that makes a
+// mask.
 
 #pragma once
 
@@ -14,6 +15,7 @@
 #include "ebpc/bit_stream.h"
 #include "ebpc/observer.h"
 #include "ebpc/parameters.h"
+#include "ebpc/words.h"
 
 namespace ebpc {
 
@@ -69,6 +71,10 @@ class ZeroEncoder {
   /// Appends `count` words (1 to 64), given as a mask: bit i is set where word i is non-zero.
   void push(std::uint64_t nonzero, int count) {
     if constexpr (std::is_same_v<Observer, Unobserved>) {
+      if (max_run_ == 1) {
+        sink_.put(mask_code(nonzero, count), count);
+        return;
+      }
       if (max_run_ == ZeroTable::max_run && count == 64) {
         push_by_table(nonzero);
         return;
@@ -151,8 +157,9 @@ class ZeroDecoder {
   ZeroDecoder(const Parameters& p, const std::uint8_t* bytes, std::uint64_t byte_count)
       : reader_(bytes, byte_count), length_bits_(zero_run_bits(p)) {}
 
-  /// The next stretch. A stretch of non-zero words is at most `remaining` long, since the padding
-  /// behind the last one may not count; a zero run is what was coded and may be too long.
+  /// The next stretch. One of non-zero words, or of a mask's zeros, is at most `remaining` long,
+  /// since the padding behind the last one may not count; a zero run is what was coded and may be
+  /// too long.
   Stretch next(std::uint64_t remaining) {
     const std::uint64_t window = reader_.window();
     const int ones = std::countl_one(window);
@@ -161,6 +168,12 @@ class ZeroDecoder {
           remaining < static_cast<std::uint64_t>(ones) ? static_cast<int>(remaining) : ones;
       reader_.skip(length);
       return {false, static_cast<std::uint64_t>(length)};
+    }
+    if (length_bits_ == 0) {  // a mask, in which each zero has a bit of its own
+      const auto length =
+          std::min<std::uint64_t>(remaining, static_cast<std::uint64_t>(std::countl_zero(window)));
+      reader_.skip(static_cast<int>(length));
+      return {true, length};
     }
     reader_.skip(1 + length_bits_);
     return {true, (window >> (63 - length_bits_)) + 1};

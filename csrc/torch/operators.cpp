@@ -32,14 +32,15 @@ Tensor uint8_tensor(const std::uint8_t* bytes, std::uint64_t count) {
 }
 
 Tensor compress(const Tensor& input, OptionalInt word_bits, std::int64_t block_size,
-                std::int64_t max_zero_run, std::string base) {
+                std::int64_t max_zero_run, std::string base, std::string codec) {
   return with_named_errors([&] {
     const TensorWords tensor = words_of("input", input);
     const ebpc::Parameters p =
         parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, base);
+    const ebpc::Codec chosen = codec_named(codec);
     return written_tensor(
         ebpc::max_compressed_bytes(tensor.info), [&](std::span<std::uint8_t> out) {
-          return ebpc::compress(tensor.info, p, tensor.words().data, out, torch_executor());
+          return ebpc::compress(tensor.info, p, tensor.words().data, out, torch_executor(), chosen);
         });
   });
 }
@@ -74,6 +75,10 @@ Tensor inspect(const Tensor& packed, bool header_only) {
          {info.words, ebpc::segment_words, info.segments, info.raw_segments, info.raw_words,
           info.zero_stream_bits, info.plane_stream_bits, info.header_bytes, info.container_bytes}) {
       fields.push_back(static_cast<std::int64_t>(count));
+    }
+    for (const ebpc::CodingCount& coding : info.codings) {
+      fields.push_back(static_cast<std::int64_t>(coding.segments));
+      fields.push_back(static_cast<std::int64_t>(coding.words));
     }
     fields.insert(fields.end(), info.tensor.shape.begin(), info.tensor.shape.end());
     return int64_tensor({static_cast<std::int64_t>(fields.size())}, fields);
@@ -222,11 +227,11 @@ std::string kernel() {
 STABLE_TORCH_LIBRARY(torch_ebpc, m) {
   m.def(
       "compress(Tensor input, int? word_bits=None, int block_size=8, int max_zero_run=16, "
-      "str base='sent') -> Tensor");
+      "str base='sent', str codec='ebpc') -> Tensor");
   m.def(
       "decompress(Tensor packed, SymInt[] shape, ScalarType dtype, "
       "str memory_format='contiguous', int? max_bytes=None) -> Tensor");
-  // int64 [16 + dimensions]; the fields are named in torch_ebpc/ops.py.
+  // int64 [48 + dimensions]; the fields are named in torch_ebpc/ops.py.
   m.def("inspect(Tensor packed, bool header_only=False) -> Tensor");
   // bits: int64 [2], of the zero stream and of the plane stream.
   m.def(

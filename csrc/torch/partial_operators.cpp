@@ -74,12 +74,14 @@ std::int64_t max_compressed_bytes(Shape shape, ScalarType dtype) {
 std::tuple<Tensor, Tensor, Tensor> encode_segments(const Tensor& words, OptionalInt word_bits,
                                                    std::int64_t block_size,
                                                    std::int64_t max_zero_run, std::string base,
-                                                   std::int64_t first_word) {
+                                                   std::int64_t first_word, std::string codec) {
   return with_named_errors([&] {
     const TensorWords tensor = words_of("words", words);
     const ebpc::WordSpan span = tensor.words();
     const ebpc::Parameters p =
         parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, base);
+    const ebpc::Codec chosen = codec_named(codec);
+    ebpc::check_code(tensor.info.dtype, chosen, p);
     ebpc::check_fit(p, span, unsigned_of("first_word", first_word));
     const auto table_bytes = static_cast<std::int64_t>(8 * layout::segment_count(span.count));
     Tensor table = empty_tensor({table_bytes}, ScalarType::Byte);
@@ -88,7 +90,7 @@ std::tuple<Tensor, Tensor, Tensor> encode_segments(const Tensor& words, Optional
         written_tensor(span.count * static_cast<std::uint64_t>(span.bytes_per_word),
                        [&](std::span<std::uint8_t> out) {
                          coded = ebpc::encode_segments(
-                             p, span, static_cast<std::uint8_t*>(table.mutable_data_ptr()),
+                             chosen, p, span, static_cast<std::uint8_t*>(table.mutable_data_ptr()),
                              out.data(), torch_executor());
                          return coded.payload_bytes;
                        });
@@ -101,11 +103,13 @@ std::tuple<Tensor, Tensor, Tensor> encode_segments(const Tensor& words, Optional
 Tensor make_header(const Tensor& table, Shape shape, ScalarType dtype, std::int64_t payload_bytes,
                    std::int64_t zero_stream_bits, std::int64_t plane_stream_bits,
                    std::string memory_format, OptionalInt word_bits, std::int64_t block_size,
-                   std::int64_t max_zero_run, std::string base) {
+                   std::int64_t max_zero_run, std::string base, std::string codec) {
   return with_named_errors([&] {
     const ebpc::TensorInfo info{dtype_of("dtype", dtype), memory_format_named(memory_format),
                                 shape};
     const ebpc::Parameters p = parameters_of(info.dtype, word_bits, block_size, max_zero_run, base);
+    const ebpc::Codec chosen = codec_named(codec);
+    ebpc::check_code(info.dtype, chosen, p);
     const std::uint64_t header_bytes = ebpc::checked_header_bytes(info);
     const Tensor entries = bytes_of("table", table);
     const std::uint64_t table_bytes = 8 * layout::segment_count(ebpc::word_count(info));
@@ -120,7 +124,7 @@ Tensor make_header(const Tensor& table, Shape shape, ScalarType dtype, std::int6
     Tensor header = empty_tensor({static_cast<std::int64_t>(header_bytes)}, ScalarType::Byte);
     auto* out = static_cast<std::uint8_t*>(header.mutable_data_ptr());
     std::ranges::copy(span_of(entries), out + layout::table_offset(info));
-    ebpc::write_header(out, info, p, coded);
+    ebpc::write_header(out, info, chosen, p, coded);
     return header;
   });
 }
@@ -171,7 +175,7 @@ Tensor decode_segments(const Tensor& header, const Tensor& payload, std::int64_t
         std::min(count * ebpc::segment_words, info.words - first * ebpc::segment_words);
     Tensor out = empty_tensor({static_cast<std::int64_t>(count == 0 ? 0 : words)}, dtype);
     ebpc::decode_segments(
-        {info.parameters, first, places, span_of(bytes), offset},
+        {info, first, places, span_of(bytes), offset},
         {out.mutable_data_ptr(), count == 0 ? 0 : words, ebpc::traits(info.tensor.dtype).bytes},
         torch_executor());
     return out;
@@ -196,12 +200,14 @@ STABLE_TORCH_LIBRARY_FRAGMENT(torch_ebpc, m) {
   // streams.
   m.def(
       "encode_segments(Tensor words, int? word_bits=None, int block_size=8, int max_zero_run=16, "
-      "str base='sent', SymInt first_word=0) -> (Tensor table, Tensor payload, Tensor bits)");
+      "str base='sent', SymInt first_word=0, str codec='ebpc') -> (Tensor table, Tensor payload, "
+      "Tensor bits)");
   // The tables, payload bytes and bits of all segments make the header.
   m.def(
       "make_header(Tensor table, SymInt[] shape, ScalarType dtype, SymInt payload_bytes, "
       "SymInt zero_stream_bits, SymInt plane_stream_bits, str memory_format='contiguous', "
-      "int? word_bits=None, int block_size=8, int max_zero_run=16, str base='sent') -> Tensor");
+      "int? word_bits=None, int block_size=8, int max_zero_run=16, str base='sent', "
+      "str codec='ebpc') -> Tensor");
   // int64 [1], by a container's first 52 bytes or more.
   m.def("header_bytes(Tensor start) -> Tensor");
   // int64 [segments]: where each segment's payload ends, from the container's start.

@@ -102,6 +102,13 @@ ebpc::Base base_named(const std::string& name) {
                     "base must be 'sent' or 'reused', got '" + name + "'");
 }
 
+ebpc::Codec codec_named(const std::string& name) {
+  if (name == "ebpc") return ebpc::Codec::ebpc;
+  if (name == "auto") return ebpc::Codec::automatic;
+  throw ebpc::Error(ebpc::ErrorCode::argument,
+                    "codec must be 'ebpc' or 'auto', got '" + name + "'");
+}
+
 ebpc::MemoryFormat memory_format_named(const std::string& name) {
   if (name == "contiguous") return ebpc::MemoryFormat::contiguous;
   if (name == "channels_last") return ebpc::MemoryFormat::channels_last;

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "ebpc/container.h"
 #include "ebpc/error.h"
 #include "ebpc/executor.h"
 #include "ebpc/tensor_info.h"
@@ -45,6 +46,9 @@ ScalarType scalar_type_of(ebpc::DType dtype);
 
 /// Throws a "ValueError: " unless it is "sent" or "reused".
 ebpc::Base base_named(const std::string& name);
+
+/// Throws a "ValueError: " unless it is "ebpc" or "auto".
+ebpc::Codec codec_named(const std::string& name);
 
 /// "contiguous", "channels_last" or "channels_last_3d".
 ebpc::MemoryFormat memory_format_named(const std::string& name);

@@ -19,8 +19,8 @@ from evaluation.hardware.stimuli import StimuliWriter
 from evaluation.hardware.tables import all_tables, check_inventory
 from evaluation.hardware.traffic import Interface
 from evaluation.images import find_images
-from evaluation.measurement import Settings
 from evaluation.models import load_model
+from torch_ebpc.cli.settings import Settings
 from torch_ebpc.hardware import MemoryPort
 from torch_ebpc.report import software_versions
 
@@ -120,11 +120,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = options_from(parsed)
         network = load_model(parsed.network, parsed.weights)
-        images = find_images(parsed.images).first(parsed.limit)
+        images = find_images(parsed.images).first(parsed.limit).readable()
     except (OSError, ValueError) as error:
         parser.error(str(error))
     check_inventory()
-    print(f"weights: {network.weights}\nimages: {images.origin}, {len(images.files)}")
+    print(f"weights: {network.weights}\nimages: {images}")
     if network.warning:
         print(f"\n*** {network.warning} ***\n", file=sys.stderr)
 
@@ -153,7 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
         "network": network.name,
         "weights": network.weights,
         "weights_sha256": network.weights_sha256,
-        "images": f"{images.origin}, {len(images.files)}",
+        "images": str(images),
         "images_sha256": images.sha256(),
         "options": dataclasses.asdict(options),
         **software_versions(),

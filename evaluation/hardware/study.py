@@ -14,8 +14,8 @@ from evaluation.hardware import cycles, schedule, traffic
 from evaluation.hardware.cycles import Design, LayerCycles, WidthRow
 from evaluation.hardware.maps import Convolution, ImageMaps, MapRecorder, zero_count
 from evaluation.hardware.traffic import Interface, Traffic
-from evaluation.images import ImageSet, PreparedImages
-from evaluation.models import LoadedModel
+from torch_ebpc.cli.images import ImageSet, PreparedImages
+from torch_ebpc.cli.networks import LoadedModel
 from torch_ebpc.hardware import EncoderRun
 
 SWEPT_BUFFERS = (256, 1024, 4096, 16384, 65536)

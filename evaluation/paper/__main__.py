@@ -16,7 +16,6 @@ from typing import Literal
 import torch
 
 from evaluation.images import find_images
-from evaluation.measurement import positive
 from evaluation.models import load_model
 from evaluation.paper import expected
 from evaluation.paper.claims import explain
@@ -27,6 +26,7 @@ from evaluation.paper.sections import agreement_text, call_agreement, types_tabl
 from evaluation.paper.study import NothingToMeasureError, Study, run_study
 from evaluation.paper.taps import FUNCTIONS, TapSelection
 from evaluation.presets import PRESETS, Preset
+from torch_ebpc.cli.settings import positive
 
 
 def parser() -> argparse.ArgumentParser:
@@ -112,12 +112,12 @@ def main(arguments: list[str] | None = None) -> int:
     with joined() as ranks:
         try:
             network = load_model(options.model, options.weights)
-            images = find_images(options.images).first(options.limit)
+            images = find_images(options.images).first(options.limit).readable()
             rule, taps = rule_from(options), taps_from(options)
         except (OSError, ValueError) as error:
             argument_parser.error(str(error))
         if ranks.first:
-            print(f"weights: {network.weights}\nimages: {images.origin}, {len(images.files)}")
+            print(f"weights: {network.weights}\nimages: {images}")
             if network.warning:
                 print(f"\n*** {network.warning} ***\n", file=sys.stderr)
         work = options.output.with_name(f"{options.output.name}.work")

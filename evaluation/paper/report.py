@@ -94,8 +94,8 @@ def summary(study: Study) -> str:
     main = study.main
     headline = main.readings("types").averages(main.plan.headline)["ratio of sums"]
     return (
-        f"{main.what.capitalize()} of {main.network.name} on {len(study.images.files)} images"
-        f" ({study.images.origin}); weights: {main.network.weights}; top-1 {main.top1}."
+        f"{main.what.capitalize()} of {main.network.name}; images: {study.images}; weights:"
+        f" {main.network.weights}; top-1 {main.top1}."
         f" EBPC, {main.plan.headline.words.type}: {headline:.3f}. A ratio is uncompressed /"
         " compressed, in bits before padding and without container; averages are named. Images and"
         " weights are not those of the papers, so no figure is the papers' own network."

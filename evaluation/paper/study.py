@@ -11,9 +11,7 @@ from typing import Any
 import torch
 
 import torch_ebpc
-from evaluation.images import ImageSet
-from evaluation.measurement import Accuracy
-from evaluation.models import LoadedModel, load_model, with_batch_statistics
+from evaluation.models import load_model
 from evaluation.paper import software
 from evaluation.paper.averages import Readings
 from evaluation.paper.counts import Counts
@@ -25,6 +23,9 @@ from evaluation.paper.sweep import Sweep
 from evaluation.paper.taps import TapSelection, default_selection, only_relu
 from evaluation.presets import Preset
 from torch_ebpc._library import LIBRARY_PATH
+from torch_ebpc.cli.images import ImageSet
+from torch_ebpc.cli.measurement import Accuracy
+from torch_ebpc.cli.networks import LoadedModel, with_batch_statistics
 
 MAPS = "activation maps"
 GRADIENT_TYPES = ("fixed8", "fixed16", "float16", "bfloat16", "float32")
@@ -173,7 +174,7 @@ def run_study(
         "network": network.name,
         "weights": network.weights,
         "weights_sha256": network.weights_sha256,
-        "images": f"{images.origin}, {len(images.files)}",
+        "images": str(images),
         "images_sha256": images_sha256,
         "extent": extent.name,
         "rule": dataclasses.asdict(rule),

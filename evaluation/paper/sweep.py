@@ -14,14 +14,14 @@ from torch import Tensor
 from torch.nn import functional
 
 import torch_ebpc
-from evaluation.images import UNKNOWN, ImageSet, PreparedImages
-from evaluation.measurement import Accuracy
-from evaluation.models import LoadedModel
 from evaluation.paper.counts import Call, Counts
 from evaluation.paper.passes import UNIT_IMAGES, Arrays, Runner, Unit, as_json_array, units_of
 from evaluation.paper.software import COMPRESSORS, count_software_bits
 from evaluation.paper.taps import TapSelection, tapped
 from evaluation.paper.variants import TYPES, Variant, Words
+from torch_ebpc.cli.images import UNKNOWN, ImageSet, PreparedImages
+from torch_ebpc.cli.measurement import Accuracy
+from torch_ebpc.cli.networks import LoadedModel
 
 # Images that go through a network together where it normalizes by batch statistics: as many as the
 # authors' notebook has, and with gradients as many as fit into 8 GiB with all that ResNet-34 saves.

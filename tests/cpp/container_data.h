@@ -2,11 +2,15 @@
 
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "ebpc/container.h"
+#include "ebpc/container_layout.h"
+#include "ebpc/segment_coding.h"
 #include "test_data.h"
 
 namespace ebpc::test {
@@ -15,14 +19,16 @@ inline constexpr std::array all_dtypes{DType::int8,     DType::uint8,  DType::in
                                        DType::uint16,   DType::int32,  DType::float16,
                                        DType::bfloat16, DType::float32};
 
+inline constexpr std::array all_codecs{Codec::ebpc, Codec::automatic};
+
 inline Parameters default_parameters(DType dtype) {
   return parameters_for(dtype, 0, 8, 16, Base::sent);
 }
 
 inline Bytes compressed(const TensorInfo& tensor, const Parameters& p, const Bytes& memory,
-                        const Executor& executor = {}) {
+                        const Executor& executor = {}, Codec codec = Codec::ebpc) {
   Bytes out(max_compressed_bytes(tensor));
-  out.resize(compress(tensor, p, memory.data(), out, executor));
+  out.resize(compress(tensor, p, memory.data(), out, executor, codec));
   return out;
 }
 
@@ -46,8 +52,40 @@ inline Bytes noise(Random& random, std::size_t bytes) {
   return memory;
 }
 
+/// Words of one segment, drawn so that any coding may be the smallest: zeros in any share and in
+/// runs of any length, the other words smooth to any degree, with or without jumps.
+inline Bytes segment_memory(Random& random, const Parameters& p, int bytes_per_word,
+                            std::size_t count) {
+  const std::int64_t low = smallest_word(p);
+  const std::int64_t high = largest_word(p);
+  const auto below = [&random](std::uint64_t limit) {
+    return static_cast<std::int64_t>(random() % limit);
+  };
+  const std::uint64_t zero_run = std::uint64_t{1} << random() % 10;
+  const std::uint64_t nonzero_run = std::uint64_t{1} << random() % 8;
+  const int zeros_in_8 = static_cast<int>(random() % 9);
+  const std::int64_t step = (high - low) >> random() % 33;
+  const bool jumps = random() % 2 == 0;  // from run to run
+  Values values;
+  std::int64_t value = high;
+  while (values.size() < count) {
+    if (below(8) < zeros_in_8) {
+      values.insert(values.end(), 1 + random() % zero_run, 0);
+      continue;
+    }
+    if (jumps) value = low + below(static_cast<std::uint64_t>(high - low + 1));
+    for (std::uint64_t i = random() % nonzero_run; i + 1 > 0; --i) {
+      value = std::clamp(value + below(static_cast<std::uint64_t>(2 * step + 1)) - step, low, high);
+      if (value == 0) value = high;
+      values.push_back(value);
+    }
+  }
+  values.resize(count);
+  return stored(values, bytes_per_word, p.is_signed);
+}
+
 /// A container of coded segments and of raw ones.
-inline Bytes mixed_container(DType dtype) {
+inline Bytes mixed_container(DType dtype, Codec codec = Codec::ebpc) {
   Random random(20);
   const auto bytes = static_cast<std::size_t>(traits(dtype).bytes);
   Bytes memory(segment_words * bytes, 0);
@@ -55,7 +93,26 @@ inline Bytes mixed_container(DType dtype) {
   const Bytes rest = noise(random, 9 * bytes);
   memory.insert(memory.end(), rest.begin(), rest.end());
   const TensorInfo tensor{dtype, MemoryFormat::contiguous, {segment_words + 9}};
-  return compressed(tensor, default_parameters(dtype), memory);
+  return compressed(tensor, default_parameters(dtype), memory, {}, codec);
+}
+
+/// Small containers of version 2, of one segment each: one for every coding that there is.
+inline std::vector<Bytes> containers_of_every_coding() {
+  Random random(21);
+  std::vector<Bytes> containers(SegmentCoding::count);
+  for (int round = 0; round < 100'000; ++round) {
+    const DType dtype = all_dtypes[random() % all_dtypes.size()];
+    const Parameters p = default_parameters(dtype);
+    const std::size_t words = 1 + random() % (20 << random() % 5);
+    const TensorInfo tensor{dtype, MemoryFormat::contiguous, {static_cast<std::int64_t>(words)}};
+    const Bytes container = compressed(
+        tensor, p, segment_memory(random, p, traits(dtype).bytes, words), {}, Codec::automatic);
+    const auto coding = layout::SegmentEntry::read(&container[layout::table_offset(tensor)]).coding;
+    Bytes& smallest = containers[coding];
+    if (smallest.empty() || container.size() < smallest.size()) smallest = container;
+    if (round > 2000 && std::ranges::none_of(containers, &Bytes::empty)) break;
+  }
+  return containers;
 }
 
 }  // namespace ebpc::test

@@ -24,14 +24,15 @@ void repair_header(Bytes& container) {
 }
 
 /// A header of exactly `bytes` bytes that claims this shape, with a right checksum.
-Bytes header_claiming(std::size_t bytes, DType dtype, const std::vector<std::uint64_t>& shape) {
+Bytes header_claiming(std::size_t bytes, DType dtype, const std::vector<std::uint64_t>& shape,
+                      Codec codec = Codec::ebpc) {
   Bytes header(bytes, 0);
   std::copy(magic.begin(), magic.end(), header.begin());
-  header[at_version] = 1;
+  header[at_version] = static_cast<std::uint8_t>(version_of(codec));
   header[at_dtype] = static_cast<std::uint8_t>(dtype);
   header[at_word_bits] = static_cast<std::uint8_t>(8 * traits(dtype).bytes);
-  header[at_block_size] = 8;
-  header[at_max_zero_run] = 4;
+  header[at_block_size] = codec == Codec::ebpc ? 8 : 0;
+  header[at_max_zero_run] = codec == Codec::ebpc ? 4 : 0;
   header[at_dims] = static_cast<std::uint8_t>(shape.size());
   header[at_segment_words] = 12;
   store<std::uint32_t>(&header[at_header_bytes], static_cast<std::uint32_t>(bytes));
@@ -87,8 +88,9 @@ TEST(HostileHeader, AHundredBytesAreRefusedBeforeAnythingIsAllocated) {
       std::vector<std::uint64_t>(255, 1),
   };
   for (const DType dtype : all_dtypes) {
-    for (const auto& shape : shapes) {
-      const Bytes header = header_claiming(100, dtype, shape);
+    for (std::size_t i = 0; i < 2 * shapes.size(); ++i) {
+      const auto& shape = shapes[i / 2];
+      const Bytes header = header_claiming(100, dtype, shape, all_codecs.at(i % 2));
       SCOPED_TRACE(std::string(traits(dtype).name) + " " + std::to_string(shape.size()) + " x " +
                    std::to_string(shape[0]));
       EXPECT_NE(error_of(ErrorCode::format, [&] { inspect(header); }), "");
@@ -113,7 +115,8 @@ TEST(HostileHeader, AnyFieldsWithARightChecksumAllocateInProportionToTheirBytes)
     }
     const std::size_t bytes =
         random() % 2 == 0 ? 52 + random() % 60 : 52 + 8 * dims + 8 * (random() % 3);
-    Bytes header = header_claiming(bytes, all_dtypes[random() % all_dtypes.size()], shape);
+    Bytes header = header_claiming(bytes, all_dtypes[random() % all_dtypes.size()], shape,
+                                   all_codecs.at(random() % 2));
     for (std::uint64_t i = random() % 3; i > 0; --i) {
       header[9 + random() % (bytes - 9)] = static_cast<std::uint8_t>(random());
     }
@@ -132,33 +135,48 @@ TEST(HostileHeader, AnyFieldsWithARightChecksumAllocateInProportionToTheirBytes)
 }
 
 /// The most that bytes can claim: all segments of 4-byte words with one byte of payload each.
-Bytes bomb(std::uint64_t segments) {
+Bytes bomb(std::uint64_t segments, Codec codec = Codec::ebpc, std::uint32_t coding = coding_ebpc) {
   const std::uint64_t header_bytes = header_bytes_for(1, segments);
-  Bytes container = header_claiming(header_bytes, DType::float32, {segments * segment_words});
+  Bytes container =
+      header_claiming(header_bytes, DType::float32, {segments * segment_words}, codec);
   container.resize(header_bytes + segments, 0);
   store<std::uint64_t>(&container[at_container_bytes], container.size());
-  store<std::uint64_t>(&container[at_zero_stream_bits], 8 * segments);
+  const bool has_zero_stream =
+      codec == Codec::ebpc || SegmentCoding::of(coding).zero != ZeroCoding::none;
+  store<std::uint64_t>(&container[has_zero_stream ? at_zero_stream_bits : at_plane_stream_bits],
+                       8 * segments);
   const std::uint8_t zero = 0;
   for (std::uint64_t i = 0; i < segments; ++i) {
-    SegmentEntry{coding_ebpc, 1, 0, portable_kernel.crc32c(0, &zero, 1)}.write(
-        &container[at_shape + 8 + 8 * i]);
+    SegmentEntry{coding, has_zero_stream, !has_zero_stream, portable_kernel.crc32c(0, &zero, 1)}
+        .write(&container[at_shape + 8 + 8 * i]);
   }
   repair_header(container);
   return container;
 }
 
+/// Those of every coding that may have a single byte of streams; a mask has more.
+std::vector<Bytes> bombs(std::uint64_t segments) {
+  std::vector<Bytes> containers{bomb(segments)};
+  for (std::uint32_t coding = 1; coding < SegmentCoding::count; ++coding) {
+    if (SegmentCoding::of(coding).zero == ZeroCoding::mask) continue;
+    containers.push_back(bomb(segments, Codec::automatic, coding));
+  }
+  return containers;
+}
+
 TEST(HostileHeader, TheLargestClaimIsLessThan2048TimesTheContainer) {
   for (const std::uint64_t segments : {1, 10, 1000, 100'000}) {
-    const Bytes container = bomb(segments);
-    const ContainerInfo info = inspect(container);
-    const std::uint64_t bytes = 4 * info.words;
-    EXPECT_EQ(bytes, segments * 16'384);
-    EXPECT_LT(bytes, 2048 * container.size());
-    // The decoder hands out at most 256 segments' words at a time.
-    ContainerDecoder decoder;
-    const std::size_t before = allocated_bytes();
-    EXPECT_NE(error_of(ErrorCode::format, [&] { decoder.push(container, [](WordSpan) {}); }), "");
-    EXPECT_LT(allocated_bytes() - before, 10 * container.size() + 256 * 16'384 + 100'000);
+    for (const Bytes& container : bombs(segments)) {
+      const ContainerInfo info = inspect(container);
+      const std::uint64_t bytes = 4 * info.words;
+      EXPECT_EQ(bytes, segments * 16'384);
+      EXPECT_LT(bytes, 2048 * container.size());
+      // The decoder hands out at most 256 segments' words at a time.
+      ContainerDecoder decoder;
+      const std::size_t before = allocated_bytes();
+      EXPECT_NE(error_of(ErrorCode::format, [&] { decoder.push(container, [](WordSpan) {}); }), "");
+      EXPECT_LT(allocated_bytes() - before, 10 * container.size() + 256 * 16'384 + 100'000);
+    }
   }
 }
 

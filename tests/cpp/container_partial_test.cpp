@@ -16,12 +16,13 @@ using namespace layout;
 /// Three segments, the middle one raw, and a rest.
 struct Sample {
   DType dtype;
+  Codec codec = Codec::ebpc;
   std::size_t bytes_per_word = static_cast<std::size_t>(traits(dtype).bytes);
   std::uint64_t words = 3 * segment_words + 100;
   Bytes memory = make_memory();
   Bytes container =
       compressed({dtype, MemoryFormat::contiguous, {static_cast<std::int64_t>(words)}},
-                 default_parameters(dtype), memory);
+                 default_parameters(dtype), memory, {}, codec);
 
   Bytes make_memory() const {
     Random random(51);
@@ -49,6 +50,17 @@ struct Sample {
   }
 };
 
+template <class Test>
+void for_each_sample(Test&& test) {
+  for (const DType dtype : all_dtypes) {
+    for (const Codec codec : all_codecs) {
+      SCOPED_TRACE(std::string(traits(dtype).name) + ", version " +
+                   std::to_string(version_of(codec)));
+      test(Sample{dtype, codec});
+    }
+  }
+}
+
 Bytes read_range(const Bytes& container, WordRange range, std::size_t bytes_per_word,
                  const Executor& executor = {}) {
   const GuardedBytes in(container, GuardedBytes::Guard::behind);
@@ -60,9 +72,7 @@ Bytes read_range(const Bytes& container, WordRange range, std::size_t bytes_per_
 TEST(PartialRead, EveryRangeIsThatPartOfTheWords) {
   const std::vector<std::uint64_t> cuts{0,    1,    7,    4095, 4096,   4097,
                                         8191, 8192, 8193, 9000, 12'288, 12'388};
-  for (const DType dtype : all_dtypes) {
-    SCOPED_TRACE(traits(dtype).name);
-    const Sample sample{dtype};
+  for_each_sample([&](const Sample& sample) {
     for (const std::uint64_t first : cuts) {
       for (const std::uint64_t last : cuts) {
         if (last < first) continue;
@@ -71,7 +81,7 @@ TEST(PartialRead, EveryRangeIsThatPartOfTheWords) {
             << first << " to " << last;
       }
     }
-  }
+  });
 }
 
 TEST(PartialRead, ManySegmentsAndThreadsChangeNothing) {
@@ -151,15 +161,11 @@ void expect_lost(const Sample& sample, const Bytes& container, const std::vector
 }
 
 TEST(Recover, AnIntactContainerHasLostNothing) {
-  for (const DType dtype : all_dtypes) {
-    const Sample sample{dtype};
-    expect_lost(sample, sample.container, {});
-  }
+  for_each_sample([](const Sample& sample) { expect_lost(sample, sample.container, {}); });
 }
 
 TEST(Recover, ADamagedSegmentLosesThatSegmentOnly) {
-  for (const DType dtype : all_dtypes) {
-    const Sample sample{dtype};
+  for_each_sample([](const Sample& sample) {
     for (std::uint64_t i = 0; i < 4; ++i) {
       SCOPED_TRACE(i);
       Bytes container = sample.container;
@@ -169,7 +175,7 @@ TEST(Recover, ADamagedSegmentLosesThatSegmentOnly) {
     Bytes container = sample.container;
     for (const std::uint64_t i : {0, 2, 3}) container[sample.payload(i)] ^= 0x80;
     expect_lost(sample, container, {{0, 4096}, {8192, 4196}});
-  }
+  });
 }
 
 TEST(Recover, ACutLosesWhatIsBehindIt) {
@@ -188,18 +194,19 @@ TEST(Recover, ACutLosesWhatIsBehindIt) {
 }
 
 TEST(Recover, AMalformedSegmentWithARightChecksumIsLostLikeADamagedOne) {
-  Sample sample{DType::int8};
-  const std::uint64_t header = inspect(sample.container).header_bytes;
-  const std::uint64_t at = sample.payload(2);
-  const std::uint64_t bytes = sample.payload(3) - at;
-  std::fill_n(sample.container.begin() + static_cast<std::ptrdiff_t>(at), bytes,
-              std::uint8_t{0xFF});
-  store<std::uint32_t>(&sample.container[at_shape + 8 + 8 * 2 + 4],
-                       portable_kernel.crc32c(0, &sample.container[at], bytes));
-  store<std::uint32_t>(&sample.container[header - 4],
-                       portable_kernel.crc32c(0, sample.container.data(), header - 4));
-  sample.container[sample.payload(0)] ^= 1;  // and one that is damaged
-  expect_lost(sample, sample.container, {{0, 4096}, {8192, 4096}});
+  for_each_sample([](Sample sample) {
+    const std::uint64_t header = inspect(sample.container).header_bytes;
+    const std::uint64_t at = sample.payload(2);
+    const std::uint64_t bytes = sample.payload(3) - at;
+    std::fill_n(sample.container.begin() + static_cast<std::ptrdiff_t>(at), bytes,
+                std::uint8_t{0xFF});
+    store<std::uint32_t>(&sample.container[at_shape + 8 + 8 * 2 + 4],
+                         portable_kernel.crc32c(0, &sample.container[at], bytes));
+    store<std::uint32_t>(&sample.container[header - 4],
+                         portable_kernel.crc32c(0, sample.container.data(), header - 4));
+    sample.container[sample.payload(0)] ^= 1;  // and one that is damaged
+    expect_lost(sample, sample.container, {{0, 4096}, {8192, 4096}});
+  });
 }
 
 TEST(Recover, ManySegmentsAndThreadsChangeNothing) {

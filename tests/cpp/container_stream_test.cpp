@@ -26,9 +26,10 @@ const std::vector<Pieces> all_pieces{
 };
 
 Bytes encoded_in_pieces(const TensorInfo& tensor, const Parameters& p, const Bytes& memory,
-                        const Pieces& pieces, const Executor& executor = {}) {
+                        const Pieces& pieces, const Executor& executor = {},
+                        Codec codec = Codec::ebpc) {
   Random random(41);
-  ContainerEncoder encoder(tensor, p, executor);
+  ContainerEncoder encoder(tensor, p, executor, codec);
   Bytes payload;
   const WordSpan words{memory.data(), word_count(tensor), traits(tensor.dtype).bytes};
   for (std::size_t first = 0; first < words.count;) {
@@ -76,12 +77,14 @@ TEST(ContainerStream, PiecesOfAnySizeGiveTheBytesAndWordsOfOneGo) {
       const TensorInfo tensor{dtype, MemoryFormat::contiguous, {count}};
       const Parameters p = default_parameters(dtype);
       const Bytes memory = mixed_memory(random, dtype, static_cast<std::size_t>(count));
-      const Bytes whole = compressed(tensor, p, memory);
-      for (const Pieces& pieces : all_pieces) {
-        SCOPED_TRACE(std::string(traits(dtype).name) + " " + std::to_string(count) + " by " +
-                     pieces.name);
-        ASSERT_EQ(encoded_in_pieces(tensor, p, memory, pieces), whole);
-        ASSERT_EQ(decoded_in_pieces(whole, pieces), memory);
+      for (const Codec codec : all_codecs) {
+        const Bytes whole = compressed(tensor, p, memory, {}, codec);
+        for (const Pieces& pieces : all_pieces) {
+          SCOPED_TRACE(std::string(traits(dtype).name) + " " + std::to_string(count) + " by " +
+                       pieces.name);
+          ASSERT_EQ(encoded_in_pieces(tensor, p, memory, pieces, {}, codec), whole);
+          ASSERT_EQ(decoded_in_pieces(whole, pieces), memory);
+        }
       }
     }
   }
@@ -90,12 +93,16 @@ TEST(ContainerStream, PiecesOfAnySizeGiveTheBytesAndWordsOfOneGo) {
 TEST(ContainerStream, ThreadsChangeNothing) {
   Random random(44);
   const TensorInfo tensor{DType::int16, MemoryFormat::channels_last, {3, 70, 33, 60}};
-  const Parameters p = parameters_for(DType::int16, 0, 16, 64, Base::reused);
   const Bytes memory = mixed_memory(random, DType::int16, word_count(tensor));
-  const Bytes whole = compressed(tensor, p, memory);
-  for (const Pieces& pieces : {all_pieces[2], all_pieces[3]}) {
-    EXPECT_EQ(encoded_in_pieces(tensor, p, memory, pieces, std_threads(3)), whole);
-    EXPECT_EQ(decoded_in_pieces(whole, pieces, std_threads(3)), memory);
+  for (const Codec codec : all_codecs) {
+    const Parameters p = codec == Codec::ebpc
+                             ? parameters_for(DType::int16, 0, 16, 64, Base::reused)
+                             : default_parameters(DType::int16);
+    const Bytes whole = compressed(tensor, p, memory, {}, codec);
+    for (const Pieces& pieces : {all_pieces[2], all_pieces[3]}) {
+      EXPECT_EQ(encoded_in_pieces(tensor, p, memory, pieces, std_threads(3), codec), whole);
+      EXPECT_EQ(decoded_in_pieces(whole, pieces, std_threads(3)), memory);
+    }
   }
 }
 
@@ -189,6 +196,13 @@ TEST(ContainerStream, TensorsAndParametersThatAreNoneAreRefused) {
             "the tensor must have less than 2^41 words, got 4398046511104");
   EXPECT_EQ(refused({4}, default_parameters(DType::int16)),
             "word_bits must be at most 8 for int8, got 16");
+  EXPECT_EQ(error_of(ErrorCode::argument,
+                     [] {
+                       ContainerEncoder({DType::int8, MemoryFormat::contiguous, {4}},
+                                        parameters_for(DType::int8, 0, 16, 16, Base::sent), {},
+                                        Codec::automatic);
+                     }),
+            "block_size must be left at 8 with codec 'auto', which chooses it by segment, got 16");
 }
 
 }  // namespace

@@ -39,17 +39,20 @@ std::string described(const TensorInfo& tensor) {
 TEST(Container, EveryDtypeAndShapeComesBackWithWhatTheHeaderSays) {
   Random random(21);
   for (const DType dtype : all_dtypes) {
-    for (const auto& shape : shapes) {
+    for (std::size_t i = 0; i < 2 * shapes.size(); ++i) {
+      const auto& shape = shapes[i / 2];
+      const Codec codec = all_codecs.at(i % 2);
       const TensorInfo tensor{dtype, MemoryFormat::contiguous, shape};
       SCOPED_TRACE(described(tensor));
       const Bytes memory = random_memory(random, dtype, word_count(tensor));
-      const Parameters p = default_parameters(dtype);
-      const Bytes container = compressed(tensor, p, memory);
+      Parameters p = default_parameters(dtype);
+      const Bytes container = compressed(tensor, p, memory, {}, codec);
       ASSERT_EQ(decompressed(container), memory);
 
       const ContainerInfo info = inspect(container);
-      EXPECT_EQ(info.version, 1);
+      EXPECT_EQ(info.version, codec == Codec::ebpc ? 1 : 2);
       EXPECT_EQ(info.tensor, tensor);
+      if (codec == Codec::automatic) p.block_size = p.max_zero_run = 0;
       EXPECT_EQ(info.parameters, p);
       EXPECT_EQ(info.words, word_count(tensor));
       EXPECT_EQ(info.segments, (info.words + segment_words - 1) / segment_words);
@@ -121,11 +124,13 @@ TEST(Container, StreamBitsAreThoseOfTheSegmentsCodedAlone) {
 
 TEST(Container, NoiseIsStoredRawAndNothingIsLarger) {
   Random random(25);
-  for (const DType dtype : all_dtypes) {
+  for (std::size_t i = 0; i < 2 * all_dtypes.size(); ++i) {
+    const DType dtype = all_dtypes.at(i / 2);
     SCOPED_TRACE(traits(dtype).name);
     const TensorInfo tensor{dtype, MemoryFormat::contiguous, {2 * segment_words + 50}};
     const Bytes memory = noise(random, memory_bytes(tensor));
-    const Bytes container = compressed(tensor, default_parameters(dtype), memory);
+    const Bytes container =
+        compressed(tensor, default_parameters(dtype), memory, {}, all_codecs.at(i % 2));
     ASSERT_EQ(decompressed(container), memory);
     const ContainerInfo info = inspect(container);
     EXPECT_EQ(info.raw_segments, info.segments);
@@ -156,8 +161,11 @@ TEST(Container, TheSizeBoundIsTheTensorAndOnePercentAnd256Bytes) {
         const std::uint64_t bytes = memory_bytes(tensor);
         EXPECT_LE(100 * max_compressed_bytes(tensor), 101 * bytes + 25600);
         if (words > 100'000) continue;
-        EXPECT_LE(compressed(tensor, default_parameters(dtype), noise(random, bytes)).size(),
-                  max_compressed_bytes(tensor));
+        const Bytes memory = noise(random, bytes);
+        for (const Codec codec : all_codecs) {
+          EXPECT_LE(compressed(tensor, default_parameters(dtype), memory, {}, codec).size(),
+                    max_compressed_bytes(tensor));
+        }
       }
     }
   }
@@ -170,14 +178,16 @@ TEST(Container, CompressingWritesOnlyIntoItsBuffer) {
         DType::int8, MemoryFormat::contiguous, {static_cast<std::int64_t>(words)}};
     for (const Bytes& memory : {noise(random, words), random_memory(random, DType::int8, words)}) {
       for (const auto guard : {GuardedBytes::Guard::before, GuardedBytes::Guard::behind}) {
-        const GuardedBytes in(memory, guard);
-        const GuardedBytes out(Bytes(max_compressed_bytes(tensor)), guard);
-        const std::uint64_t size =
-            compress(tensor, default_parameters(DType::int8), in.span().data(), out.span());
-        const GuardedBytes container(out.span().first(size), guard);
-        const GuardedBytes back(Bytes(words), guard);
-        decompress(container.span(), back.span().data(), words);
-        EXPECT_EQ(Bytes(back.span().begin(), back.span().end()), memory);
+        for (const Codec codec : all_codecs) {
+          const GuardedBytes in(memory, guard);
+          const GuardedBytes out(Bytes(max_compressed_bytes(tensor)), guard);
+          const std::uint64_t size = compress(tensor, default_parameters(DType::int8),
+                                              in.span().data(), out.span(), {}, codec);
+          const GuardedBytes container(out.span().first(size), guard);
+          const GuardedBytes back(Bytes(words), guard);
+          decompress(container.span(), back.span().data(), words);
+          EXPECT_EQ(Bytes(back.span().begin(), back.span().end()), memory);
+        }
       }
     }
   }
@@ -192,10 +202,12 @@ TEST(Container, BytesAreTheSameForAnyNumberOfThreads) {
     std::copy(raw.begin(), raw.end(), memory.begin() + 999);
     const TensorInfo tensor{dtype, MemoryFormat::contiguous, {static_cast<std::int64_t>(words)}};
     const Parameters p = default_parameters(dtype);
-    const Bytes alone = compressed(tensor, p, memory);
-    for (const std::size_t threads : {1, 2, 3, 8, 64}) {
-      ASSERT_EQ(compressed(tensor, p, memory, std_threads(threads)), alone) << threads;
-      ASSERT_EQ(decompressed(alone, std_threads(threads)), memory) << threads;
+    for (const Codec codec : all_codecs) {
+      const Bytes alone = compressed(tensor, p, memory, {}, codec);
+      for (const std::size_t threads : {1, 2, 3, 8, 64}) {
+        ASSERT_EQ(compressed(tensor, p, memory, std_threads(threads), codec), alone) << threads;
+        ASSERT_EQ(decompressed(alone, std_threads(threads)), memory) << threads;
+      }
     }
   }
 }

@@ -280,7 +280,7 @@ inline Streams encode_portable(const Words& words) {
 /// Settings over the whole range of each parameter, not all of their combinations.
 inline std::vector<Parameters> all_settings() {
   std::vector<Parameters> settings;
-  int run_bits = 1;
+  int run_bits = 0;  // of a mask
   for (int word_bits = min_word_bits; word_bits <= max_word_bits; ++word_bits) {
     for (int block_size = min_block_size; block_size <= max_block_size; ++block_size) {
       for (const bool is_signed : {true, false}) {
@@ -288,7 +288,7 @@ inline std::vector<Parameters> all_settings() {
           settings.push_back({word_bits, is_signed, block_size, 1 << run_bits, base});
         }
       }
-      run_bits = run_bits % 16 + 1;  // 63 block sizes: each word width meets every run length
+      run_bits = (run_bits + 1) % 17;  // 63 block sizes: each word width meets every run length
     }
   }
   return settings;
@@ -311,6 +311,14 @@ inline std::vector<Parameters> common_settings() {
     settings.push_back({8, true, 8, 1 << 16, base});
     settings.push_back({8, true, 7, 32, base});
     settings.push_back({8, false, 64, 8, base});
+  }
+  // What containers choose from.
+  for (const int word_bits : {8, 16, 32}) {
+    for (const int max_zero_run : {1, 16, 256}) {
+      for (const int block_size : {15, 31, 63}) {
+        settings.push_back({word_bits, word_bits == 8, block_size, max_zero_run, Base::reused});
+      }
+    }
   }
   return settings;
 }

@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "container_data.h"
+#include "ebpc/container_parse.h"
 #include "ebpc/container_stream.h"
+#include "ebpc/kernels/kernel.h"
 #include "test_threads.h"
 
 namespace ebpc::test {
@@ -76,6 +78,60 @@ TEST(Threads, OneErrorIsThrownWhateverTheThreads) {
   const std::string alone = error({});
   EXPECT_NE(alone.find("(segment 70)"), std::string::npos);
   for (const std::size_t threads : {2, 3, 8, 64}) EXPECT_EQ(error(std_threads(threads)), alone);
+}
+
+// Segments of different codings are decoded out of order.
+TEST(Threads, TheFirstDamageIsTheOneThatIsSaidWhateverItsKind) {
+  using namespace layout;
+  Random random(73);
+  const Parameters p = default_parameters(DType::int8);
+  const std::uint64_t words = 200 * segment_words;
+  Bytes memory;
+  for (std::uint64_t i = 0; i < words; i += segment_words) {
+    const Bytes segment = segment_memory(random, p, 1, segment_words);
+    memory.insert(memory.end(), segment.begin(), segment.end());
+  }
+  const TensorInfo tensor{
+      DType::int8, MemoryFormat::contiguous, {static_cast<std::int64_t>(words)}};
+  const Bytes intact = compressed(tensor, p, memory, {}, Codec::automatic);
+  const ParsedContainer parsed = parse(intact, Extent::whole);
+  for (int round = 0; round < 30; ++round) {
+    Bytes container = intact;
+    std::uint64_t first = words;
+    for (int damage = 0; damage < 4; ++damage) {
+      const std::uint64_t i = random() % parsed.segments.size();
+      const SegmentPlace& place = parsed.segments[i];
+      container[place.offset + place.bytes - 1] ^= 1;
+      if (random() % 2 == 0) {  // noticed by its decoder alone, if at all
+        store<std::uint32_t>(&container[table_offset(tensor) + 8 * i + 4],
+                             portable_kernel.crc32c(0, &container[place.offset], place.bytes));
+      }
+    }
+    store<std::uint32_t>(&container[parsed.info.header_bytes - 4],
+                         portable_kernel.crc32c(0, container.data(), parsed.info.header_bytes - 4));
+    for (std::uint64_t i = 0; i < parsed.segments.size(); ++i) {
+      Bytes segment(segment_words);
+      try {
+        decompress_range(container, {i * segment_words, segment_words}, segment.data(),
+                         segment.size());
+      } catch (const Error&) {
+        first = std::min(first, i);
+      }
+    }
+    if (first == words) continue;
+    const auto error = [&](const Executor& executor) -> std::string {
+      Bytes out(words);
+      try {
+        decompress(container, out.data(), words, executor);
+      } catch (const Error& error) {
+        return error.what();
+      }
+      return "";
+    };
+    const std::string alone = error({});
+    EXPECT_NE(alone.find("segment " + std::to_string(first) + ")"), std::string::npos) << alone;
+    for (const std::size_t threads : {2, 3, 8}) EXPECT_EQ(error(std_threads(threads)), alone);
+  }
 }
 
 }  // namespace

@@ -1,9 +1,41 @@
-// Any words with any parameters: they come back, the container is not larger than promised, and the
-// encoder that takes pieces writes the same one.
+// Any words with any parameters, or with those that segments choose: they come back, the container
+// is not larger than promised, and the encoder that takes pieces writes the same one. A container
+// whose segments choose is not larger than one with any of their choices for all.
 
 #include "ebpc/container.h"
 #include "ebpc/container_stream.h"
+#include "ebpc/segment_coding.h"
 #include "fuzz_input.h"
+
+namespace ebpc::fuzz {
+namespace {
+
+/// Returns the container.
+Bytes check(Codec codec, const TensorInfo& tensor, const Parameters& p, const Bytes& memory,
+            std::size_t cut) {
+  Bytes container(max_compressed_bytes(tensor));
+  expect(100 * container.size() <= 101 * memory.size() + 25'600,
+         "the bound to be the tensor, 1 % and 256 bytes");
+  container.resize(compress(tensor, p, memory.data(), container, {}, codec));
+
+  Bytes back(memory.size());
+  decompress(container, back.data(), back.size());
+  expect(back == memory, "words to come back");
+
+  ContainerEncoder encoder(tensor, p, {}, codec);
+  Bytes payload;
+  const std::uint64_t words = word_count(tensor);
+  const WordSpan all{memory.data(), words, traits(tensor.dtype).bytes};
+  encoder.push(all.part(0, cut), payload);
+  encoder.push(all.part(cut, words - cut), payload);
+  Bytes streamed = encoder.finish();
+  streamed.insert(streamed.end(), payload.begin(), payload.end());
+  expect(streamed == container, "the encoder to write the bytes of compress");
+  return container;
+}
+
+}  // namespace
+}  // namespace ebpc::fuzz
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace ebpc;
@@ -29,23 +61,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   const std::uint64_t words = memory.size() / static_cast<std::uint64_t>(of.bytes);
   const TensorInfo tensor{dtype, MemoryFormat::contiguous, {static_cast<std::int64_t>(words)}};
-  Bytes container(max_compressed_bytes(tensor));
-  expect(100 * container.size() <= 101 * memory.size() + 25'600,
-         "the bound to be the tensor, 1 % and 256 bytes");
-  container.resize(compress(tensor, input.p, memory.data(), container));
-
-  Bytes back(memory.size());
-  decompress(container, back.data(), back.size());
-  expect(back == memory, "words to come back");
-
-  ContainerEncoder encoder(tensor, input.p);
-  Bytes payload;
-  const WordSpan all{memory.data(), words, of.bytes};
   const std::size_t cut = words == 0 ? 0 : input.count % words;
-  encoder.push(all.part(0, cut), payload);
-  encoder.push(all.part(cut, words - cut), payload);
-  Bytes streamed = encoder.finish();
-  streamed.insert(streamed.end(), payload.begin(), payload.end());
-  expect(streamed == container, "the encoder to write the bytes of compress");
+  check(Codec::ebpc, tensor, input.p, memory, cut);
+
+  Parameters p;
+  p.word_bits = input.p.word_bits;
+  p.is_signed = input.p.is_signed;
+  const Bytes chosen = check(Codec::automatic, tensor, p, memory, cut);
+  const SegmentCoding coding{static_cast<ZeroCoding>(2 + input.free_bits % 2),
+                             static_cast<PlaneCoding>(1 + input.free_bits / 2 % 3)};
+  const Bytes fixed = check(Codec::ebpc, tensor, coding.parameters(p), memory, cut);
+  expect(chosen.size() <= fixed.size(), "the chosen codings to be the smallest");
   return 0;
 }

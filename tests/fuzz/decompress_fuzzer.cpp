@@ -27,8 +27,8 @@ void repair(Bytes& container) {
   for (std::uint64_t at = at_shape + 8 * std::uint64_t{container[at_dims]};
        at + segment_entry_bytes + checksum_bytes <= header; at += segment_entry_bytes) {
     SegmentEntry entry = SegmentEntry::read(&container[at]);
-    const std::uint64_t bytes = entry.coding == coding_ebpc
-                                    ? std::uint64_t{entry.zero_bytes} + entry.plane_bytes
+    const std::uint64_t bytes = entry.coding != coding_raw
+                                    ? entry.stream_bytes()
                                     : container.size() - offset;  // raw: if it is the last one
     if (bytes > container.size() - offset) break;
     entry.checksum = portable_kernel.crc32c(0, &container[0] + offset, bytes);

@@ -66,6 +66,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace ebpc::fuzz;
   Input input;
   if (!input.read(data, size)) return 0;
+  if (input.free_bits >= 56) input.p.max_zero_run = 1;  // a mask
   const int bytes_per_word = bytes_for_word(input.p.word_bits);
   const Bytes memory = input.words(bytes_per_word);
   const std::size_t count = memory.size() / static_cast<std::size_t>(bytes_per_word);

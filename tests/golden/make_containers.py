@@ -4,13 +4,14 @@ little-endian; index.json says what the header shall say.
 
     python tests/golden/make_containers.py
 
-adds those of the format version that this library writes. Files that are there are never changed:
+adds those of the format versions that this library writes. Files that are there are never changed:
 if this library writes other bytes than they have, that is an error, and if what it writes is
 another format, it needs another version number.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -37,7 +38,35 @@ def noise(count: int, seed: int) -> torch.Tensor:
     return torch.randint(0, 256, (count,), generator=generator, dtype=torch.uint8)
 
 
+def few_words(seed: int) -> torch.Tensor:
+    """Walks of any step between zeros in runs of any length, up to 400 words of any dtype."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def below(limit: int) -> int:
+        return int(torch.randint(0, limit, (), generator=generator))
+
+    count, zero_run, nonzero_run, step = 1 + below(400), below(200), 1 + below(40), 2 ** below(7)
+    steps = torch.randint(-step, step + 1, (count,), generator=generator)
+    place = torch.arange(count) % (zero_run + nonzero_run)
+    values = (steps.cumsum(0).remainder(120) + 1) * (place < nonzero_run)
+    return values.to(torch_ebpc.ops.DTYPES[seed % 5])
+
+
+def of_every_coding() -> dict[str, torch.Tensor]:
+    """A tensor of one segment for each coding that segments choose from."""
+    names = torch_ebpc.ops.CODINGS[2]
+    found: dict[str, torch.Tensor] = {}
+    seed = 0
+    while len(found) < len(names):
+        x = few_words(seed)
+        (chosen,) = torch_ebpc.inspect(torch_ebpc.compress(x, codec="auto")).codings
+        found.setdefault(f"auto_coding_{names.index(chosen.coding):02}", x)
+        seed += 1
+    return dict(sorted(found.items()))
+
+
 def tensors() -> dict[str, tuple[torch.Tensor, dict[str, int | str]]]:
+    auto: dict[str, int | str] = {"codec": "auto"}
     special = [0.0, -0.0, 1.0, float("inf"), -float("inf"), float("nan"), 1e-45, -1.5]
     floats = walk(300, 0, 255, 3).float() / 16
     floats[:8] = torch.tensor(special)
@@ -61,6 +90,16 @@ def tensors() -> dict[str, tuple[torch.Tensor, dict[str, int | str]]]:
         "float32": (floats, reused),
         "float32_scalar": (torch.tensor(-0.0), {}),
         "int8_empty": (torch.empty(3, 0, 5, dtype=torch.int8), {}),
+        **{name: (x, auto) for name, x in of_every_coding().items()},
+        "auto_int8_segments": (mixed, auto),
+        "auto_uint8_channels_last": (map4.contiguous(memory_format=torch.channels_last), auto),
+        "auto_int16_12_bits": (words12, {"word_bits": 12, **auto}),
+        "auto_int32": (wide, auto),
+        "auto_float16": (floats.to(torch.float16).view(3, 100), auto),
+        "auto_bfloat16": (floats.to(torch.bfloat16).view(10, 1, 30), auto),
+        "auto_float32": (floats, auto),
+        "auto_float32_scalar": (torch.tensor(-0.0), auto),
+        "auto_int8_empty": (torch.empty(3, 0, 5, dtype=torch.int8), auto),
     }
 
 
@@ -83,7 +122,7 @@ def main() -> None:
     for name, (tensor, parameters) in tensors().items():
         packed = torch_ebpc.compress(tensor, **parameters)  # type: ignore[arg-type]
         info = torch_ebpc.inspect(packed)
-        name = f"v{info.format_version}_{name}"
+        name = f"v{info.format_version}_{name.removeprefix('auto_')}"
         write_once(FOLDER / f"{name}.ebpc", bytes(packed.tolist()))
         write_once(FOLDER / f"{name}.words", stored(tensor))
         index[name] = {
@@ -97,6 +136,8 @@ def main() -> None:
             "base": info.base,
             "raw_segments": info.raw_segments,
         }
+        if info.codec == "auto":
+            index[name]["codings"] = [dataclasses.astuple(each) for each in info.codings]
     lines = [f"  {json.dumps(name)}: {json.dumps(fields)}" for name, fields in index.items()]
     index_path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 

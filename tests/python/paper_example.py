@@ -16,12 +16,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from evaluation.images import find_images
-from evaluation.models import LoadedModel
 from evaluation.paper.plan import EXTENTS
 from evaluation.paper.ranks import joined
 from evaluation.paper.report import run_record, write_report
 from evaluation.paper.study import Study, run_study
 from evaluation.presets import PRESETS
+from torch_ebpc.cli.networks import LoadedModel
 
 IMAGES = 23  # not a multiple of a unit
 EXTENT = dataclasses.replace(

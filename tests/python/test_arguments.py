@@ -32,6 +32,7 @@ DEFAULTS = {
     "max_zero_run": 16,
     "base": "sent",
     "method": "ebpc",
+    "codec": "ebpc",
     "memory_format": "contiguous",
     "transmission_dims": 0,
     "max_bytes": None,
@@ -191,6 +192,41 @@ def test_an_unknown_method_is_refused_and_all_are_listed():
         assert f"'{method}'" in str(error.value)
     with pytest.raises(TypeError, match=exactly("method must be a str, got int")):
         torch_ebpc.count_bits(torch.zeros(3), 5)
+
+
+def test_an_unknown_codec_is_refused():
+    x = torch.zeros(3)
+    for function in (
+        torch_ebpc.compress,
+        lambda x, codec: torch_ebpc.ContainerEncoder(x.shape, x.dtype, codec=codec),
+    ):
+        with pytest.raises(ValueError, match=exactly("codec must be 'ebpc' or 'auto', got 'zstd'")):
+            function(x, codec="zstd")
+        with pytest.raises(TypeError, match=exactly("codec must be a str, got NoneType")):
+            function(x, codec=None)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"block_size": 16}, "block_size must be left at 8"),
+        ({"max_zero_run": 32}, "max_zero_run must be left at 16"),
+        ({"base": "reused"}, "base must be left at 'sent'"),
+    ],
+)
+def test_what_the_codec_chooses_is_refused_beside_it(parameters, message):
+    x = torch.zeros(3)
+    (value,) = parameters.values()
+    message += f" with codec 'auto', which chooses it by segment, got {value!r}"
+    with pytest.raises(ValueError, match=exactly(message)):
+        torch_ebpc.compress(x, codec="auto", **parameters)
+    with pytest.raises(ValueError, match=exactly(message)):
+        torch_ebpc.ContainerEncoder(x.shape, x.dtype, codec="auto", **parameters)
+    table = torch.zeros(8, dtype=torch.uint8)
+    with pytest.raises(RuntimeError, match=exactly("ValueError: " + message)):
+        torch.ops.torch_ebpc.make_header(
+            table, x.shape, x.dtype, 1, 8, 0, codec="auto", **parameters
+        )
 
 
 def test_transmission_dims_are_dimensions_of_the_input():

@@ -117,12 +117,28 @@ def test_the_library_needs_torch_cpu_and_the_standard_libraries_alone():
 def test_importing_pulls_in_neither_pandas_nor_matplotlib_nor_torchvision():
     done = run_python(
         "import torch, sys; before = set(sys.modules); import torch_ebpc;"
-        "print({name.split('.')[0] for name in set(sys.modules) - before})"
+        "new = set(sys.modules) - before;"
+        "print(new & {'torch_ebpc.cli'} | {name.split('.')[0] for name in new})"
     )
     assert done.returncode == 0, done.stderr
     assert "'torch_ebpc'" in done.stdout
-    for name in ("pandas", "matplotlib", "torchvision", "skimage"):
+    for name in (
+        "pandas", "matplotlib", "torchvision", "skimage", "scipy", "PIL", "safetensors", "tabulate",
+        "tqdm", "torch_ebpc.cli",
+    ):  # fmt: skip
         assert f"'{name}'" not in done.stdout
+
+
+def test_what_few_programs_use_is_imported_when_it_is_asked_for():
+    done = run_python(
+        "import sys, torch_ebpc\n"
+        "for name in ('hardware', 'distributed'):\n"
+        "    assert f'torch_ebpc.{name}' not in sys.modules and name in dir(torch_ebpc)\n"
+        "    assert getattr(torch_ebpc, name) is sys.modules[f'torch_ebpc.{name}']\n"
+        "try: torch_ebpc.nothing\n"
+        "except AttributeError as error: print(error)"
+    )
+    assert done.stdout == "module 'torch_ebpc' has no attribute 'nothing'\n", done.stderr
 
 
 def test_importing_says_nothing():

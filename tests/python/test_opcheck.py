@@ -22,6 +22,7 @@ def check(op, *arguments, **keywords):
 def test_compress(x):
     check(OPS.compress.default, x)
     check(OPS.compress.default, x, block_size=16, max_zero_run=4, base="reused")
+    check(OPS.compress.default, x, codec="auto")
 
 
 @sampled
@@ -35,6 +36,7 @@ def test_decompress(x):
 @sampled
 def test_inspect(x):
     check(OPS.inspect.default, torch_ebpc.compress(x))
+    check(OPS.inspect.default, torch_ebpc.compress(x, codec="auto"))
 
 
 @sampled
@@ -108,12 +110,15 @@ def test_recover(x):
 @sampled
 def test_encode_segments(x):
     check(OPS.encode_segments.default, x.flatten())
+    check(OPS.encode_segments.default, x.flatten(), codec="auto")
 
 
 @sampled
 def test_make_header(x):
-    table, payload, bits = OPS.encode_segments(x.flatten())
-    check(OPS.make_header.default, table, x.shape, x.dtype, payload.numel(), *bits.tolist())
+    for codec in ("ebpc", "auto"):
+        table, payload, bits = OPS.encode_segments(x.flatten(), codec=codec)
+        counts = (payload.numel(), *bits.tolist())
+        check(OPS.make_header.default, table, x.shape, x.dtype, *counts, codec=codec)
 
 
 @sampled

@@ -230,7 +230,9 @@ def test_inspect_says_what_was_compressed():
         "plane_stream_bits": sum(each.plane_bits for each in streams),
         "header_bytes": 48 + 2 * 8 + 3 * 8 + 4,
         "container_bytes": packed.numel(),
+        "codings": ({"coding": "ebpc", "segments": 3, "words": 3 * 4096},),
     }
+    assert info.codec == "ebpc"
     assert info.stream_bits == sum(each.bits for each in streams)
     assert info.tensor_bytes == 2 * 3 * 4096
     assert info.ratio == info.tensor_bytes / packed.numel()

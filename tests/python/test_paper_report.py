@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import torch_ebpc
-from evaluation.images import PreparedImages, find_images
-from evaluation.models import LoadedModel, with_batch_statistics
+from evaluation.images import find_images
 from evaluation.paper import expected
 from evaluation.paper.figures import FIGURES
 from evaluation.paper.study import NothingToMeasureError, Study
+from torch_ebpc.cli.images import PreparedImages
+from torch_ebpc.cli.networks import LoadedModel, with_batch_statistics
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from PIL import Image
 from sample_inputs import assert_same_bits
 from torch import nn
 
-from evaluation.models import import_torchvision
 from torch_ebpc import CompressionMeter, Quantizer
+from torch_ebpc.cli.networks import import_torchvision
 
 VALUES_AN_IMAGE = 3_562_496
 

@@ -37,6 +37,10 @@ struct Baseline {
   std::uint64_t (*max_words)(const Parameters& p, StreamBits bits);
 };
 
+/// Reads zero-RLE back from streams of which the bytes are known, not the bits; max_zero_run may be
+/// 1: that is zero-value compression. Untrusted streams are safe.
+DecodeStatus decode_zero_rle(const Parameters& p, const DecodeJob& job);
+
 extern const Baseline uncompressed_baseline;  // words as they are
 extern const Baseline zvc_baseline;           // zero-value compression
 extern const Baseline zero_rle_baseline;      // zero run-length coding

@@ -24,21 +24,29 @@ struct ZeroRle {
                              std::span<Word> words) {
     ZeroDecoder zeros(p, positions.bytes, bytes_for_bits(positions.bits));
     BitReader reader = reader_of(values);
+    const DecodeStatus status = read(p, zeros, positions.bits, reader, words);
+    return status.ok() ? check_ends(zeros.reader(), positions, reader, values) : status;
+  }
+
+  /// All words; what is behind them in the streams is left.
+  template <class Word>
+  static DecodeStatus read(const Parameters& p, ZeroDecoder& zeros, std::uint64_t zero_bits,
+                           BitReader& values, std::span<Word> words) {
     while (!words.empty()) {
       const std::uint64_t bit = zeros.reader().position();
       const ZeroDecoder::Stretch stretch = zeros.next(words.size());
-      if (zeros.reader().position() > positions.bits) {
+      if (zeros.reader().position() > zero_bits) {
         return {"more bits", "the end of the stream", false, bit};
       }
       if (stretch.length > words.size()) {
         return {"a zero run within the words that are left", "a longer run", false, bit};
       }
       for (Word& word : words.first(stretch.length)) {
-        word = stretch.zero ? Word{0} : static_cast<Word>(take_word(reader, p));
+        word = stretch.zero ? Word{0} : static_cast<Word>(take_word(values, p));
       }
       words = words.subspan(stretch.length);
     }
-    return check_ends(zeros.reader(), positions, reader, values);
+    return {};
   }
 
   static std::uint64_t max_words(const Parameters& p, StreamBits bits) {
@@ -50,5 +58,17 @@ struct ZeroRle {
 }  // namespace
 
 constinit const Baseline zero_rle_baseline = baseline_from<ZeroRle>();
+
+DecodeStatus decode_zero_rle(const Parameters& p, const DecodeJob& job) {
+  ZeroDecoder zeros(p, job.zero_stream, job.zero_bytes);
+  BitReader values(job.plane_stream, job.plane_bytes);
+  DecodeStatus status =
+      visit_word_type(job.words.bytes_per_word, p.is_signed, [&]<class Word>(Word*) {
+        const std::span words(static_cast<Word*>(job.words.data), job.words.count);
+        return ZeroRle::read(p, zeros, 8 * job.zero_bytes, values, words);
+      });
+  if (status.ok()) status = check_end(zeros.reader(), job.zero_bytes, false);
+  return status.ok() ? check_end(values, job.plane_bytes, true) : status;
+}
 
 }  // namespace ebpc

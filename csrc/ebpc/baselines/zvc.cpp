@@ -6,21 +6,13 @@
 namespace ebpc {
 namespace {
 
-/// The first word's bit comes first in the stream, but is the mask's lowest.
-constexpr std::uint64_t reversed_bits(std::uint64_t x) {
-  x = (x >> 1 & 0x5555555555555555) | (x & 0x5555555555555555) << 1;
-  x = (x >> 2 & 0x3333333333333333) | (x & 0x3333333333333333) << 2;
-  x = (x >> 4 & 0x0F0F0F0F0F0F0F0F) | (x & 0x0F0F0F0F0F0F0F0F) << 4;
-  return byte_swap(x);
-}
-
 struct Zvc {
   template <class Word, class Sink>
   static void encode(const Parameters& p, std::span<const Word> words, Sink& positions,
                      Sink& values) {
     for_each_mask(words, [&](std::span<const Word> part, std::uint64_t mask) {
       const int length = static_cast<int>(part.size());
-      positions.put(reversed_bits(mask) >> (64 - length), length);
+      positions.put(mask_code(mask, length), length);
       put_words(part, mask, p.word_bits, values);
     });
   }

@@ -36,6 +36,12 @@ constexpr std::uint64_t low_bits(int count) {
 /// since compilers turn conditional expressions into branches, which then guess badly.
 inline std::uint64_t mask_if(bool condition) { return -static_cast<std::uint64_t>(condition); }
 
+/// The bits of each byte in the other order: a stream's first bit is a mask's lowest.
+inline __m512i turn_bytes_around(__m512i x) {
+  return _mm512_gf2p8affine_epi64_epi8(
+      x, _mm512_set1_epi64(static_cast<long long>(0x8040201008040201)), 0);
+}
+
 inline __m512i load_vector(const void* from) { return _mm512_loadu_si512(from); }
 inline void store_vector(void* to, __m512i x) { _mm512_storeu_si512(to, x); }
 

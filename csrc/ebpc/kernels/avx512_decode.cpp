@@ -297,7 +297,13 @@ class ZeroPass {
         stream_size_(stream_size(batch.p)),
         scratch_(scratch) {}
 
-  void run() { Lanes(batch_.p, *this).run(); }
+  void run() {
+    if (batch_.p.max_zero_run > 1) {
+      Lanes(batch_.p, *this).run();
+      return;
+    }
+    for (ZeroStream stream; take(0, stream);) done(0, read_mask(stream));
+  }
 
   /// Gives the lane the next stream. False if there is none.
   bool take(int lane, ZeroStream& stream) {

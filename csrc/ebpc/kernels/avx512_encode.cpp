@@ -20,11 +20,11 @@ __m512i broadcast(Word word) {
 }
 
 /// What is handed from tile to tile: packs the non-zero words of each, then gives them to the
-/// encoders of both streams. Calls `zeros(runs)` for every tile and returns the bits of the plane
-/// stream; `runs` keeps the zeros behind the last token.
+/// encoders of both streams. Calls `zeros(masks, count)` for every tile and returns the bits of the
+/// plane stream.
 template <class PlaneEncoder, class Word, class ZeroSink>
 std::uint64_t encode_tiles(const Parameters& p, WordSpan span, std::uint8_t* plane_stream,
-                           ZeroRuns& runs, ZeroSink&& zeros) {
+                           ZeroSink&& zeros) {
   // Unsigned words with the top bit flipped are signed ones with the same deltas.
   constexpr int word_bits = 8 * sizeof(Word);
   const auto flip = p.is_signed || p.word_bits < word_bits
@@ -45,8 +45,7 @@ std::uint64_t encode_tiles(const Parameters& p, WordSpan span, std::uint8_t* pla
     const Word* end =
         pack_tile(words + first, count, broadcast(flip), masks.data(), packed + packed_count);
     packed_count = static_cast<std::size_t>(end - packed);
-    runs.find(masks.data(), count);
-    zeros(runs);
+    zeros(masks.data(), count);
     const std::size_t coded = planes.encode(packed, packed_count);
     packed_count -= coded;
     std::memmove(packed - 1, packed + coded - 1, (packed_count + 1) * sizeof(Word));
@@ -64,29 +63,43 @@ StreamBits encode(const Parameters& p, WordSpan words, std::uint8_t* zero_stream
   if (codes_too_wide(p)) return portable_kernel.encode(p, words, zero_stream, plane_stream);
   ZeroRuns runs;
   ZeroRunWriter zero_writer(p, zero_stream);
-  const auto put_zeros = [&](const ZeroRuns& tile) { zero_writer.put(tile); };
+  MaskWriter mask_writer(zero_stream);
+  const bool is_mask = p.max_zero_run == 1;
+  const auto put_zeros = [&](const std::uint64_t* masks, std::size_t count) {
+    if (is_mask) {
+      mask_writer.put(masks, count);
+    } else {
+      runs.find(masks, count);
+      zero_writer.put(runs);
+    }
+  };
   std::uint64_t bits;
   if (words.bytes_per_word == 1 && p.word_bits == 8 && p.block_size == 8 && p.base == Base::sent) {
-    bits = encode_tiles<PlaneEncoder8x8, std::uint8_t>(p, words, plane_stream, runs, put_zeros);
+    bits = encode_tiles<PlaneEncoder8x8, std::uint8_t>(p, words, plane_stream, put_zeros);
   } else {
     bits = visit_group(p, words.bytes_per_word, [&]<class Group>(Group*) {
       return encode_tiles<PlaneEncoder<Group, false>, typename Group::Word>(p, words, plane_stream,
-                                                                            runs, put_zeros);
+                                                                            put_zeros);
     });
   }
-  return {zero_writer.finish(runs.open()), bits};
+  return {is_mask ? words.count : zero_writer.finish(runs.open()), bits};
 }
 
 StreamBits count(const Parameters& p, WordSpan words) {
   if (codes_too_wide(p)) return portable_kernel.count(p, words);
   ZeroRuns runs;
   ZeroRunCounter zero_counter(p);
-  const auto count_zeros = [&](const ZeroRuns& tile) { zero_counter.put(tile); };
+  const bool is_mask = p.max_zero_run == 1;
+  const auto count_zeros = [&](const std::uint64_t* masks, std::size_t count) {
+    if (is_mask) return;
+    runs.find(masks, count);
+    zero_counter.put(runs);
+  };
   const std::uint64_t bits = visit_group(p, words.bytes_per_word, [&]<class Group>(Group*) {
-    return encode_tiles<PlaneEncoder<Group, true>, typename Group::Word>(p, words, nullptr, runs,
+    return encode_tiles<PlaneEncoder<Group, true>, typename Group::Word>(p, words, nullptr,
                                                                          count_zeros);
   });
-  return {zero_counter.finish(runs.open()), bits};
+  return {is_mask ? words.count : zero_counter.finish(runs.open()), bits};
 }
 
 }  // namespace avx512

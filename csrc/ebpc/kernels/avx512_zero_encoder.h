@@ -237,6 +237,23 @@ class ZeroRunWriter {
   std::uint64_t full_runs_ = 0;  // symbols of the longest run, as many as fit, right-justified
 };
 
+/// Writes masks as they are: where zero runs have a length of 1.
+class MaskWriter {
+ public:
+  explicit MaskWriter(std::uint8_t* out) : out_(out) {}
+
+  /// Of a tile of `count` words, a multiple of 64 but for the last one.
+  void put(const std::uint64_t* masks, std::size_t count) {
+    for (std::size_t first = 0; first < count; first += 512) {
+      store_vector(out_ + first / 8, turn_bytes_around(load_vector(masks + first / 64)));
+    }
+    out_ += count / 8;
+  }
+
+ private:
+  std::uint8_t* out_;
+};
+
 /// Counts the bits that ZeroRunWriter would write.
 class ZeroRunCounter {
  public:

@@ -250,6 +250,21 @@ class ZeroLanes {
   alignas(64) PerLane advance_;  // all ones if the lane has a stream
 };
 
+/// Where zero runs have a length of 1, the stream is the mask, but for the order of bits in a byte.
+/// False if the stream has not exactly the bits of its words.
+inline bool read_mask(const ZeroStream& stream) {
+  const std::size_t padding = -stream.words % 8;
+  if (stream.byte_count != (stream.words + padding) / 8) return false;
+  if (padding > 0 &&
+      (stream.bytes[stream.byte_count - 1] & low_bits(static_cast<int>(padding))) != 0) {
+    return false;
+  }
+  for (std::size_t i = 0; i < stream.byte_count; i += 64) {
+    store_vector(stream.mask + i, turn_bytes_around(load_vector(stream.bytes + i)));
+  }
+  return true;
+}
+
 /// Spreads non-zero words over `count` words under a mask of them; where the mask has none, zero is
 /// written. Returns how many there were. Both the mask and the non-zero words are read in vectors.
 template <class Word>

@@ -30,6 +30,9 @@ struct StreamBits {
   friend bool operator==(const StreamBits&, const StreamBits&) = default;
 };
 
+// Every function takes all Parameters that validate() accepts and also a max_zero_run of 1, which
+// makes the zero stream a mask with a bit for each word.
+
 /// The two streams of one transmission in memory and where its words shall go. Both streams are
 /// padded with zeros to whole bytes and have no bytes beyond those; nothing outside of them may be
 /// read.

@@ -31,20 +31,6 @@ StreamBits count(const Parameters& p, WordSpan words) {
   return count_any_segment(p, words);
 }
 
-/// Whether a reader has taken exactly its stream: all bytes, and zeros as padding in the last one.
-DecodeStatus check_end(const BitReader& reader, std::size_t byte_count, bool in_plane_stream) {
-  const std::uint64_t bit = reader.position();
-  if (reader.overrun()) {
-    return {"more bits", "the end of the stream", in_plane_stream, bit};
-  }
-  const std::uint64_t rest = 8 * static_cast<std::uint64_t>(byte_count) - bit;
-  if (rest >= 8) return {"the end of the stream", "more bytes", in_plane_stream, bit};
-  if (rest > 0 && reader.window() != 0) {
-    return {"zero bits as padding", "a one bit", in_plane_stream, bit};
-  }
-  return {};
-}
-
 template <class Word>
 DecodeStatus decode_words(const Parameters& p, const DecodeJob& job) {
   ZeroDecoder zeros(p, job.zero_stream, job.zero_bytes);

@@ -1,0 +1,215 @@
+"""Taps and meters on models that run as graphs: TorchScript and exported programs."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from small_models import SMALL_CALLS, images, small_network
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+import torch_ebpc
+
+
+@pytest.fixture(autouse=True)
+def _torchscript_is_deprecated():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="(?s).*deprecated")
+        yield
+
+
+def as_graph(kind: str, model: nn.Module, folder, inputs: Tensor | None = None) -> nn.Module:
+    """The model, through a file."""
+    inputs = images() if inputs is None else inputs
+    if kind == "exported":
+        torch.export.save(torch.export.export(model, (inputs,)), folder / "model.pt2")
+        return torch.export.load(folder / "model.pt2").module()
+    script = torch.jit.trace(model, inputs) if kind == "traced" else torch.jit.script(model)
+    if kind == "frozen":
+        script = torch.jit.freeze(script)
+    torch.jit.save(script, folder / "model.pt")
+    return torch.jit.load(folder / "model.pt")
+
+
+KINDS = ("scripted", "traced", "exported")
+
+
+def measured(model, **options):
+    with torch.inference_mode(), torch_ebpc.CompressionMeter(model, **options) as meter:
+        outputs = [model(images()) for _ in range(3)]  # TorchScript optimizes at the second
+    return meter.report(), outputs
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("quantizer", [None, torch_ebpc.Quantizer(bits=4)])
+def test_a_graph_is_measured_as_the_model_that_it_was_made_of(tmp_path, kind, quantizer):
+    model = small_network()
+    expected, expected_outputs = measured(model, quantizer=quantizer)
+    graph = as_graph(kind, model, tmp_path)
+    with torch.inference_mode():
+        plain = graph(images())
+    report, outputs = measured(
+        graph, layers=(), functions=[torch.relu], quantizer=quantizer, verify=True
+    )
+    assert [row.name for row in report.rows] == SMALL_CALLS
+    assert report.never_called == []
+    for row, expected_row in zip(report.rows, expected.rows, strict=True):
+        assert row.transmission_bits == expected_row.transmission_bits
+        assert (row.images, row.shape, row.zeros) == (6, expected_row.shape, expected_row.zeros)
+    # The decoded maps are what the next layers ran on, in place too.
+    for output, expected_output in zip(outputs, expected_outputs, strict=True):
+        assert torch.equal(output, expected_output)
+    assert torch.equal(outputs[0], plain) == (quantizer is None)
+    with torch.inference_mode():
+        assert torch.equal(graph(images()), plain)  # nothing is left behind
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_inputs_and_several_functions_are_tapped(tmp_path, kind):
+    def tapped_shapes(model, **options):
+        shapes = []
+        with (
+            torch.inference_mode(),
+            torch_ebpc.Taps(
+                model, lambda tap, x: shapes.append((tap.name, x.shape)), of="inputs", **options
+            ),
+        ):
+            model(images())
+        return shapes
+
+    model = small_network()
+    expected = tapped_shapes(model, layers=nn.ReLU, functions=[torch.add])
+    assert ("2.add#1", (2, 4, 10, 10)) in expected
+    graph = as_graph(kind, model, tmp_path)
+    assert tapped_shapes(graph, functions=[torch.relu, torch.add]) == expected
+
+
+class Functional(nn.Module):
+    """Functional ReLUs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.linear(F.relu(self.linear(x))))
+
+
+class Looping(Functional):
+    """One of them in a loop."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.linear(x))
+        for _ in range(x.shape[0]):
+            x = torch.relu(self.linear(x))
+        return torch.relu(x)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_functional_calls_have_the_name_of_their_module_and_operation(tmp_path, kind):
+    graph = as_graph(kind, nn.Sequential(Functional()), tmp_path, torch.ones(2, 4))
+    assert names_of_calls(graph, torch.ones(2, 4)) == ["0.relu#1", "0.relu#2"] * 3
+
+
+def names_of_calls(model: nn.Module, inputs: Tensor) -> list[str]:
+    names: list[str] = []
+    with torch_ebpc.Taps(model, lambda tap, x: names.append(tap.name), functions=[torch.relu]):
+        for _ in range(3):
+            model(inputs)
+    return names
+
+
+def test_calls_in_loops_are_numbered_in_the_order_of_execution(tmp_path):
+    graph = as_graph("scripted", Looping(), tmp_path)
+    assert names_of_calls(graph, torch.ones(3, 4)) == [f"relu#{i}" for i in range(1, 6)] * 3
+
+
+def test_calls_of_a_frozen_graph_are_numbered(tmp_path):
+    graph = as_graph("frozen", small_network(), tmp_path)
+    with torch.inference_mode():
+        assert names_of_calls(graph, images()) == [f"relu#{i}" for i in range(1, 6)] * 3
+
+
+class Wasteful(nn.Module):
+    """A call without a use, and one that is done twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch.relu(x + 1)
+        return self.relu(x) + torch.relu(x)
+
+
+def test_names_are_not_guessed_where_calls_may_be_optimized_away(tmp_path):
+    names = names_of_calls(as_graph("scripted", Wasteful(), tmp_path), torch.ones(3))
+    assert set(names) <= {"relu#1", "relu#2", "relu#3"}
+
+
+def test_gradients_pass_through_a_measured_script(tmp_path):
+    model = small_network()
+    graph = as_graph("scripted", model, tmp_path)
+    gradients = []
+    for measured_model, options in (
+        (model, {"layers": nn.ReLU}),
+        (graph, {"layers": (), "functions": [torch.relu]}),
+    ):
+        x = images().requires_grad_()
+        with torch_ebpc.CompressionMeter(measured_model, **options):
+            measured_model(x).sum().backward()
+        gradients.append(x.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_a_model_within_another_is_tapped_alone(tmp_path):
+    graph = as_graph("scripted", small_network(), tmp_path)
+    outer = nn.Sequential(nn.ReLU(), graph)
+    names: list[str] = []
+    with torch_ebpc.Taps(graph, lambda tap, x: names.append(tap.name), functions=[torch.relu]):
+        torch.relu(outer(images()))
+    assert names == SMALL_CALLS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_does_not_work_on_a_graph_is_refused(tmp_path, kind):
+    graph = as_graph(kind, small_network(), tmp_path)
+    with pytest.raises(TypeError, match=r"^model must not be a TorchScript module .*functions=\["):
+        torch_ebpc.CompressionMeter(graph)
+    with pytest.raises(
+        ValueError, match=r"^of must be 'outputs' or 'inputs' for .* below autograd"
+    ):
+        torch_ebpc.Taps(graph, print, functions=[torch.relu], of="gradients")
+    with pytest.raises(ValueError, match=r"^layers must be \(\) for a TorchScript module"):
+        torch_ebpc.Taps(graph, print, lambda name, module: True, functions=[torch.relu])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_exception_leaves_the_block_as_itself_and_nothing_behind(tmp_path, kind):
+    graph = as_graph(kind, small_network(), tmp_path)
+
+    def fail(tap, x):
+        raise KeyError(tap.name)
+
+    taps = torch_ebpc.Taps(graph, fail, functions=[torch.relu])
+    for _ in range(2):
+        with pytest.raises(KeyError, match="1#1"), taps:
+            graph(images())
+        assert not taps.entered
+        graph(images())
+    with taps, pytest.raises((KeyError, RuntimeError)):  # handled within the block
+        graph(images())
+    quantizer = torch_ebpc.Quantizer(signed=False, scale="calibrated")
+    meter = torch_ebpc.CompressionMeter(graph, functions=[torch.relu], quantizer=quantizer)
+    with pytest.raises(ValueError, match=r"^1#1: was not calibrated"), meter:
+        graph(images())
+
+
+def test_a_symbolically_traced_module_keeps_its_hooks():
+    traced = torch.fx.symbolic_trace(small_network())
+    names: list[str] = []
+    with torch_ebpc.Taps(traced, lambda tap, x: names.append(tap.name)):
+        traced(images())
+    assert names == SMALL_CALLS

@@ -1,0 +1,66 @@
+"""Images that cannot be read are named and counted, in reports too; none is skipped in silence."""
+
+import dataclasses
+
+import pytest
+import torch
+from paper_example import tiny_network
+from PIL import Image
+
+from evaluation.images import find_images
+from torch_ebpc.cli.images import PreparedImages
+from torch_ebpc.cli.measurement import measure
+from torch_ebpc.cli.settings import Settings
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three images, of which one is cut and one is none."""
+    generator = torch.Generator().manual_seed(0)
+    for name in ("cut.jpg", "whole.jpg", "whole.png"):
+        pixels = torch.randint(0, 256, (64, 48, 3), generator=generator, dtype=torch.uint8)
+        Image.fromarray(pixels.numpy()).save(tmp_path / name)
+    cut = (tmp_path / "cut.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(cut[: len(cut) // 2])
+    (tmp_path / "text.png").write_text("no image")
+    return tmp_path
+
+
+def test_unreadable_images_are_left_out_and_named(folder):
+    images = find_images(folder).readable()
+    assert [file.name for file in images.files] == ["whole.jpg", "whole.png"]
+    assert len(images.unreadable) == 2
+    text = str(images)
+    assert "2; left out, unreadable: 2 (image cut.jpg cannot be read: " in text
+    assert "image text.png cannot be read: " in text
+
+
+def test_readable_images_stay_all_in_order(folder):
+    (folder / "cut.jpg").unlink()
+    (folder / "text.png").unlink()
+    images = find_images(folder)
+    assert images.readable() == dataclasses.replace(images, unreadable=[])
+    assert str(images) == f"folder {folder.name}, 2"
+
+
+def test_a_report_says_which_were_left_out(folder):
+    images = find_images(folder).readable()
+    report = measure(tiny_network(), images, Settings(batch_size=2)).report
+    assert report.total().images == 2
+    assert "unreadable: 2 (image cut.jpg" in report.provenance["images"]
+    assert "unreadable: 2 (image cut.jpg" in report.to_markdown()
+
+
+def test_without_a_readable_image_there_is_an_error(folder):
+    for name in ("whole.jpg", "whole.png"):
+        (folder / name).unlink()
+    with pytest.raises(OSError, match=r"none of 2 can be read; the first: image cut\.jpg"):
+        find_images(folder).readable()
+
+
+def test_an_image_that_vanishes_meanwhile_is_an_error_with_its_name(folder):
+    images = find_images(folder).readable()
+    (folder / "whole.png").unlink()
+    prepared = PreparedImages(images, torch.asarray)
+    with pytest.raises(OSError, match=r"image whole\.png cannot be read"):
+        prepared[1]

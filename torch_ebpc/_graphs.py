@@ -1,0 +1,106 @@
+"""Models that run as a graph below Python, and which calls a graph makes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from torch_ebpc._selection import operation_of
+
+# As in "layer1(Sequential).0(BasicBlock).relu(ReLU)".
+_HIERARCHY = re.compile(r"([^.()]+)\(([^()]*)\)")
+
+
+class Graph:
+    """What a graph says about the calls that it makes."""
+
+    def calls(self, operations: frozenset[str]) -> list[tuple[str, str]]:
+        """The operation and the layer, as in the names of calls, of each call of ``operations``, in
+        the order in which they run; empty where that order is not known."""
+        raise NotImplementedError
+
+
+class _Scripted(Graph):
+    def __init__(self, model: torch.jit.ScriptModule) -> None:
+        self._graph = model.inlined_graph
+
+    def calls(self, operations: frozenset[str]) -> list[tuple[str, str]]:
+        calls = []
+        inputs = set()
+        for node, depth in _nodes(self._graph, 0):
+            name = node.kind().removeprefix("aten::")
+            operation = name.rstrip("_")
+            if operation not in operations:
+                continue
+            # In a branch or a loop it runs never or often; what has no use, or is the same as one
+            # before, may be optimized away.
+            values = (name, *(value.debugName() for value in node.inputs()))
+            pure = not name.endswith("_")
+            if depth > 0 or (pure and (not node.output().uses() or values in inputs)):
+                return []
+            inputs.add(values)
+            calls.append((operation, _layer(_module_of(node), operation)))
+        return calls
+
+
+def _nodes(block: Any, depth: int) -> Iterator[tuple[Any, int]]:
+    for node in block.nodes():
+        yield node, depth
+        for inner in node.blocks():
+            yield from _nodes(inner, depth + 1)
+
+
+def _module_of(node: Any) -> tuple[str, str]:
+    """Name and class of the module that a TorchScript node was inlined from; empty if unknown."""
+    names = [
+        (name, kind)
+        for name, kind in _HIERARCHY.findall(node.getModuleHierarchy())
+        if name not in ("SELF", "UNKNOWN_INSTANCE")
+    ]
+    return ".".join(name for name, _ in names), names[-1][1] if names else ""
+
+
+class _Exported(Graph):
+    def __init__(self, model: fx.GraphModule) -> None:
+        self._graph = model.graph
+
+    def calls(self, operations: frozenset[str]) -> list[tuple[str, str]]:
+        calls = []
+        for node in self._graph.nodes:
+            operation = operation_of(node.target) if node.op == "call_function" else None
+            if operation in operations:
+                stack = list(node.meta.get("nn_module_stack", {}).values())
+                name, kind = stack[-1] if stack else ("", "")
+                kind = kind if isinstance(kind, str) else kind.__name__
+                calls.append((operation, _layer((name, kind.rsplit(".", 1)[-1]), operation)))
+        return calls
+
+
+def _layer(module: tuple[str, str], operation: str) -> str:
+    """A module that is the operation (a ``ReLU`` that calls ``relu``) has its name, as where it is
+    tapped by its hook."""
+    name, kind = module
+    if name and kind.lower() == operation:
+        return name
+    return f"{name}.{operation}" if name else operation
+
+
+def graph_of(model: nn.Module) -> Graph | None:
+    """The graph of a TorchScript module or of what :func:`torch.export.export` makes; None for
+    modules that run in Python."""
+    if isinstance(model, torch.jit.ScriptModule):
+        return _Scripted(model)
+    if isinstance(model, fx.GraphModule) and _calls_operators_alone(model.graph):
+        return _Exported(model)
+    return None
+
+
+def _calls_operators_alone(graph: fx.Graph) -> bool:
+    modules = {str(node.target) for node in graph.nodes if node.op == "call_module"}
+    return modules <= {"_guards_fn"} and any(
+        isinstance(node.target, torch._ops.OpOverload) for node in graph.nodes
+    )

@@ -1,0 +1,252 @@
+"""Files of tensors: what they are, and how they are packed and unpacked.
+
+A packed .pt or .safetensors file is a file of the same kind in which each uint8 tensor is a
+container (see :func:`torch_ebpc.pack`), so that whatever reads such files opens it. It says so: a
+.pt file is a dict ``{"torch_ebpc_packed": 1, "content": ...}``, a .safetensors file has a metadata
+entry ``torch_ebpc_packed``, ``"1"``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import torch
+from torch import Tensor
+
+import torch_ebpc
+from torch_ebpc.cli.streams import progress
+
+_MARK = "torch_ebpc_packed"
+_VERSION = 1
+_PART_WORDS = 1 << 22
+
+Kind = Literal["container", "npy", "pt", "safetensors"]
+Converter = Callable[[Path, BinaryIO, str, argparse.Namespace], None]
+"""Reads a file and writes another, given the other's name for the user and the options."""
+
+
+def kind_of(path: Path) -> Kind:
+    """By a file's first bytes.
+
+    Raises:
+        ValueError: they are of no kind that is known.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start.startswith(b"\x89EBPC"):
+        return "container"
+    if start.startswith(b"\x93NUMPY"):
+        return "npy"
+    if start.startswith((b"PK\x03\x04", b"\x80\x02")):
+        return "pt"
+    if start[8:] == b"{" and int.from_bytes(start[:8], "little") <= size - 8:
+        return "safetensors"
+    raise ValueError(
+        "expected a .npy, .pt or .safetensors file or a container, found none of them: "
+        + (f"it begins with {start[:8].hex(' ')}" if start else "it is empty")
+    )
+
+
+# ---- .npy and containers -------------------------------------------------------------------------
+
+
+def read_npy(path: Path) -> Tensor:
+    """The array, in memory only where it is looked at.
+
+    Raises:
+        TypeError: PyTorch has no such dtype.
+        ValueError: it is not a .npy file, or holds Python objects.
+    """
+    import numpy as np
+
+    array: Any = np.load(path, mmap_mode="c", allow_pickle=False)
+    if not array.dtype.isnative:
+        raise TypeError(f"expected the byte order of this CPU, found {array.dtype.str}")
+    return torch.from_numpy(array)
+
+
+def _parts(x: Tensor) -> Iterator[Tensor]:
+    if x.is_contiguous():
+        yield from torch.split(x.view(-1), _PART_WORDS)
+    elif x.dim() > 0 and x.numel() > 0:
+        yield from torch.split(x, max(1, _PART_WORDS * x.shape[0] // x.numel()))
+
+
+def _compress_npy(path: Path, file: BinaryIO, target: str, options: argparse.Namespace) -> None:
+    x = read_npy(path)
+    encoder = torch_ebpc.ContainerEncoder(
+        tuple(x.shape), x.dtype, "contiguous", options.word_bits, *_code(options)
+    )
+    file.seek(encoder.header_bytes)
+    with progress("compressing", x.nbytes, quiet=options.quiet) as bar:
+        for part in _parts(x):
+            file.write(encoder.push(part).numpy().data)
+            bar.update(part.nbytes)
+    file.seek(0)
+    file.write(encoder.finish().numpy().data)
+
+
+def _decompress_container(
+    path: Path, file: BinaryIO, target: str, options: argparse.Namespace
+) -> None:
+    info = torch_ebpc.inspect(torch_ebpc.map_file(path))
+    _check_size(info.tensor_bytes, info.container_bytes, options.max_bytes)
+    if Path(target).suffix in (".pt", ".pth"):
+        x = torch_ebpc.decompress(torch_ebpc.map_file(path), max_bytes=info.tensor_bytes)
+        torch.save(x, file)
+        return
+    if info.dtype == torch.bfloat16:
+        raise ValueError("NumPy has no bfloat16: give --output NAME.pt")
+    import numpy as np
+
+    header = {
+        "descr": torch.empty(0, dtype=info.dtype).numpy().dtype.str,
+        "fortran_order": False,
+        "shape": info.shape,
+    }
+    np.lib.format.write_array_header_1_0(file, header)
+    with progress("decompressing", info.tensor_bytes, quiet=options.quiet) as bar:
+        for words in torch_ebpc.read_file(path):
+            file.write(words.numpy().data)
+            bar.update(words.nbytes)
+
+
+def _check_size(tensor_bytes: int, container_bytes: int, max_bytes: int | None) -> None:
+    """The limit of :func:`torch_ebpc.decompress`, for what is not unpacked in one piece."""
+    limit = max(1 << 30, 64 * container_bytes) if max_bytes is None else max_bytes
+    if tensor_bytes > limit:
+        raise torch_ebpc.EBPCLimitError(
+            f"expected a tensor of at most {limit} bytes, found {tensor_bytes}"
+        )
+
+
+# ---- .pt -----------------------------------------------------------------------------------------
+
+
+def read_pt(path: Path) -> tuple[Any, bool]:
+    """What the file holds, and whether it is packed.
+
+    Raises:
+        ValueError: it is not a file of torch.save, or not of tensors and plain containers alone.
+    """
+    members = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
+    if any(name.partition("/")[2].startswith("code/") for name in members):
+        raise ValueError("expected tensors, found a TorchScript program")
+    if any(name.endswith(".npy") for name in members):
+        raise ValueError("expected a file of torch.save, found an .npz archive: extract it")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle's, zip's and PyTorch's own
+        # PyTorch says the reason behind paragraphs about what else one could do.
+        reason = re.search(r"WeightsUnpickler error: (.*)", str(error))
+        raise ValueError(
+            "expected a file that torch.load(weights_only=True) reads, found:"
+            f" {reason[1] if reason else str(error).splitlines()[0]}"
+        ) from error
+    if isinstance(content, dict) and _MARK in content:
+        _check_version(content[_MARK])
+        return content["content"], True
+    return content, False
+
+
+def _check_version(version: object) -> None:
+    if str(version) != str(_VERSION):
+        raise ValueError(f"packed version: expected {_VERSION}, found {version}")
+
+
+def _compress_pt(path: Path, file: BinaryIO, target: str, options: argparse.Namespace) -> None:
+    content, packed = read_pt(path)
+    check_packed(packed, expected=False)
+    with progress("compressing", path.stat().st_size, quiet=options.quiet) as bar:
+        content = torch_ebpc.pack(content, *_code(options), progress=bar.update)
+    torch.save({_MARK: _VERSION, "content": content}, file)
+
+
+def _decompress_pt(path: Path, file: BinaryIO, target: str, options: argparse.Namespace) -> None:
+    content, packed = read_pt(path)
+    check_packed(packed, expected=True)
+    with progress("decompressing", path.stat().st_size, quiet=options.quiet) as bar:
+        content = torch_ebpc.unpack(content, options.max_bytes, progress=bar.update)
+    torch.save(content, file)
+
+
+def _code(options: argparse.Namespace) -> tuple[int, int, str, str]:
+    return options.block_size, options.max_zero_run, options.base, options.codec
+
+
+def check_packed(packed: bool, *, expected: bool) -> None:
+    """Raises:
+    ValueError: a file is packed and should not be, or the other way round.
+    """
+    if packed != expected:
+        raise ValueError(f"it is {'compressed already' if packed else 'not compressed'}")
+
+
+# ---- .safetensors --------------------------------------------------------------------------------
+
+
+def _compress_safetensors(
+    path: Path, file: BinaryIO, target: str, options: argparse.Namespace
+) -> None:
+    from safetensors.torch import save_file
+
+    tensors = {}
+    with open_safetensors(path) as (source, metadata, packed):
+        check_packed(packed, expected=False)
+        with progress("compressing", path.stat().st_size, quiet=options.quiet) as bar:
+            for name in source.keys():  # noqa: SIM118 (it is not a dict)
+                x = source.get_tensor(name)
+                tensors[name] = torch_ebpc.pack(x, *_code(options), progress=bar.update)
+    save_file(tensors, file.name, {**metadata, _MARK: str(_VERSION)})
+
+
+def _decompress_safetensors(
+    path: Path, file: BinaryIO, target: str, options: argparse.Namespace
+) -> None:
+    from safetensors.torch import save_file
+
+    with open_safetensors(path) as (source, metadata, packed):
+        check_packed(packed, expected=True)
+        content = {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118
+    with progress("decompressing", path.stat().st_size, quiet=options.quiet) as bar:
+        tensors = torch_ebpc.unpack(content, options.max_bytes, progress=bar.update)
+    del metadata[_MARK]
+    save_file(tensors, file.name, metadata or None)
+
+
+@contextlib.contextmanager
+def open_safetensors(path: Path) -> Iterator[tuple[Any, dict[str, str], bool]]:
+    """The open file, its metadata, and whether it is packed.
+
+    Raises:
+        ValueError: it is not such a file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if _MARK in metadata:
+                _check_version(metadata[_MARK])
+            yield file, metadata, _MARK in metadata
+    except SafetensorError as error:
+        raise ValueError(f"expected a .safetensors file, found: {error}") from error
+
+
+COMPRESSORS: dict[Kind, Converter] = {
+    "npy": _compress_npy,
+    "pt": _compress_pt,
+    "safetensors": _compress_safetensors,
+}
+DECOMPRESSORS: dict[Kind, Converter] = {
+    "container": _decompress_container,
+    "pt": _decompress_pt,
+    "safetensors": _decompress_safetensors,
+}

@@ -1,0 +1,176 @@
+"""``torch-ebpc inspect``: what is in a file."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from tabulate import tabulate
+from torch import Tensor
+
+import torch_ebpc
+from torch_ebpc.cli.formats import kind_of, open_safetensors, read_npy, read_pt
+from torch_ebpc.cli.streams import named, opened_source, shown
+from torch_ebpc.ops import DTYPES
+from torch_ebpc.report import METHOD_TITLES
+
+_METHODS = ("ebpc", "zvc", "zero_rle")
+
+
+def inspect(options: argparse.Namespace) -> int:
+    described = []
+    for name in options.files:
+        with opened_source(name) as path, named(name):
+            described.append({"file": shown(name), **_description(path)})
+    if options.json:
+        print(json.dumps(described[0] if len(described) == 1 else described, indent=1))
+    else:
+        print("\n\n".join(_text(each) for each in described))
+    return 0
+
+
+def _description(path: Path) -> dict[str, Any]:
+    kind = kind_of(path)
+    if kind == "container":
+        info = torch_ebpc.inspect(torch_ebpc.map_file(path))
+        fields = dataclasses.asdict(info)
+        fields["codings"] = {each.coding: each.segments for each in info.codings}
+        derived = {name: getattr(info, name) for name in ("stream_bits", "tensor_bytes", "ratio")}
+        return {"kind": kind, **fields, "dtype": _name(info.dtype), **derived}
+    if kind == "npy":
+        return {"kind": kind, "packed": False, **_tensors([("", read_npy(path))], packed=False)}
+    if kind == "pt":
+        content, packed = read_pt(path)
+        return {"kind": kind, "packed": packed, **_tensors(_named_tensors(content), packed=packed)}
+    with open_safetensors(path) as (file, metadata, packed):
+        tensors = ((name, file.get_tensor(name)) for name in file.keys())  # noqa: SIM118
+        described = {"kind": kind, "packed": packed, **_tensors(tensors, packed=packed)}
+    return {**described, "metadata": metadata}
+
+
+def _named_tensors(content: Any) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor in nested dicts, lists and tuples, by its keys and indices."""
+    seen: set[int] = set()  # lists can hold themselves
+
+    def visit(name: str, item: Any) -> Iterator[tuple[str, Tensor]]:
+        if isinstance(item, Tensor):
+            yield name, item
+        elif isinstance(item, (dict, list, tuple)) and id(item) not in seen:
+            seen.add(id(item))
+            for key, value in item.items() if isinstance(item, dict) else enumerate(item):
+                yield from visit(f"{name}.{key}" if name else str(key), value)
+
+    return visit("", content)
+
+
+def _tensors(tensors: Iterable[tuple[str, Tensor]], *, packed: bool) -> dict[str, Any]:
+    """A record of each tensor and their total. Bits are counted of tensors that are not packed."""
+    records: list[dict[str, Any]] = []
+    for name, x in tensors:
+        if packed and x.dtype == torch.uint8:
+            info = torch_ebpc.inspect(x.detach())
+            record = {
+                "dtype": _name(info.dtype),
+                "shape": info.shape,
+                "bytes": info.tensor_bytes,
+                "container_bytes": info.container_bytes,
+            }
+        else:
+            record = {"dtype": _name(x.dtype), "shape": tuple(x.shape), "bytes": x.nbytes}
+            if not packed and x.dtype in DTYPES and x.layout == torch.strided:
+                bits = {method: torch_ebpc.count_bits(x, method) for method in _METHODS}
+                # By bit pattern, as the codec sees them: ZVC's bits are one for each word, and the
+                # word if it is not zero.
+                non_zeros = (bits["zvc"] - x.numel()) // (8 * x.dtype.itemsize)
+                record |= {"words": x.numel(), "zeros": x.numel() - non_zeros, "bits": bits}
+        records.append({"name": name, **record})
+    total: dict[str, Any] = {"bytes": sum(record["bytes"] for record in records)}
+    if packed:
+        total["packed_bytes"] = sum(each.get("container_bytes", each["bytes"]) for each in records)
+    else:
+        counted = [record for record in records if "bits" in record]
+        total["counted_bytes"] = sum(record["bytes"] for record in counted)
+        total["bits"] = {
+            method: sum(record["bits"][method] for record in counted) for method in _METHODS
+        }
+    return {"tensors": records, "total": total}
+
+
+# ---- As text -------------------------------------------------------------------------------------
+
+
+def _text(described: dict[str, Any]) -> str:
+    if described["kind"] == "container":
+        lines = [
+            (name.replace("_", " "), _value(value))
+            for name, value in described.items()
+            if name not in ("file", "kind")
+        ]
+        table = tabulate(lines, tablefmt="plain", disable_numparse=True)
+        return f"{described['file']}: container\n{table}"
+    packed = "packed " if described["packed"] else ""
+    parts = [f"{described['file']}: {packed}.{described['kind']} file", _table(described)]
+    if described.get("metadata"):
+        parts.append(f"metadata: {json.dumps(described['metadata'])}")
+    return "\n".join(parts)
+
+
+def _table(described: dict[str, Any]) -> str:
+    records, total = described["tensors"], described["total"]
+    headers = ["tensor", "dtype", "shape", "bytes"]
+    if described["packed"]:
+        headers += ["container bytes", "ratio"]
+        lines = [
+            [f"{each['container_bytes']:,}", _ratio(each["bytes"], each["container_bytes"])]
+            if "container_bytes" in each
+            else ["", "as it is"]
+            for each in records
+        ]
+        sums = [f"{total['packed_bytes']:,}", _ratio(total["bytes"], total["packed_bytes"])]
+    else:
+        headers += ["zeros %", *(f"{METHOD_TITLES[method]} ratio" for method in _METHODS)]
+        lines = [
+            [
+                f"{100 * each['zeros'] / max(1, each['words']):.1f}",
+                *(_ratio(8 * each["bytes"], each["bits"][method]) for method in _METHODS),
+            ]
+            if "bits" in each
+            else ["", *("as it is" for _ in _METHODS)]
+            for each in records
+        ]
+        sums = [
+            "",
+            *(_ratio(8 * total["counted_bytes"], total["bits"][method]) for method in _METHODS),
+        ]
+    rows = [
+        [each["name"], each["dtype"], _value(each["shape"]), f"{each['bytes']:,}", *line]
+        for each, line in zip(records, lines, strict=True)
+    ]
+    rows.append(["total", "", "", f"{total['bytes']:,}", *sums])
+    alignment = ["left"] * 3 + ["right"] * (len(headers) - 3)
+    return str(tabulate(rows, headers, colalign=alignment, disable_numparse=True))
+
+
+def _ratio(before: int, after: int) -> str:
+    return f"{before / after:.2f}" if after else ""
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "chosen by segment"
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {count:,} segments" for name, count in value.items())
+    if isinstance(value, tuple):
+        return "x".join(map(str, value)) or "scalar"
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,65 @@
+"""``torch-ebpc measure``: a model's feature maps on a folder of images."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from torch_ebpc.cli.images import images_in
+from torch_ebpc.cli.measurement import measure as measured
+from torch_ebpc.cli.measurement import selection
+from torch_ebpc.cli.networks import LoadedModel, load_file, load_torchvision, prepared_as
+from torch_ebpc.cli.reports import check_report_files, write_report
+from torch_ebpc.cli.settings import settings_from
+
+
+def measure(options: argparse.Namespace) -> int:
+    check_report_files(options)
+    settings = settings_from(options)
+    settings.words()
+    if options.images is None:
+        raise ValueError(
+            "--images is missing: give a folder of photographs (ratios of noise say nothing)"
+        )
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    images = images_in(options.images).first(options.limit)
+    network = _network(options)
+    selection(network, settings)
+    images = images.readable()
+    print(f"weights: {network.weights}\nimages: {images}", file=sys.stderr)
+    if network.warning:
+        print(f"\n*** {network.warning} ***\n", file=sys.stderr)
+
+    measurement = measured(network, images, settings)
+    if not measurement.report.rows:
+        never_called = ", ".join(measurement.report.never_called)
+        raise ValueError(f"nothing was measured: the network never calls {never_called}")
+    write_report(measurement.report, options)
+    if measurement.top1.known:
+        print(f"top-1: {measurement.top1}", end="", file=sys.stderr)
+        plain = measurement.plain_top1
+        print("" if plain is None else f"; without compression: {plain}", file=sys.stderr)
+    return 0
+
+
+def _network(options: argparse.Namespace) -> LoadedModel:
+    path = Path(options.model)
+    if path.is_file():
+        if options.weights is not None or options.untrained:
+            raise ValueError("--weights and --untrained are for TorchVision's networks, not files")
+        return load_file(path, prepared_as(options.prepare_as))
+    if path.suffix:
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        return load_torchvision(options.model, options.weights, untrained=options.untrained)
+    except OSError as error:
+        if options.weights is not None:
+            raise
+        raise OSError(
+            f"the weights of {options.model} are neither in PyTorch's cache nor can they be"
+            f" downloaded ({error}): give --weights FILE, or --untrained"
+        ) from error

@@ -1,0 +1,131 @@
+"""One measurement: a network, images, a meter, and its report."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+import torch_ebpc
+from torch_ebpc.cli.images import UNKNOWN, ImageSet, PreparedImages
+from torch_ebpc.cli.networks import LoadedModel
+from torch_ebpc.cli.settings import Settings
+
+
+@dataclasses.dataclass
+class Accuracy:
+    """Top-1, of the images whose class is known."""
+
+    right: int = 0
+    known: int = 0
+
+    def add(self, output: Any, labels: torch.Tensor) -> None:
+        known = labels != UNKNOWN
+        if not known.any() or not isinstance(output, torch.Tensor) or output.dim() != 2:
+            return  # a network of another kind than a classifier
+        self.right += int((output.argmax(1) == labels)[known].sum())
+        self.known += int(known.sum())
+
+    def __str__(self) -> str:
+        if self.known == 0:
+            return "unknown (no labels)"
+        return f"{100 * self.right / self.known:.1f} % ({self.right} of {self.known})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    report: torch_ebpc.Report
+    top1: Accuracy  # with what the meter did to the maps
+    plain_top1: Accuracy | None  # of the calibration pass, where there was one
+
+
+def measure(network: LoadedModel, images: ImageSet, settings: Settings) -> Measurement:
+    """Runs all images through the network, once more beforehand where scales are calibrated, with a
+    meter on every ReLU or on what the settings name.
+
+    Raises:
+        ValueError: the settings name something that is not there, or does not fit the network.
+        TypeError: what they name has no feature map that can be measured.
+    """
+    loader = DataLoader(PreparedImages(images, network.transform), settings.batch_size)
+
+    def batches(what: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        with tqdm(total=len(images.files), desc=what, unit="image", disable=None) as progress:
+            for batch, labels in loader:
+                yield batch, labels
+                progress.update(len(batch))
+
+    top1, plain_top1 = Accuracy(), None
+    words = settings.words()
+    layers, functions = selection(network, settings)
+    with (
+        torch.inference_mode(),
+        torch_ebpc.CompressionMeter(
+            network.model,
+            layers,
+            functions=functions,
+            of=settings.of,
+            quantizer=words,
+            mode=settings.mode,
+            methods=settings.methods,
+            block_size=settings.block_size,
+            max_zero_run=settings.max_zero_run,
+            base=settings.base,
+            verify=settings.verify,
+        ) as meter,
+    ):
+        if isinstance(words, torch_ebpc.Quantizer) and words.scale == "calibrated":
+            plain_top1 = Accuracy()
+            with meter.calibrate():
+                for batch, labels in batches("calibrating"):
+                    plain_top1.add(network.model(batch), labels)
+        for batch, labels in batches("measuring"):
+            top1.add(network.model(batch), labels)
+        report = meter.report()
+
+    report.title = "; ".join(filter(None, (network.warning, network.name)))
+    report.provenance |= {
+        "network": network.name,
+        "weights": network.weights,
+        "weights_sha256": network.weights_sha256,
+        "images": str(images),
+        "images_sha256": images.sha256(),
+        "settings": dataclasses.asdict(settings),
+        "top1": str(top1),
+        "top1_without_compression": None if plain_top1 is None else str(plain_top1),
+    }
+    return Measurement(report, top1, plain_top1)
+
+
+def selection(
+    network: LoadedModel, settings: Settings
+) -> tuple[list[type[nn.Module] | str], list[Callable[..., Any]]]:
+    """Layers and functions, as :class:`torch_ebpc.CompressionMeter` takes them.
+
+    Raises:
+        ValueError: PyTorch has no such function.
+    """
+    layers, functions = settings.layers, settings.functions
+    if layers is None and functions is None:
+        layers, functions = ((), ("relu",)) if network.is_graph else (("ReLU",), ())
+    return [_layer(name) for name in layers or ()], [_function(name) for name in functions or ()]
+
+
+def _layer(name: str) -> type[nn.Module] | str:
+    found = getattr(nn, name, None)
+    return found if isinstance(found, type) and issubclass(found, nn.Module) else name
+
+
+def _function(name: str) -> Callable[..., Any]:
+    for module in (torch, nn.functional):
+        found: Callable[..., Any] | None = getattr(module, name, None)
+        if callable(found):
+            return found
+    raise ValueError(
+        f"functions must be of torch or torch.nn.functional, such as relu, add, gelu, got {name!r}"
+    )

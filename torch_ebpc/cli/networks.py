@@ -1,0 +1,175 @@
+"""The networks that are measured: TorchVision's by name, and files of other programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def import_torchvision() -> ModuleType:
+    """TorchVision, also where its compiled operators do not load.
+
+    TorchVision's wheel is built for one build of PyTorch. Beside another (a CPU build) its library
+    does not load, and importing it then fails because fake kernels are registered for operators
+    that do not exist. Models, weights and transforms need none of them, so their schemas are
+    enough.
+    """
+    try:
+        import torchvision
+    except RuntimeError as error:
+        if "torchvision::nms does not exist" not in str(error):
+            raise
+        # The first attempt has left the module half imported.
+        import sys
+
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        torch.library.define(
+            "torchvision::nms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+        )
+        torch.library.define(
+            "torchvision::qnms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+        )
+        import torchvision
+    module: ModuleType = torchvision
+    return module
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedModel:
+    """A network ready to be measured, and what a report has to say about it."""
+
+    name: str
+    model: nn.Module
+    transform: Callable[[Any], torch.Tensor]  # PIL image to float32 [3, height, width]
+    weights: str  # where they come from, in words
+    weights_sha256: str  # of their file; empty where there is none
+    trained: bool
+    batch_statistics: bool = False  # whether it normalizes by those of each batch
+    is_graph: bool = False  # TorchScript or exported, below Python
+
+    @property
+    def warning(self) -> str:
+        """What every table and plot has to say in its title; empty if there is nothing."""
+        return "" if self.trained else "UNTRAINED NETWORK: these are not the paper's numbers"
+
+
+def load_torchvision(
+    name: str, weights_file: Path | None = None, *, untrained: bool = False
+) -> LoadedModel:
+    """A TorchVision classification network by name, in evaluation mode.
+
+    Its weights are those of ``weights_file``, else TorchVision's own (from its cache, or
+    downloaded); or it is ``untrained``, and normalizes by batch statistics.
+
+    Raises:
+        ValueError: TorchVision has no such network.
+        OSError, RuntimeError: ``weights_file`` cannot be read or does not fit the network, or there
+            are neither cached weights nor a way to download them.
+    """
+    models = import_torchvision().models
+    official = _official_weights(name)
+    transform = official.transforms()
+    if untrained:
+        torch.manual_seed(0)
+        model = models.get_model(name)
+        network = LoadedModel(name, model.eval(), transform, "none (seed 0)", "", trained=False)
+        return with_batch_statistics(network)
+    model = models.get_model(name)
+    if weights_file is not None:
+        model.load_state_dict(read_state(weights_file))
+        return loaded(name, model.eval(), transform, f"file {weights_file.name}", weights_file)
+    state = official.get_state_dict(progress=False, check_hash=True)
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(official.url).name
+    model.load_state_dict(state)
+    return loaded(name, model.eval(), transform, f"TorchVision {official}", cached)
+
+
+def load_file(path: Path, transform: Callable[[Any], torch.Tensor]) -> LoadedModel:
+    """A network from a file of ``torch.jit.save`` or ``torch.export.save``. Such a file is a
+    program: load only what comes from where programs may come from.
+
+    Raises:
+        ValueError: it is a file of another kind.
+        OSError, RuntimeError: it cannot be read.
+    """
+    names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
+    inner = {name.partition("/")[2] for name in names}
+    if any(name.startswith("code/") for name in inner):
+        kind, model = "TorchScript", _load_script(path).eval()
+    elif "archive_format" in inner:
+        kind, model = "exported program", torch.export.load(path).module()
+    else:
+        raise ValueError(
+            f"{path}: expected a file of torch.jit.save or torch.export.save. With a state dict,"
+            " give the network's name as MODEL and the file as --weights"
+        )
+    network = loaded(path.name, model, transform, f"{kind} {path.name}", path)
+    return dataclasses.replace(network, is_graph=True)
+
+
+def _load_script(path: Path) -> nn.Module:
+    model: nn.Module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+    return model
+
+
+def prepared_as(name: str) -> Callable[[Any], torch.Tensor]:
+    """What makes an input of an image, as for a TorchVision network.
+
+    Raises:
+        ValueError: TorchVision has no such network.
+    """
+    transform: Callable[[Any], torch.Tensor] = _official_weights(name).transforms()
+    return transform
+
+
+def _official_weights(name: str) -> Any:
+    """TorchVision's own weights of a network, those of the papers where there are several."""
+    models = import_torchvision().models
+    if name not in models.list_models(module=models):
+        raise ValueError(
+            f"model must be a TorchVision classification network, got {name!r};"
+            " see torchvision.models.list_models()"
+        )
+    enum = models.get_model_weights(name)
+    return getattr(enum, "IMAGENET1K_V1", enum.DEFAULT)
+
+
+def with_batch_statistics(network: LoadedModel) -> LoadedModel:
+    """Makes the network normalize by the statistics of each batch, as in training, and otherwise
+    work as in evaluation. Returned unchanged where that cannot be: it normalizes nothing, or its
+    batch normalization was folded into the convolutions and its statistics are placeholders."""
+    layers = [m for m in network.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    folded = network.trained and all(
+        m.running_mean is not None
+        and m.running_var is not None
+        and bool((m.running_mean == 0).all() and (m.running_var == 1).all())
+        for m in layers
+    )
+    if not layers or folded:
+        return network
+    for module in layers:
+        module.train()
+    return dataclasses.replace(network, batch_statistics=True)
+
+
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    """A state dict from a file, in float32."""
+    state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return {key: x.float() if x.is_floating_point() else x for key, x in state.items()}
+
+
+def loaded(
+    name: str, model: nn.Module, transform: Callable[[Any], torch.Tensor], origin: str, file: Path
+) -> LoadedModel:
+    """A network with the weights of a file."""
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return LoadedModel(name, model, transform, origin, digest, trained=True)

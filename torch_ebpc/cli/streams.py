@@ -1,0 +1,99 @@
+"""Where a command reads and writes: files that appear whole or not at all, and pipes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch_ebpc
+
+PIPE = "-"
+
+
+def shown(name: str, of: str = "input") -> str:
+    """A file's name as messages have it."""
+    return f"standard {of}" if name == PIPE else name
+
+
+def check_source(name: str) -> None:
+    """Raises:
+    ValueError: it is standard input and that is a terminal.
+    """
+    if name == PIPE and sys.stdin.isatty():
+        raise ValueError("give a FILE, or data on standard input, which is a terminal")
+
+
+@contextlib.contextmanager
+def opened_source(name: str) -> Iterator[Path]:
+    """A file that can be read at any place: of standard input, all of it in a temporary one."""
+    check_source(name)
+    if name != PIPE:
+        with open(name, "rb"):  # says clearly if it may not be read
+            yield Path(name)
+        return
+    with tempfile.NamedTemporaryFile(prefix="torch-ebpc-") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+        file.flush()
+        yield Path(file.name)
+
+
+def check_target(name: str, *, force: bool) -> None:
+    """Raises:
+    FileExistsError: the file exists and is not to be replaced.
+    FileNotFoundError: there is no folder for it.
+    ValueError: it is standard output and that is a terminal.
+    """
+    if name == PIPE:
+        if sys.stdout.isatty():
+            raise ValueError("give --output FILE, or a pipe: standard output is a terminal")
+    elif os.path.lexists(name) and not force:
+        raise FileExistsError(f"{name} exists already; --force replaces it")
+    elif not Path(name).absolute().parent.is_dir():
+        raise FileNotFoundError(f"{name}: there is no folder {Path(name).parent}")
+
+
+@contextlib.contextmanager
+def opened_target(name: str, *, force: bool) -> Iterator[BinaryIO]:
+    """A file to write, with a name, that appears when all has been written. What is for standard
+    output goes there then too, so that no reader takes a part for the whole.
+
+    Raises:
+        FileExistsError, FileNotFoundError, ValueError: as :func:`check_target`.
+        OSError: it cannot be written.
+    """
+    check_target(name, force=force)
+    if name != PIPE:
+        with torch_ebpc.whole_file(name) as file:
+            yield file
+        return
+    with tempfile.NamedTemporaryFile(prefix="torch-ebpc-") as temporary:
+        yield temporary  # type: ignore[misc]
+        temporary.flush()
+        with open(temporary.name, "rb") as written:
+            shutil.copyfileobj(written, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int, *, quiet: bool) -> Iterator[Any]:
+    """A bar on standard error that counts bytes, where that is a terminal."""
+    from tqdm import tqdm
+
+    disable = True if quiet else None
+    with tqdm(total=total, desc=what, unit="B", unit_scale=True, disable=disable) as bar:
+        yield bar
+
+
+@contextlib.contextmanager
+def named(name: str) -> Iterator[None]:
+    """Puts a file's name in front of what is wrong with it."""
+    try:
+        yield
+    except (ValueError, TypeError, torch_ebpc.EBPCError) as error:
+        raise type(error)(f"{shown(name)}: {error}") from error

@@ -1,0 +1,83 @@
+"""``torch-ebpc compress`` and ``decompress``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from torch_ebpc import EBPCLimitError
+from torch_ebpc.cli.formats import (
+    COMPRESSORS,
+    DECOMPRESSORS,
+    Converter,
+    Kind,
+    check_packed,
+    kind_of,
+)
+from torch_ebpc.cli.streams import (
+    PIPE,
+    check_source,
+    check_target,
+    named,
+    opened_source,
+    opened_target,
+    shown,
+)
+
+SUFFIX = ".ebpc"
+
+
+def compress(options: argparse.Namespace) -> int:
+    _convert_all(options, COMPRESSORS, lambda name: name + SUFFIX)
+    return 0
+
+
+def decompress(options: argparse.Namespace) -> int:
+    try:
+        _convert_all(options, DECOMPRESSORS, _without_suffix)
+    except EBPCLimitError as error:
+        raise EBPCLimitError(f"{error}; --max-bytes allows more") from error
+    return 0
+
+
+def _convert_all(
+    options: argparse.Namespace,
+    converters: dict[Kind, Converter],
+    default: Callable[[str], str],
+) -> None:
+    if options.output is not None and len(options.files) > 1:
+        raise ValueError(f"--output takes one FILE, got {len(options.files)}")
+    pairs = []
+    for name in options.files:
+        check_source(name)
+        target = options.output or (PIPE if name == PIPE else default(name))
+        check_target(target, force=options.force)
+        pairs.append((name, target))
+    for name, target in pairs:
+        _convert(name, target, options, converters)
+
+
+def _without_suffix(name: str) -> str:
+    if not name.endswith(SUFFIX):
+        raise ValueError(f"{name}: give --output FILE, since its name does not end in {SUFFIX}")
+    name = name.removesuffix(SUFFIX)
+    return name if Path(name).suffix else f"{name}.npy"
+
+
+def _convert(
+    name: str, target: str, options: argparse.Namespace, converters: dict[Kind, Converter]
+) -> None:
+    with opened_source(name) as path, named(name):
+        kind = kind_of(path)
+        if kind not in converters:
+            check_packed(kind == "container", expected="container" in converters)
+        with opened_target(target, force=options.force) as file:
+            converters[kind](path, file, target, options)
+            file.flush()
+            before, after = path.stat().st_size, Path(file.name).stat().st_size
+    if not options.quiet:
+        ratio = max(before, after) / max(1, min(before, after))
+        sizes = f"{before:,} -> {after:,} bytes, ratio {ratio:.2f}"
+        print(f"{shown(name)} -> {shown(target, 'output')}: {sizes}", file=sys.stderr)

@@ -1,0 +1,248 @@
+"""What autograd saved, and what it was kept as."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch_ebpc.report import csv_text, provenance_table, written
+
+if TYPE_CHECKING:
+    import pandas
+
+RowKey = tuple[str, str, str]
+"""Layer, made by, dtype."""
+
+# What a report says instead of the name of a layer.
+MODEL = "(model)"
+OUTSIDE = "(outside of the model)"
+
+# Why tensors are left as they are that are there anyway, saved or not.
+PARAMETER = "parameter or leaf that requires grad"
+BUFFER = "buffer"
+
+
+@dataclasses.dataclass
+class SavedRow:
+    """Saved tensors of one layer, made by one function, of one dtype.
+
+    Memory is counted where it is saved for the first time: tensors that share it, and tensors that
+    are saved again, are ``repeated``. ``saves`` is the sum of ``repeated``, ``packed`` and the
+    counts of ``kept``.
+    """
+
+    layer: str
+    made_by: str  # as in the name of the tensor's grad_fn: "Relu"; "leaf" if it has none
+    dtype: str
+    saves: int = 0  # how often autograd saved a tensor
+    repeated: int = 0  # of memory that was stored already
+    packed: int = 0  # ranges of memory that were compressed
+    packed_tensor_bytes: int = 0  # uncompressed
+    container_bytes: int = 0  # compressed
+    kept: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    """Why tensors were left as they are: their count, and their tensor bytes."""
+    unpacks: int = 0  # how often autograd asked for a tensor that was packed
+    decompressed: int = 0  # of these, how often it was not there from the time before
+    pack_seconds: float = 0.0
+    unpack_seconds: float = 0.0
+
+    @property
+    def key(self) -> RowKey:
+        return self.layer, self.made_by, self.dtype
+
+    @property
+    def kept_bytes(self) -> int:
+        """Tensor bytes left as they are, without what the model holds anyway."""
+        return sum(size for why, (_, size) in self.kept.items() if why not in (PARAMETER, BUFFER))
+
+    @property
+    def tensor_bytes(self) -> int:
+        """Bytes that autograd alone would hold, without parameters and buffers."""
+        return self.packed_tensor_bytes + self.kept_bytes
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes that are held: of containers, and of what is left as it is."""
+        return self.container_bytes + self.kept_bytes
+
+    @property
+    def ratio(self) -> float:
+        """Tensor bytes / stored bytes; 1 if there are none."""
+        return self.tensor_bytes / self.stored_bytes if self.stored_bytes else 1.0
+
+    def copy(self) -> SavedRow:
+        return copy.deepcopy(self)
+
+    def keep(self, why: str, tensor_bytes: int, count: int = 1) -> None:
+        """Counts tensors that are left as they are."""
+        counted, size = self.kept.get(why, (0, 0))
+        self.kept[why] = counted + count, size + tensor_bytes
+
+    def add(self, other: SavedRow) -> None:
+        """Adds the counts of another row."""
+        for field in dataclasses.fields(self):
+            if field.type in ("int", "float"):
+                mine, others = getattr(self, field.name), getattr(other, field.name)
+                setattr(self, field.name, mine + others)
+        for why, (count, size) in other.kept.items():
+            self.keep(why, size, count)
+
+    def as_dict(self) -> dict[str, Any]:
+        """A flat record, as in CSV and pandas; why tensors were kept as one text."""
+        record = dataclasses.asdict(self)
+        record["kept"] = "; ".join(f"{why}: {n}" for why, (n, _) in self.kept.items())
+        return record | {
+            "kept_bytes": self.kept_bytes,
+            "tensor_bytes": self.tensor_bytes,
+            "stored_bytes": self.stored_bytes,
+            "ratio": self.ratio,
+        }
+
+
+@dataclasses.dataclass
+class SavedReport:
+    """Rows, their total and their provenance, as :meth:`save_compressed.report` returns them.
+    ``print(report)`` shows the tables.
+
+    A ratio is tensor bytes / stored bytes: bytes that autograd alone would hold, and bytes that
+    were held, of containers and of tensors that were left as they are. Parameters and buffers are
+    in neither. The total is the ratio of the sums.
+    """
+
+    rows: list[SavedRow]
+    peak_tensor_bytes: int = 0  # the most that autograd alone would have held at one time
+    peak_stored_bytes: int = 0  # the most that was held at one time
+    has_layers: bool = False
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def total(self) -> SavedRow:
+        """The sums over all rows."""
+        total = SavedRow("total", "", "")
+        for row in self.rows:
+            total.add(row)
+        return total
+
+    def by_layer(self) -> list[SavedRow]:
+        """A row for each layer, the one that was running when a tensor was first saved."""
+        return _summed(self.rows, lambda row: (row.layer, "", ""))
+
+    def by_kind(self) -> list[SavedRow]:
+        """A row for each function that made a tensor, and its dtype."""
+        return _summed(self.rows, lambda row: ("", row.made_by, row.dtype))
+
+    # ---- Tables ----------------------------------------------------------------------------------
+
+    def layer_table(self, tablefmt: str = "simple") -> str:
+        """A line for each layer and the total, in any format of the package tabulate."""
+        return self._table(["layer"], self.by_layer(), lambda row: [row.layer], tablefmt)
+
+    def kind_table(self, tablefmt: str = "simple") -> str:
+        """A line for each function that made a tensor and its dtype, and the total."""
+        return self._table(
+            ["made by", "dtype"], self.by_kind(), lambda row: [row.made_by, row.dtype], tablefmt
+        )
+
+    def _table(
+        self,
+        names: list[str],
+        rows: list[SavedRow],
+        name: Callable[[SavedRow], list[str]],
+        tablefmt: str,
+    ) -> str:
+        from tabulate import tabulate
+
+        headers = [*names, "saved", "again", "tensor bytes", "stored bytes", "ratio"]
+        headers += ["pack ms", "unpack ms"]
+
+        def counts(row: SavedRow) -> list[str]:
+            return [
+                f"{row.saves:,}",
+                f"{row.repeated:,}",
+                f"{row.tensor_bytes:,}",
+                f"{row.stored_bytes:,}",
+                f"{row.ratio:.2f}",
+                f"{1e3 * row.pack_seconds:.1f}",
+                f"{1e3 * row.unpack_seconds:.1f}",
+            ]
+
+        lines = [[*name(row), *counts(row)] for row in rows]
+        lines.append(["total"] + [""] * (len(names) - 1) + counts(self.total()))
+        alignment = ["left"] * len(names) + ["right"] * (len(headers) - len(names))
+        return str(
+            tabulate(lines, headers, tablefmt=tablefmt, colalign=alignment, disable_numparse=True)
+        )
+
+    def heading(self) -> str:
+        """What the tables are about, in a line."""
+        total = self.total()
+        return (
+            f"{total.saves:,} tensors saved: {total.tensor_bytes:,} tensor bytes in"
+            f" {total.stored_bytes:,} bytes, ratio {total.ratio:.2f}; at one time at most"
+            f" {self.peak_tensor_bytes:,} in {self.peak_stored_bytes:,}"
+        )
+
+    def footing(self) -> str:
+        """What was left as it is, and why."""
+        lines = [
+            f"left as they are, {why}: {count:,} ({size:,} tensor bytes"
+            + (", not counted above)" if why in (PARAMETER, BUFFER) else ")")
+            for why, (count, size) in sorted(self.total().kept.items())
+        ]
+        if self.has_layers and self.rows and all(row.layer == OUTSIDE for row in self.rows):
+            lines.append(
+                "no layer of the model was seen running: another model ran, or a compiled function"
+                " that calls this one"
+            )
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        tables = [self.kind_table()]
+        if self.has_layers:
+            tables.insert(0, self.layer_table())
+        return "\n\n".join(filter(None, (self.heading(), *tables, self.footing())))
+
+    def to_markdown(self, path: str | Path | None = None) -> str:
+        """Tables, heading, footing and provenance in Markdown; also written to ``path``."""
+        tables = [self.kind_table("github")]
+        if self.has_layers:
+            tables.insert(0, self.layer_table("github"))
+        footing = "\n".join(f"- {line}" for line in self.footing().splitlines())
+        parts = (self.heading(), *tables, footing, provenance_table(self.provenance))
+        return written("\n\n".join(filter(None, parts)) + "\n", path)
+
+    def to_csv(self, path: str | Path | None = None) -> str:
+        """All rows and the total, without provenance; also written to ``path``."""
+        records = [row.as_dict() for row in [*self.rows, self.total()]]
+        return written(csv_text(records), path)
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """Everything; :meth:`from_json` makes the report of it again. Also written to ``path``."""
+        content = dataclasses.asdict(self) | {"total": self.total().as_dict()}
+        return written(json.dumps(content, indent=1, default=str) + "\n", path)
+
+    @classmethod
+    def from_json(cls, text: str) -> SavedReport:
+        """The report that :meth:`to_json` wrote."""
+        content = json.loads(text)
+        del content["total"]
+        rows = [SavedRow(**record) for record in content.pop("rows")]
+        for row in rows:
+            row.kept = {why: (count, size) for why, (count, size) in row.kept.items()}
+        return cls(rows, **content)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """All rows and the total; needs pandas."""
+        import pandas
+
+        return pandas.DataFrame([row.as_dict() for row in [*self.rows, self.total()]])
+
+
+def _summed(rows: Iterable[SavedRow], key: Callable[[SavedRow], RowKey]) -> list[SavedRow]:
+    sums: dict[RowKey, SavedRow] = {}
+    for row in rows:
+        sums.setdefault(key(row), SavedRow(*key(row))).add(row)
+    return list(sums.values())
