@@ -16,11 +16,6 @@
 
 namespace ebpc::avx2 {
 
-/// Words of 8 bits in blocks of 8 behind a sent base, which most use, have ways of their own.
-inline bool is_fast_setting(const Parameters& p, int bytes_per_word) {
-  return bytes_per_word == 1 && p.word_bits == 8 && p.block_size == 8 && p.base == Base::sent;
-}
-
 // As those of Kernel. Planes have less than 64 bits.
 
 StreamBits encode(const Parameters& p, WordSpan words, std::uint8_t* zero_stream,

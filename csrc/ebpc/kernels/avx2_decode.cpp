@@ -4,6 +4,7 @@
 
 #include "ebpc/kernels/avx2.h"
 #include "ebpc/kernels/block_words_8x8.h"
+#include "ebpc/kernels/common_setting.h"
 #include "ebpc/kernels/jobs_decoder.h"
 
 namespace ebpc::avx2 {
@@ -30,7 +31,7 @@ struct Shuffle {
 }  // namespace
 
 std::size_t decode(const Parameters& p, std::span<const DecodeJob> jobs) {
-  if (is_fast_setting(p, jobs.front().words.bytes_per_word)) {
+  if (is_common_setting(p, jobs.front().words.bytes_per_word)) {
     return JobsDecoder<w8_n8::PlaneLane<w8_n8::DecodeBlocks<Shuffle>>>(p, jobs).run();
   }
   return decode_any(p, jobs);

@@ -2,20 +2,21 @@
 
 #include "ebpc/kernels/avx2.h"
 #include "ebpc/kernels/avx2_pack_words.h"
-#include "ebpc/kernels/avx2_planes.h"
+#include "ebpc/kernels/avx2_planes_8x8.h"
+#include "ebpc/kernels/common_setting.h"
 #include "ebpc/kernels/segment_encoder.h"
 
 namespace ebpc::avx2 {
 
 StreamBits encode(const Parameters& p, WordSpan words, std::uint8_t* zero_stream,
                   std::uint8_t* plane_stream) {
-  if (is_fast_setting(p, words.bytes_per_word))
+  if (is_common_setting(p, words.bytes_per_word))
     return encode_segment<PlaneWriter8x8>(p, words, zero_stream, plane_stream);
   return encode_any_segment(p, words, zero_stream, plane_stream);
 }
 
 StreamBits count(const Parameters& p, WordSpan words) {
-  if (is_fast_setting(p, words.bytes_per_word)) return count_segment<PlaneCounter8x8>(p, words);
+  if (is_common_setting(p, words.bytes_per_word)) return count_segment<PlaneCounter8x8>(p, words);
   return count_any_segment(p, words);
 }
 

@@ -9,14 +9,14 @@
 #include <cstdint>
 #include <cstring>
 
+#include "ebpc/kernels/vectors.h"
+
 namespace ebpc {
 namespace {
 
 constexpr std::size_t max_job_words = 4096;  // longer jobs are handed back
 constexpr std::size_t packed_slack = 64;     // words
 constexpr std::size_t lane_count = 4;        // jobs that are read in turns
-
-constexpr std::size_t min(std::size_t a, std::size_t b) { return a < b ? a : b; }
 
 /// At least 57 bits from `bit` on, left-justified. Eight bytes from that bit's byte are read.
 [[gnu::always_inline]] inline std::uint64_t window(const std::uint8_t* bytes, std::uint64_t bit) {

@@ -171,33 +171,20 @@ class JobsDecoder {
 };
 
 /// Decodes jobs of any setting but those with planes of 64 bits, as Kernel::decode.
-template <class Word>
 std::size_t decode_any(const Parameters& p, std::span<const DecodeJob> jobs) {
-  const auto decode = [&]<int lane_bits, bool raw_fills_lane>() {
-    return JobsDecoder<PlaneLane<PlaneSyntax<Word, lane_bits, raw_fills_lane>>>(p, jobs).run();
+  const auto decode = [&]<class Syntax>(Syntax*) {
+    return JobsDecoder<PlaneLane<Syntax>>(p, jobs).run();
   };
-  const int raw_bits = 1 + plane_bits(p);
-  if (p.block_size <= 8) {
-    return raw_bits == 8 ? decode.template operator()<8, true>()
-                         : decode.template operator()<8, false>();
-  }
-  if (p.block_size <= 16) {
-    return raw_bits == 16 ? decode.template operator()<16, true>()
-                          : decode.template operator()<16, false>();
-  }
-  return p.block_size <= 32 ? decode.template operator()<32, false>()
-                            : decode.template operator()<64, false>();
-}
-
-std::size_t decode_any(const Parameters& p, std::span<const DecodeJob> jobs) {
-  switch (jobs.front().words.bytes_per_word) {
-    case 1:
-      return decode_any<std::uint8_t>(p, jobs);
-    case 2:
-      return decode_any<std::uint16_t>(p, jobs);
-    default:
-      return decode_any<std::uint32_t>(p, jobs);
-  }
+  return visit_plane_group(p, jobs.front().words.bytes_per_word, [&]<class Group>(Group*) {
+    using Word = typename Group::Word;
+    constexpr int lane_bits = Group::lane_bits;
+    if constexpr (lane_bits <= 16) {
+      if (1 + plane_bits(p) == lane_bits) {
+        return decode(static_cast<PlaneSyntax<Word, lane_bits, true>*>(nullptr));
+      }
+    }
+    return decode(static_cast<PlaneSyntax<Word, lane_bits, false>*>(nullptr));
+  });
 }
 
 }  // namespace

@@ -10,21 +10,27 @@
 namespace ebpc {
 namespace {
 
-inline std::uint64_t reverse_words(std::uint64_t x) {
-  x = x >> 32 | x << 32;
-  return (x >> 16 & 0x0000FFFF0000FFFF) | (x & 0x0000FFFF0000FFFF) << 16;
-}
-
-/// Four words of 16 bits, the first one least significant.
-inline std::uint64_t load_words(const std::uint16_t* words) {
-  std::uint64_t x;
-  std::memcpy(&x, words, sizeof x);
-  if constexpr (std::endian::native == std::endian::big) x = reverse_words(x);
+/// The words of a qword in the other order.
+template <class Word>
+std::uint64_t reverse_words(std::uint64_t x) {
+  x = byte_swap(x);
+  if constexpr (sizeof(Word) == 2) {
+    x = (x >> 8 & 0x00FF00FF00FF00FF) | (x & 0x00FF00FF00FF00FF) << 8;
+  }
   return x;
 }
 
-inline void store_words(std::uint16_t* words, std::uint64_t x) {
-  if constexpr (std::endian::native == std::endian::big) x = reverse_words(x);
+/// As many words as a qword holds, the first one least significant.
+template <class Word>
+std::uint64_t load_words(const Word* words) {
+  std::uint64_t x;
+  std::memcpy(&x, words, sizeof x);
+  return std::endian::native == std::endian::big ? reverse_words<Word>(x) : x;
+}
+
+template <class Word>
+void store_words(Word* words, std::uint64_t x) {
+  if constexpr (std::endian::native == std::endian::big) x = reverse_words<Word>(x);
   std::memcpy(words, &x, sizeof x);
 }
 
@@ -73,28 +79,15 @@ template <int words>
 constexpr PackTable<words> pack_table = make_pack_table<words>();
 
 /// Appends those words under the ones of a mask, of as many as a qword holds. Writes 8 bytes.
-inline std::uint8_t* pack_qword(const std::uint8_t* words, std::uint64_t mask,
-                                std::uint8_t* packed) {
-  const auto& entry = pack_table<8>.entries[mask & 0xFF];
-  std::uint64_t x = load_little_endian(words);
-  std::uint64_t moved = x & entry.moves[0];
-  x = (x ^ moved) | moved >> 8;
-  moved = x & entry.moves[1];
-  x = (x ^ moved) | moved >> 16;
-  moved = x & entry.moves[2];
-  x = (x ^ moved) | moved >> 32;
-  store_little_endian(packed, x);
-  return packed + entry.count;
-}
-
-inline std::uint16_t* pack_qword(const std::uint16_t* words, std::uint64_t mask,
-                                 std::uint16_t* packed) {
-  const auto& entry = pack_table<4>.entries[mask & 0xF];
+template <class Word>
+Word* pack_qword(const Word* words, std::uint64_t mask, Word* packed) {
+  constexpr int count = 8 / sizeof(Word);
+  const auto& entry = pack_table<count>.entries[mask & low_bits(count)];
   std::uint64_t x = load_words(words);
-  std::uint64_t moved = x & entry.moves[0];
-  x = (x ^ moved) | moved >> 16;
-  moved = x & entry.moves[1];
-  x = (x ^ moved) | moved >> 32;
+  for (int step = 0; 1 << step < count; ++step) {
+    const std::uint64_t moved = x & entry.moves[step];
+    x = (x ^ moved) | moved >> (8 * sizeof(Word) << step);
+  }
   store_words(packed, x);
   return packed + entry.count;
 }

@@ -55,8 +55,6 @@ class PlaneCounter {
   static constexpr std::size_t max_blocks =
       (Group::lane_bits == 8 ? 255 / (Group::qwords + 1) : 1024) * blocks;
 
-  static constexpr std::size_t min(std::size_t a, std::size_t b) { return a < b ? a : b; }
-
   void count_step(const Word* words, Counts& counts) {
     const auto found = planes_.find(words);
     Qwords zero[Group::qwords];

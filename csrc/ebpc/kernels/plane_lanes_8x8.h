@@ -190,7 +190,7 @@ struct PlaneLane {
   struct Syntax {
     explicit Syntax(const Parameters&) {}
   };
-  using Buffer = CodedBlocks;
+  struct Buffer {};  // nothing is kept from turn to turn
 
   const std::uint8_t* bytes;
   std::size_t byte_count;
@@ -220,8 +220,8 @@ struct PlaneLane {
     return min(min(by_bytes, max_blocks - out->blocks), CodedBlocks::capacity);
   }
 
-  void append(std::size_t count) {
-    const bool ok = DecodeBlocks()(*buffer, count, out->words + out->blocks * block_size);
+  void append(CodedBlocks& blocks, std::size_t count) {
+    const bool ok = DecodeBlocks()(blocks, count, out->words + out->blocks * block_size);
     well_formed = well_formed && ok;
     out->blocks += count;
   }
@@ -229,14 +229,15 @@ struct PlaneLane {
   /// Reads what is left, with zeros behind the end.
   void finish() {
     constexpr std::size_t tail_bytes = 256;
+    CodedBlocks blocks;
     while (well_formed && byte_count - bit / 8 > tail_bytes) {
       const std::size_t count = safe_turns();
       if (count == 0) break;
       for (std::size_t i = 0; i < count && well_formed; ++i) {
-        bit = read_block(bytes, bit, *buffer, i);
+        bit = read_block(bytes, bit, blocks, i);
         well_formed = bit != 0;
       }
-      append(count);
+      append(blocks, count);
     }
     const std::size_t rest = byte_count - bit / 8;
     if (!well_formed || rest > tail_bytes) {
@@ -250,10 +251,10 @@ struct PlaneLane {
     while (well_formed && at + 8 <= end) {
       std::size_t count = 0;
       while (count < CodedBlocks::capacity && at + 8 <= end && well_formed) {
-        at = read_block(tail, at, *buffer, count++);
+        at = read_block(tail, at, blocks, count++);
         well_formed = at != 0 && at <= end && out->blocks + count <= max_blocks;
       }
-      if (well_formed) append(count);
+      if (well_formed) append(blocks, count);
     }
     // Less than a byte is left: padding, which is zero.
     if (at < end && window(tail, at) != 0) well_formed = false;
@@ -266,6 +267,7 @@ void take_turns(PlaneLane<DecodeBlocks> (&lanes)[lane_count], std::size_t count)
   const std::uint8_t* bytes[lane_count];
   std::uint64_t bits[lane_count];
   bool well_formed[lane_count];
+  CodedBlocks blocks[lane_count];
   for (std::size_t lane = 0; lane < lane_count; ++lane) {
     bytes[lane] = lanes[lane].bytes;
     bits[lane] = lanes[lane].bit;
@@ -273,7 +275,7 @@ void take_turns(PlaneLane<DecodeBlocks> (&lanes)[lane_count], std::size_t count)
   }
   for (std::size_t i = 0; i < count; ++i) {
     const auto take_turn = [&](int lane) {
-      const std::uint64_t next = read_block(bytes[lane], bits[lane], *lanes[lane].buffer, i);
+      const std::uint64_t next = read_block(bytes[lane], bits[lane], blocks[lane], i);
       // A malformed block is read again and again until the turns end.
       if (next != 0) [[likely]] {
         bits[lane] = next;
@@ -289,7 +291,7 @@ void take_turns(PlaneLane<DecodeBlocks> (&lanes)[lane_count], std::size_t count)
   for (std::size_t lane = 0; lane < lane_count; ++lane) {
     lanes[lane].bit = bits[lane];
     if (well_formed[lane]) {
-      lanes[lane].append(count);
+      lanes[lane].append(blocks[lane], count);
     } else {
       lanes[lane].well_formed = false;
     }

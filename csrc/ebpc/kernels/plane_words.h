@@ -1,4 +1,4 @@
-// Bit planes back to words, several blocks side by side: the reverse of what plane_coder.h does
+// Bit planes back to words, several blocks side by side: the reverse of what plane_finder.h does
 // with them.
 //
 // Plain C++, compiled once for every instruction set that includes it: vectors.h says how.

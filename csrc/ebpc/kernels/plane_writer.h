@@ -48,7 +48,7 @@ class PlaneWriter {
   /// are read, but do not matter.
   void put(const Word* words, std::size_t block_count) {
     for (std::size_t b = 0; b < block_count; b += blocks) {
-      const std::size_t count = block_count - b < blocks ? block_count - b : blocks;
+      const std::size_t count = min(block_count - b, blocks);
       put_step(words + b * static_cast<std::size_t>(planes_.block_size), count);
     }
   }

@@ -8,6 +8,7 @@
 #include "ebpc/bit_stream.h"
 #include "ebpc/encoder.h"
 #include "ebpc/kernels/block_words_8x8.h"
+#include "ebpc/kernels/common_setting.h"
 #include "ebpc/kernels/jobs_decoder.h"
 #include "ebpc/kernels/kernel.h"
 #include "ebpc/kernels/pack_words.h"
@@ -72,10 +73,6 @@ DecodeStatus decode_words(const Parameters& p, const DecodeJob& job) {
     return status;
   }
   return check_end(planes.reader(), job.plane_bytes, true);
-}
-
-bool is_common_setting(const Parameters& p, int bytes_per_word) {
-  return bytes_per_word == 1 && p.word_bits == 8 && p.block_size == 8 && p.base == Base::sent;
 }
 
 std::size_t decode(const Parameters& p, std::span<const DecodeJob> jobs) {

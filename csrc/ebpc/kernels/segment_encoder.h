@@ -34,7 +34,7 @@ std::uint64_t code_chunks(const Parameters& p, WordSpan span, Zeros& zeros, Plan
   const auto block_size = static_cast<std::size_t>(p.block_size);
   const std::size_t step_words = Planes::blocks * block_size;
   while (count >= 64) {
-    const std::size_t mask_count = (count < chunk_words ? count : chunk_words) / 64;
+    const std::size_t mask_count = min(count, chunk_words) / 64;
     Word* const begin = end;
     end = pack_masks(words, mask_count, masks, begin);
     zeros.put(masks, mask_count, static_cast<std::size_t>(end - begin));
@@ -75,25 +75,6 @@ StreamBits count_segment(const Parameters& p, WordSpan words) {
   PlaneCounter planes(p);
   const std::uint64_t zero_bits = code_chunks(p, words, zeros, planes);
   return {zero_bits, planes.bits()};
-}
-
-/// Calls `visit` with a null pointer to the PlaneGroup for these settings.
-template <class Visitor>
-auto visit_plane_group(const Parameters& p, int bytes_per_word, Visitor&& visit) {
-  const auto with_word = [&]<class Word>(Word*) {
-    if (p.block_size <= 8) return visit(static_cast<PlaneGroup<Word, 8>*>(nullptr));
-    if (p.block_size <= 16) return visit(static_cast<PlaneGroup<Word, 16>*>(nullptr));
-    if (p.block_size <= 32) return visit(static_cast<PlaneGroup<Word, 32>*>(nullptr));
-    return visit(static_cast<PlaneGroup<Word, 64>*>(nullptr));
-  };
-  switch (bytes_per_word) {
-    case 1:
-      return with_word(static_cast<std::uint8_t*>(nullptr));
-    case 2:
-      return with_word(static_cast<std::uint16_t*>(nullptr));
-    default:
-      return with_word(static_cast<std::uint32_t*>(nullptr));
-  }
 }
 
 /// Encodes any setting but those with planes of 64 bits.

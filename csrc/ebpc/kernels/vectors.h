@@ -35,28 +35,12 @@ using Vector = typename VectorOf<Element>::type;
 using Qwords = Vector<std::uint64_t>;
 constexpr std::size_t vector_qwords = vector_bytes / sizeof(std::uint64_t);
 
-template <int bits>
-struct LaneOf;
-template <>
-struct LaneOf<8> {
-  using type = std::uint8_t;
-};
-template <>
-struct LaneOf<16> {
-  using type = std::uint16_t;
-};
-template <>
-struct LaneOf<32> {
-  using type = std::uint32_t;
-};
-template <>
-struct LaneOf<64> {
-  using type = std::uint64_t;
-};
-
 /// The unsigned integer of so many bits.
 template <int bits>
-using Lane = typename LaneOf<bits>::type;
+using Lane = std::conditional_t<
+    bits == 8, std::uint8_t,
+    std::conditional_t<bits == 16, std::uint16_t,
+                       std::conditional_t<bits == 32, std::uint32_t, std::uint64_t>>>;
 
 /// The same bits as a vector of other elements.
 template <class Element, class From>
@@ -106,6 +90,8 @@ template <class Element>
 template <int bits>
 constexpr std::uint64_t lane_ones =
     bits == 64 ? 1 : ~std::uint64_t{0} / ((std::uint64_t{1} << (bits & 63)) - 1);
+
+constexpr std::size_t min(std::size_t a, std::size_t b) { return a < b ? a : b; }
 
 constexpr std::uint64_t low_bits(int count) {
   return count >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << count) - 1;

@@ -7,6 +7,7 @@
 #include "ebpc/kernels/stream_writer.h"
 #include "ebpc/kernels/vectors.h"
 #include "ebpc/parameters.h"
+#include "ebpc/words.h"
 #include "ebpc/zero_stream.h"
 #ifdef __AVX2__
 #include <immintrin.h>
@@ -48,7 +49,10 @@ class ZeroWriter {
 
   /// At most max_masks, with so many ones in all.
   void put(const std::uint64_t* masks, std::size_t count, std::size_t /*ones*/) {
-    if (max_run_ == ZeroTable::max_run) {
+    if (max_run_ == 1) {
+      // Each zero is a symbol of one bit, so that the stream is the mask.
+      for (std::size_t i = 0; i < count; ++i) out_.put_wide(mask_code(masks[i], 64), 64);
+    } else if (max_run_ == ZeroTable::max_run) {
       alignas(vector_bytes) std::uint32_t entries[8 * max_masks];
       find_entries(masks, count, entries);
       out_ = put_entries(entries, count, out_);
@@ -59,8 +63,12 @@ class ZeroWriter {
 
   /// Ends the stream with `count` words more (0 to 63). Returns its bits.
   std::uint64_t finish(std::uint64_t mask, int count) {
-    put_runs(mask, count);
-    while (run_ > 0) put_run(run_ < max_run_ ? run_ : max_run_);
+    if (max_run_ == 1) {
+      if (count > 0) out_.put_wide(mask_code(mask, count), count);
+    } else {
+      put_runs(mask, count);
+      while (run_ > 0) put_run(run_ < max_run_ ? run_ : max_run_);
+    }
     out_.finish();
     return out_.bits();
   }
@@ -71,7 +79,7 @@ class ZeroWriter {
   void find_entries(const std::uint64_t* masks, std::size_t count, std::uint32_t* entries) {
     std::uint64_t run = run_;
     for (std::size_t i = 0; i < count; i += vector_qwords) {
-      const std::size_t end = count - i < vector_qwords ? count - i : vector_qwords;
+      const std::size_t end = min(count - i, vector_qwords);
       Qwords some{};
       if (end == vector_qwords) {
         some = load_vector(masks + i);
@@ -196,6 +204,10 @@ class ZeroCounter {
 
   /// As ZeroWriter::put.
   void put(const std::uint64_t* masks, std::size_t count, std::size_t ones) {
+    if (length_bits_ == 0) {  // a mask, with a bit for each word
+      ones_ += 64 * count;
+      return;
+    }
     std::uint64_t runs = 0;
     std::uint64_t open = open_;
     for (std::size_t i = 0; i < count; ++i) {
@@ -219,6 +231,7 @@ class ZeroCounter {
 
   /// Ends the stream with `count` words more (0 to 63). Returns its bits.
   std::uint64_t finish(std::uint64_t mask, int count) {
+    if (length_bits_ == 0) return ones_ + static_cast<std::uint64_t>(count);
     // The words that are missing are taken as more that are not zero, of one bit each.
     mask |= ~std::uint64_t{0} << count;
     put(&mask, 1, static_cast<std::size_t>(count_ones(mask) - (64 - count)));
