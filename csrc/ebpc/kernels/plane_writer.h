@@ -31,18 +31,16 @@ class PlaneWriter {
         last_of_two_(planes_.every_lane((std::uint64_t{prefix_two_ones} << planes_.index_bits) +
                                         static_cast<std::uint64_t>(planes_.plane_bits - 2))),
         two_to_one_(planes_.every_lane((std::uint64_t{1} << planes_.index_bits) + 1)),
-        is_byte_code_(Group::lane_bits == 8 && planes_.plane_bits == 7 && planes_.index_bits == 3) {
+        is_byte_code_(Group::lane_bits == 8 && planes_.plane_bits == 7 && planes_.index_bits == 3),
+        planes_without_lane_(static_cast<std::uint64_t>(
+            planes_.has_top_plane ? 1 : planes_.planes - Group::planes)) {
     zero_runs_[1] = {ebpc_codes.single_zero.code, ebpc_codes.single_zero.bits};
     for (unsigned run = 2; run < max_word_bits + 2; ++run) {
       zero_runs_[run] = {static_cast<std::uint8_t>(
                              unsigned{ebpc_codes.zero_run.code} << planes_.run_bits | (run - 2)),
                          static_cast<std::uint8_t>(ebpc_codes.zero_run.bits + planes_.run_bits)};
     }
-    const int top_planes = planes_.has_top_plane ? 1 : planes_.planes - Group::planes;
-    last_runs_ = zero_runs_ + top_planes;
   }
-  PlaneWriter(const PlaneWriter&) = delete;
-  PlaneWriter& operator=(const PlaneWriter&) = delete;
 
   /// Codes blocks of packed words; words[-1] is the word before them. Words behind the last block
   /// are read, but do not matter.
@@ -149,7 +147,8 @@ class PlaneWriter {
           continue;
         }
       }
-      last = {last_runs_[zeros].code, last_runs_[zeros].bits};
+      const Run& run = zero_runs_[zeros + planes_without_lane_];
+      last = {run.code, run.bits};
     }
     writer_ = out;
     last_ = last;
@@ -290,7 +289,8 @@ class PlaneWriter {
   Lanes two_to_one_;                       // what has to be added for a single one
   bool is_byte_code_;                      // codes have 8 bits, if not 5
   Run zero_runs_[max_word_bits + 2] = {};  // by length
-  const Run* last_runs_;                   // by zero planes at the end that have a lane
+  /// Less than 0, modulo 2^64, if lanes at the end have no plane: those count as zero planes.
+  std::uint64_t planes_without_lane_;
 };
 
 }  // namespace

@@ -118,18 +118,25 @@ struct ZeroLane {
     const std::size_t count = words_left();
     const std::size_t padding = -count % 8;
     if (byte_count != (count + padding) / 8) return false;
-    for (; words_left() >= 64; bytes += 8, words += 64) {
-      next_packed = unpack_mask(next_packed, mask_code(load_big_endian(bytes), 64), words);
+    // Copies, which nothing that is written can be part of.
+    const std::uint8_t* from = bytes;
+    Word* to = words;
+    const Word* nonzero = next_packed;
+    for (std::size_t i = count / 64; i > 0; --i, from += 8, to += 64) {
+      nonzero = unpack_mask(nonzero, mask_code(load_big_endian(from), 64), to);
     }
-    const std::size_t left = words_left();
-    if (left == 0) return true;
-    std::uint8_t last_bytes[8] = {};
-    std::memcpy(last_bytes, bytes, (left + padding) / 8);
-    const std::uint64_t mask = mask_code(load_big_endian(last_bytes), 64);
-    Word last_words[64];
-    next_packed = unpack_mask(next_packed, mask, last_words);
-    std::memcpy(words, last_words, left * sizeof(Word));
-    return mask >> left == 0;
+    std::uint64_t mask = 0;
+    if (const std::size_t left = count % 64; left > 0) {
+      std::uint8_t last_bytes[8] = {};
+      std::memcpy(last_bytes, from, (left + padding) / 8);
+      mask = mask_code(load_big_endian(last_bytes), 64);
+      Word last_words[64];
+      nonzero = unpack_mask(nonzero, mask, last_words);
+      std::memcpy(to, last_words, left * sizeof(Word));
+      mask >>= left;
+    }
+    next_packed = nonzero;
+    return mask == 0;
   }
 
   /// The last block may be filled up, but there must be no block without words.
