@@ -197,6 +197,11 @@ int main(int argc, char** argv) {
       {"w32_n8", {.word_bits = 32}},
       {"w32_n16", {.word_bits = 32, .block_size = 16}},
       {"w32_n31_reused", {.word_bits = 32, .block_size = 31, .base = Base::reused}},
+      {"w8_n8_mask", {.max_zero_run = 1}},
+      {"w8_n8_run256", {.max_zero_run = 256}},
+      {"w8_n15_reused", {.block_size = 15, .base = Base::reused}},
+      {"w16_n31_reused", {.word_bits = 16, .block_size = 31, .base = Base::reused}},
+      {"w32_n63_reused", {.word_bits = 32, .block_size = 63, .base = Base::reused}},
   };
   for (const ebpc::Kernel* kernel : ebpc::supported_kernels()) {
     for (const auto& [name, parameters] : settings) {

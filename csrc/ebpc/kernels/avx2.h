@@ -16,17 +16,11 @@
 
 namespace ebpc::avx2 {
 
-/// Words of 8 bits in blocks of 8 behind a sent base, zero runs of at most 16: the setting that the
-/// special encoder and decoder are made for. Signed or unsigned.
-inline constexpr int fast_word_bits = 8;
-inline constexpr int fast_block_size = 8;
-inline constexpr int fast_max_zero_run = 16;
+// As those of Kernel. Planes have less than 64 bits.
 
-StreamBits encode_w8_n8(bool is_signed, const std::uint8_t* words, std::size_t count,
-                        std::uint8_t* zero_stream, std::uint8_t* plane_stream);
-StreamBits count_w8_n8(bool is_signed, const std::uint8_t* words, std::size_t count);
-
-/// As Kernel::decode. Jobs that are longer than a segment are handed back.
-std::size_t decode_w8_n8(std::span<const DecodeJob> jobs);
+StreamBits encode(const Parameters& p, WordSpan words, std::uint8_t* zero_stream,
+                  std::uint8_t* plane_stream);
+StreamBits count(const Parameters& p, WordSpan words);
+std::size_t decode(const Parameters& p, std::span<const DecodeJob> jobs);
 
 }  // namespace ebpc::avx2

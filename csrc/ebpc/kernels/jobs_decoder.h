@@ -1,22 +1,21 @@
-// Decoding of many jobs of 8-bit words in blocks of 8 behind a sent base, zero runs up to 16.
+// Decoding of many jobs.
 //
 // Within one stream each code's place depends on the one before, so that a single job leaves most
 // of a core idle. Several jobs are therefore read in turns:
-// 1. plane streams: one block of each job per turn becomes eight code bytes, one per bit plane;
-//    these become the non-zero words in another loop, which is the including file's;
-// 2. zero streams: pairs of a stretch of non-zero words and a zero run of each job per turn put the
-//    words in their places.
+// 1. plane streams become non-zero words: plane_lanes.h, or plane_lanes_8x8.h for the setting that
+//    most use;
+// 2. zero streams put the words in their places: zero_lanes.h.
 // Turns are only taken where no stream and no output can end; the ends are dealt with job by job. A
 // job in which anything is wrong is handed back: decode_portable says what.
 //
-// This is plain C++, compiled once for every instruction set that includes it. All is in an unnamed
-// namespace so that the linker cannot give one of them the code of another.
+// This is plain C++, compiled once for every instruction set that includes it: vectors.h says how.
 
 #pragma once
 
 #include <cstddef>
 #include <span>
 
+#include "ebpc/kernels/job_lanes.h"
 #include "ebpc/kernels/kernel.h"
 #include "ebpc/kernels/plane_lanes.h"
 #include "ebpc/kernels/zero_lanes.h"
@@ -25,11 +24,15 @@ namespace ebpc {
 namespace {
 
 /// Keeps both kinds of lanes busy from the first job to the last.
-template <class DecodeBlocks>
+template <class PlaneLane>
 class JobsDecoder {
  public:
-  explicit JobsDecoder(std::span<const DecodeJob> jobs) : jobs_(jobs), failed_(jobs.size()) {
+  JobsDecoder(const Parameters& p, std::span<const DecodeJob> jobs)
+      : p_(p), syntax_(p), jobs_(jobs), failed_(jobs.size()) {
     for (std::size_t i = 0; i < slot_count; ++i) free_[i] = &slots_[i];
+    for (std::size_t lane = 0; lane < lane_count; ++lane) {
+      lanes_of_planes_[lane].buffer = &buffers_[lane];
+    }
   }
 
   /// Returns the first job that is handed back, or the number of jobs.
@@ -45,7 +48,9 @@ class JobsDecoder {
   }
 
  private:
-  static constexpr std::size_t slot_count = 32;
+  using Word = typename PlaneLane::Word;
+  using Packed = PackedWords<Word>;
+  static constexpr std::size_t slot_count = sizeof(Word) == 1 ? 32 : sizeof(Word) == 2 ? 16 : 12;
   static constexpr std::size_t min_turns = 4;  // fewer are not worth looking for more
 
   bool may_start() const { return next_job_ < failed_; }
@@ -57,7 +62,7 @@ class JobsDecoder {
       failed_ = next_job_;
       return;
     }
-    lanes_of_planes_[lane].start(job, next_job_++, *free_[--free_count_]);
+    lanes_of_planes_[lane].start(syntax_, job, next_job_++, *free_[--free_count_]);
     if (next_job_ + 1 < failed_) prefetch(jobs_[next_job_ + 1]);
     ++plane_lanes_;
   }
@@ -73,8 +78,8 @@ class JobsDecoder {
   }
 
   void finish_planes(std::size_t lane) {
-    PlaneLane<DecodeBlocks>& it = lanes_of_planes_[lane];
-    it.finish(blocks_[lane]);
+    PlaneLane& it = lanes_of_planes_[lane];
+    it.finish();
     if (it.well_formed) {
       ready_[ready_count_++] = {it.job, it.out};
     } else {
@@ -85,26 +90,29 @@ class JobsDecoder {
   /// Reads plane streams until there is no free slot, or no job that would fill the lanes.
   void read_planes() {
     while (true) {
-      while (plane_lanes_ < lane_count && may_start() && free_count_ > 0)
+      while (plane_lanes_ < lane_count && may_start() && free_count_ > 0) {
         start_planes(plane_lanes_);
+      }
       if (plane_lanes_ < lane_count) return;
-      std::size_t turns = CodedBlocks::capacity;
-      for (const PlaneLane<DecodeBlocks>& lane : lanes_of_planes_)
-        turns = min(turns, lane.safe_blocks());
+      std::size_t turns = max_job_words;
+      for (const PlaneLane& lane : lanes_of_planes_) turns = min(turns, lane.safe_turns());
       if (turns >= min_turns) {
-        read_blocks(lanes_of_planes_, blocks_, turns);
+        take_turns(lanes_of_planes_, turns);
         continue;
       }
       for (std::size_t lane = plane_lanes_; lane-- > 0;) {
-        if (lanes_of_planes_[lane].safe_blocks() >= min_turns) continue;
+        if (lanes_of_planes_[lane].safe_turns() >= min_turns) continue;
         finish_planes(lane);
+        // The last lane takes its place; each keeps a buffer of its own.
+        const PlaneLane finished = lanes_of_planes_[lane];
         lanes_of_planes_[lane] = lanes_of_planes_[--plane_lanes_];
+        lanes_of_planes_[plane_lanes_] = finished;
       }
     }
   }
 
   void finish_words(std::size_t lane) {
-    ZeroLane& it = lanes_of_zeros_[lane];
+    ZeroLane<Word>& it = lanes_of_zeros_[lane];
     if (it.finish()) {
       free_[free_count_++] = it.packed;
     } else {
@@ -117,11 +125,11 @@ class JobsDecoder {
     while (true) {
       while (zero_lanes_ < lane_count && ready_count_ > 0) {
         const Ready& next = ready_[--ready_count_];
-        lanes_of_zeros_[zero_lanes_++].start(jobs_[next.job], next.job, *next.packed);
+        lanes_of_zeros_[zero_lanes_++].start(p_, jobs_[next.job], next.job, *next.packed);
       }
       if (zero_lanes_ < lane_count) return;
       std::size_t turns = max_job_words;
-      for (const ZeroLane& lane : lanes_of_zeros_) turns = min(turns, lane.safe_turns());
+      for (const ZeroLane<Word>& lane : lanes_of_zeros_) turns = min(turns, lane.safe_turns());
       if (turns >= min_turns) {
         take_turns(lanes_of_zeros_, turns);
         continue;
@@ -135,30 +143,49 @@ class JobsDecoder {
   }
 
   /// Jobs before it have been started, and will be finished; no others will be started.
-  void hand_back(std::size_t job, PackedWords* packed) {
+  void hand_back(std::size_t job, Packed* packed) {
     failed_ = min(failed_, job);
     free_[free_count_++] = packed;
   }
 
   struct Ready {
     std::size_t job;
-    PackedWords* packed;
+    Packed* packed;
   };
 
+  const Parameters& p_;
+  const typename PlaneLane::Syntax syntax_;
   std::span<const DecodeJob> jobs_;
   std::size_t failed_;
   std::size_t next_job_ = 0;
-  PlaneLane<DecodeBlocks> lanes_of_planes_[lane_count];
-  CodedBlocks blocks_[lane_count];
+  PlaneLane lanes_of_planes_[lane_count];
+  typename PlaneLane::Buffer buffers_[lane_count];
   std::size_t plane_lanes_ = 0;  // that have a job
-  ZeroLane lanes_of_zeros_[lane_count];
+  ZeroLane<Word> lanes_of_zeros_[lane_count];
   std::size_t zero_lanes_ = 0;
   Ready ready_[slot_count];
   std::size_t ready_count_ = 0;
-  PackedWords* free_[slot_count];
+  Packed* free_[slot_count];
   std::size_t free_count_ = slot_count;
-  PackedWords slots_[slot_count];
+  Packed slots_[slot_count];
 };
+
+/// Decodes jobs of any setting but those with planes of 64 bits, as Kernel::decode.
+std::size_t decode_any(const Parameters& p, std::span<const DecodeJob> jobs) {
+  const auto decode = [&]<class Syntax>(Syntax*) {
+    return JobsDecoder<PlaneLane<Syntax>>(p, jobs).run();
+  };
+  return visit_plane_group(p, jobs.front().words.bytes_per_word, [&]<class Group>(Group*) {
+    using Word = typename Group::Word;
+    constexpr int lane_bits = Group::lane_bits;
+    if constexpr (lane_bits <= 16) {
+      if (1 + plane_bits(p) == lane_bits) {
+        return decode(static_cast<PlaneSyntax<Word, lane_bits, true>*>(nullptr));
+      }
+    }
+    return decode(static_cast<PlaneSyntax<Word, lane_bits, false>*>(nullptr));
+  });
+}
 
 }  // namespace
 }  // namespace ebpc

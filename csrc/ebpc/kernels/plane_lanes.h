@@ -1,313 +1,337 @@
-// Reading plane streams of 8-bit words in blocks of 8 behind a sent base, of several jobs in turns:
-// jobs_decoder.h.
+// Reading plane streams of any setting, of several jobs in turns: jobs_decoder.h.
+//
+// A turn takes uncompressed planes, then one other symbol, as they come, and goes on to the next
+// block where one ends, all without a branch.
 
 #pragma once
 
-#include <bit>
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
-
 #include "ebpc/kernels/kernel.h"
+#include "ebpc/kernels/plane_words.h"
+#include "ebpc/plane_stream.h"
 
 namespace ebpc {
 namespace {
 
-constexpr unsigned word_bits = 8;
-constexpr unsigned plane_total = word_bits + 1;
-constexpr std::size_t block_size = 8;
-constexpr std::size_t max_job_words = 4096;  // longer jobs are handed back
-constexpr std::size_t packed_slack = 64;
-constexpr std::size_t lane_count = 4;  // jobs that are read in turns
+/// What follows from the parameters, for all streams. `raw_fills_lane` if an uncompressed plane
+/// with its prefix is as long as a lane.
+///
+/// Planes are counted in the bits that they take uncompressed: "raw bits".
+template <class WordType, int lane_bits_, bool raw_fills_lane_>
+struct PlaneSyntax {
+  using Word = WordType;
+  using Plane = Lane<lane_bits_>;
+  static constexpr int lane_bits = lane_bits_;
+  static constexpr bool raw_fills_lane = raw_fills_lane_;
 
-constexpr std::size_t min(std::size_t a, std::size_t b) { return a < b ? a : b; }
+  /// A code other than an uncompressed plane.
+  struct alignas(8) Symbol {
+    Plane plane = 0;             // most significant byte first
+    std::uint16_t raw_bits = 0;  // of the planes that it is, all but the first of them zero
+    std::uint8_t bits = 0;
+    bool plane_is_zero = false;  // the plane before XOR, so that it repeats the last
+  };
+  static constexpr int max_symbol_bits = short_prefix_bits + (lane_bits == 64 ? 6 : 5);
 
-/// At least 57 bits from `bit` on, left-justified. Eight bytes from that bit's byte are read.
-std::uint64_t window(const std::uint8_t* bytes, std::uint64_t bit) {
-  std::uint64_t x;
-  std::memcpy(&x, bytes + bit / 8, sizeof x);
-  if constexpr (std::endian::native != std::endian::big) x = __builtin_bswap64(x);
-  return x << (bit % 8);
-}
+  explicit PlaneSyntax(const Parameters& p)
+      : words(p),
+        word_bits(static_cast<unsigned>(p.word_bits)),
+        base_bits(p.base == Base::sent ? word_bits : 0),
+        raw_bits(static_cast<unsigned>(1 + plane_bits(p))),
+        block_raw_bits((word_bits + 1) * raw_bits),
+        block_size(static_cast<std::size_t>(p.block_size)) {
+    const int index_bits = log2_ceil(static_cast<std::uint32_t>(p.block_size));
+    const int run_bits = log2_ceil(static_cast<std::uint32_t>(p.word_bits));
+    const int symbol_bits = short_prefix_bits + (index_bits > run_bits ? index_bits : run_bits);
+    symbol_shift = static_cast<unsigned>(64 - symbol_bits);
+    no_symbol = std::uint64_t{1} << (symbol_bits - 1);
+    for (std::uint64_t i = 0; i < no_symbol; ++i) {
+      symbols[i] = symbol_of(i << symbol_shift, index_bits, run_bits);
+      symbols[i + no_symbol] = {};
+    }
+    // As many as a window and a qword of lanes hold.
+    constexpr unsigned lanes = 64 / lane_bits;
+    raws_at_once = 57 / raw_bits < lanes ? 57 / raw_bits : lanes;
+    if (raws_at_once == 0) raws_at_once = 1;
+    for (unsigned i = 0; i < raws_at_once; ++i) {
+      raw_prefixes |= std::uint64_t{1} << (63 - i * raw_bits);
+      raw_planes |= low_bits(static_cast<int>(raw_bits - 1)) << (64 - (i + 1) * raw_bits);
+      lane_planes |= low_bits(static_cast<int>(raw_bits - 1)) << (64 - (i + 1) * lane_bits);
+    }
+    if (lane_bits < 64) raw_stop = std::uint64_t{1} << (63 - raws_at_once * raw_bits);
+    max_turn_bits = raws_at_once * raw_bits + static_cast<unsigned>(symbol_bits) + base_bits;
+    raw_inverse = (1U << 16) / raw_bits + 1;
+  }
 
-unsigned leading_zeros(std::uint64_t x) { return static_cast<unsigned>(__builtin_clzll(x)); }
+  /// The bytes of lanes that so many raw bits stand for.
+  std::size_t lane_bytes(std::uint64_t raw) const {
+    if constexpr (raw_fills_lane) return raw / 8;
+    return (raw * raw_inverse >> 16) * (lane_bits / 8);
+  }
 
-constexpr std::size_t max_block_bytes = (word_bits + plane_total * 8) / 8;
-constexpr std::size_t window_bytes = 8 + 1;  // a block's window may begin behind its base
+  PlaneWords<Word, lane_bits> words;
+  unsigned word_bits;
+  unsigned base_bits;
+  unsigned raw_bits;  // of an uncompressed plane, its prefix included
+  unsigned block_raw_bits;
+  std::size_t block_size;
+  unsigned symbol_shift;
+  std::uint64_t no_symbol;  // an index that has none
+  unsigned raws_at_once;
+  std::uint64_t raw_prefixes = 0;  // their first bits, from the top
+  std::uint64_t raw_stop = 0;      // the bit behind them
+  std::uint64_t raw_planes = 0;    // all their other bits
+  std::uint64_t lane_planes = 0;   // where these go
+  unsigned max_turn_bits;
+  unsigned raw_inverse;
+  Symbol symbols[1 << max_symbol_bits];
 
-constexpr std::uint64_t every_byte = 0x0101010101010101;
-constexpr std::uint64_t zero_codes = 0x80 * every_byte;  // uncompressed symbols of zero X
-constexpr std::uint64_t no_zero_plane = 0x80 * every_byte;
-
-/// Blocks of one job between reading and vectors. Plane 0 has the most significant byte of each.
-struct CodedBlocks {
-  static constexpr std::size_t capacity = 32;
-  static constexpr std::size_t slack = 4;  // what a vector may take too many
-
-  /// Symbols of 8 bits as they are. The others are replaced by an uncompressed one with the same X.
-  alignas(32) std::uint64_t codes[capacity + slack];
-  /// Windows at the base.
-  alignas(32) std::uint64_t bases[capacity + slack];
-  /// For planes from one on that is all zero (DBP): this plane's byte. Otherwise bit 7.
-  alignas(32) std::uint64_t zero_plane[capacity + slack];
+ private:
+  Symbol symbol_of(std::uint64_t window, int index_bits, int run_bits) const {
+    const int plane_bits = static_cast<int>(raw_bits) - 1;
+    const auto symbol = [&](std::uint64_t plane, std::uint64_t planes, int bits,
+                            bool plane_is_zero = false) {
+      Symbol s;
+      const std::uint64_t in_order =
+          std::endian::native == std::endian::big ? plane : byte_swap(plane) >> (64 - lane_bits);
+      s.plane = static_cast<Plane>(in_order);
+      s.raw_bits = static_cast<std::uint16_t>(planes * raw_bits);
+      s.bits = static_cast<std::uint8_t>(bits);
+      s.plane_is_zero = plane_is_zero;
+      return s;
+    };
+    if (window >> 62 == 0b01) return symbol(0, 1, 2);
+    if (window >> 61 == 0b001) return symbol(0, (window << 3 >> (64 - run_bits)) + 2, 3 + run_bits);
+    const auto prefix = static_cast<unsigned>(window >> (64 - short_prefix_bits));
+    if (prefix == prefix_all_ones) return symbol(low_bits(plane_bits), 1, short_prefix_bits);
+    if (prefix == prefix_plane_zero) return symbol(0, 1, short_prefix_bits, true);
+    const int ones = prefix == prefix_two_ones ? 2 : 1;
+    const int index = static_cast<int>(window << short_prefix_bits >> (64 - index_bits));
+    const int behind = plane_bits - index - ones;
+    // More planes than any block has, if the index is outside of the plane.
+    if (behind < 0) return symbol(0, max_word_bits + 2, short_prefix_bits + index_bits);
+    return symbol(low_bits(ones) << behind, 1, short_prefix_bits + index_bits);
+  }
 };
 
-/// X of the symbols of one or two ones, by the lowest four bits of their code: a plane's first bit
-/// is the most significant. An index for which there is no place gives the bit that no X has.
-constexpr std::uint8_t bad_index = 0x01;
-constexpr std::uint8_t indexed_x[16] = {0xC0, 0x60, 0x30, 0x18, 0x0C, 0x06, bad_index, bad_index,
-                                        0x80, 0x40, 0x20, 0x10, 0x08, 0x04, 0x02,      bad_index};
-
-/// Eight times the number of symbols of 8 bits (1xxxxxxx or 0001xxxx) at the front, at most 7.
-unsigned bits_of_long_symbols(std::uint64_t x) {
-  const std::uint64_t is_long = x | (~(x << 1 | x << 2) & x << 3);
-  return leading_zeros((~is_long & 0x80 * every_byte) | 1) & ~7U;
-}
-
-std::uint64_t first_bits(unsigned count) {
-  return count >= 64 ? ~std::uint64_t{0} : ~(~std::uint64_t{0} >> count);
-}
-
-/// Whether a symbol of one or two ones has an index for which there is no place in seven bits.
-bool has_bad_index(std::uint8_t code) {
-  return code >> 4 == 1 && indexed_x[code & 0x0F] == bad_index;
-}
-
-/// Reads the symbols of any block, from behind its base on. Returns the bit behind them, or 0 if
-/// they are malformed.
-[[gnu::noinline]] std::uint64_t read_symbols(const std::uint8_t* bytes, std::uint64_t bit,
-                                             std::uint64_t& codes_out,
-                                             std::uint64_t& zero_plane_out) {
-  std::uint64_t codes = zero_codes;
-  std::uint64_t zero_plane = no_zero_plane;
-  for (unsigned plane = 0; plane < plane_total;) {
-    const std::uint64_t symbols = window(bytes, bit);
-    const unsigned left = 8 * (plane_total - plane);
-    const unsigned found = bits_of_long_symbols(symbols);
-    const unsigned taken = found < left ? found : left;
-    if (plane < 8) {
-      const std::uint64_t place = first_bits(8 * plane + taken) & ~first_bits(8 * plane);
-      codes = (codes & ~place) | (symbols >> (8 * plane) & place);
-    }
-    bit += taken;
-    if (taken == left) {
-      // Plane 8 adds nothing to the words, but its index may be wrong.
-      if (has_bad_index(static_cast<std::uint8_t>(symbols >> (64 - taken)))) return 0;
-      break;
-    }
-    plane += taken / 8;
-    if (taken == 56) continue;  // the window ends here
-
-    const auto code = static_cast<unsigned>(symbols << taken >> 58);
-    if (code >= 0b01'0000) {
-      ++plane;
-      bit += 2;
-    } else if (code >= 0b001'000) {
-      plane += (code & 7) + 2;
-      if (plane > plane_total) return 0;
-      bit += 6;
-    } else {
-      if (plane < 8) {
-        const std::uint64_t from_here = ~std::uint64_t{0} >> (8 * plane);
-        if (code >= 0b00001'0) {
-          zero_plane = (zero_plane & ~from_here) | ((7 - plane) * every_byte & from_here);
-        } else {
-          codes |= std::uint64_t{0xFF} << (56 - 8 * plane);
-        }
-      }
-      ++plane;
-      bit += 5;
-    }
-  }
-  codes_out = codes;
-  zero_plane_out = zero_plane;
-  return bit;
-}
-
-/// A symbol that is shorter than 8 bits, by its first six.
-struct ShortSymbol {
-  std::uint8_t bits;
-  std::uint8_t plane_bits;    // 8 for each plane that it stands for
-  std::uint8_t ones;          // turns the code of a zero X into that of this one
-  std::int8_t is_zero_plane;  // -1 or 0
+/// Planes between reading and becoming words.
+template <class Syntax>
+struct PlaneBuffer {
+  static constexpr std::size_t capacity = 32;  // blocks
+  static constexpr std::size_t block_bytes =
+      (8 * sizeof(typename Syntax::Word) + 1) * Syntax::lane_bits / 8;
+  /// Zero where no plane has been read.
+  alignas(vector_bytes) std::uint8_t planes[(capacity + 2) * block_bytes + 64];
+  std::uint64_t ends[capacity + 1];  // the bit behind each block
 };
 
-struct ShortSymbolTable {
-  ShortSymbol symbols[64];
-};
-
-constexpr ShortSymbolTable short_symbol_table = [] {
-  ShortSymbolTable table{};
-  for (unsigned code = 0; code < 64; ++code) {
-    ShortSymbol& symbol = table.symbols[code];
-    if (code >= 0b1'00000 || (code >= 0b0001'00 && code < 0b001'000)) {
-      symbol = {0, 0xFF, 0, 0};  // not a short one: as if it went past all planes
-    } else if (code >= 0b01'0000) {
-      symbol = {2, 8, 0, 0};
-    } else if (code >= 0b001'000) {
-      symbol = {6, static_cast<std::uint8_t>(8 * ((code & 7) + 2)), 0, 0};
-    } else if (code >= 0b00001'0) {
-      symbol = {5, 8, 0, -1};
-    } else {
-      symbol = {5, 8, 0x7F, 0};
-    }
-  }
-  return table;
-}();
-
-/// Whether a run of zero X from this plane (at most 7) on begins here that ends with the top plane.
-bool is_run_to_top(std::uint64_t symbols, unsigned plane) {
-  return (symbols >> 58) + plane == 0b001'000 + plane_total - 2;
-}
-
-/// Reads one block and returns the bit behind it, or 0.
-[[gnu::always_inline]] inline std::uint64_t read_block(const std::uint8_t* bytes, std::uint64_t bit,
-                                                       CodedBlocks& out, std::size_t index) {
-  out.bases[index] = window(bytes, bit);
-  const std::uint64_t symbols = window(bytes + 1, bit);
-  const unsigned taken = bits_of_long_symbols(symbols);
-  const std::uint64_t rest = ~std::uint64_t{0} >> taken;
-  std::uint64_t codes = (symbols & ~rest) | (zero_codes & rest);
-  // Nine of ten blocks: symbols of 8 bits, then a run of zero X up to the top plane.
-  // Behind seven such symbols the window may not hold all of the run.
-  if (is_run_to_top(symbols << taken, taken / 8) && taken < 56) {
-    out.codes[index] = codes;
-    out.zero_plane[index] = no_zero_plane;
-    return bit + 8 + taken + 6;
-  }
-  // Nearly all others: one more short symbol among the long ones. No branch but the last.
-  const ShortSymbol& symbol = short_symbol_table.symbols[symbols << taken >> 58];
-  const unsigned plane_bits = taken + symbol.plane_bits;
-  const std::uint64_t next = bit + 8 + taken + symbol.bits;
-  const std::uint64_t more = window(bytes, next);
-  const unsigned more_taken = bits_of_long_symbols(more);
-  const unsigned run_plane = (plane_bits + more_taken) / 8;
-  if (run_plane < 8 && is_run_to_top(more << more_taken, run_plane)) {
-    const std::uint64_t place = ~std::uint64_t{0} >> plane_bits;
-    const std::uint64_t more_rest = place >> more_taken;
-    codes |= std::uint64_t{symbol.ones} << 56 >> taken;
-    codes = (codes & ~place) | (more >> plane_bits & place & ~more_rest) | (zero_codes & more_rest);
-    const std::uint64_t this_plane = (7 - taken / 8) * every_byte;
-    const auto change = static_cast<std::uint64_t>(std::int64_t{symbol.is_zero_plane}) & rest;
-    out.codes[index] = codes;
-    out.zero_plane[index] = no_zero_plane ^ (change & (no_zero_plane ^ this_plane));
-    return next + more_taken + 6;
-  }
-  return read_symbols(bytes, bit + 8, out.codes[index], out.zero_plane[index]);
-}
-
-/// The non-zero words of one job, in blocks.
-struct PackedWords {
-  alignas(32) std::uint8_t words[max_job_words + packed_slack];
-  std::size_t blocks;
-};
-
-/// A job whose plane stream is being read. DecodeBlocks turns blocks into words, and returns false
-/// if an index was bad.
-template <class DecodeBlocks>
+/// A job whose plane stream is being read.
+template <class SyntaxType>
 struct PlaneLane {
+  using Syntax = SyntaxType;
+  using Word = typename Syntax::Word;
+  using Buffer = PlaneBuffer<Syntax>;
+
   const std::uint8_t* bytes;
-  std::size_t byte_count;
-  std::uint64_t bit;
-  std::size_t max_blocks;
+  std::uint64_t bit;      // behind the block's base
+  std::int64_t raw_left;  // of the block: raw bits
+  std::uint8_t* block;    // planes
+  std::uint64_t* end;     // of this block, when it comes
   bool well_formed;
-  PackedWords* out;
+  const Syntax* syntax;
+  Buffer* buffer;
+  std::size_t byte_count;
+  std::size_t max_blocks;
+  Word base;  // of the block
+  Word last;  // word of the block before
+  PackedWords<Word>* out;
   std::size_t job;
 
-  void start(const DecodeJob& from, std::size_t index, PackedWords& packed) {
+  void start(const Syntax& s, const DecodeJob& from, std::size_t index, PackedWords<Word>& packed) {
+    syntax = &s;
     bytes = from.plane_stream;
     byte_count = from.plane_bytes;
-    bit = 0;
-    max_blocks = (from.words.count + block_size - 1) / block_size;
+    max_blocks = (from.words.count + s.block_size - 1) / s.block_size;
     well_formed = true;
     out = &packed;
     out->blocks = 0;
     job = index;
+    last = 0;
+    block = buffer->planes;
+    end = buffer->ends;
+    std::memset(buffer->planes, 0, sizeof buffer->planes);
+    std::uint8_t front[8] = {};
+    if (byte_count > 0) std::memcpy(front, bytes, min(byte_count, sizeof front));
+    base = base_at(front, 0);
+    bit = s.base_bits;
+    raw_left = s.block_raw_bits;
   }
 
-  /// Blocks that can be read without looking at the end of the stream.
-  std::size_t safe_blocks() const {
-    const std::size_t at = bit / 8;
-    if (!well_formed || at + window_bytes > byte_count) return 0;
-    const std::size_t by_bytes = (byte_count - at - window_bytes) / max_block_bytes;
-    return min(min(by_bytes, max_blocks - out->blocks), CodedBlocks::capacity);
+  /// Turns that can be taken without looking at the end of the stream: so many of the longest ones
+  /// leave a window that can be read.
+  std::size_t safe_turns() const {
+    const std::uint64_t readable = byte_count < 9 ? 0 : 8 * (byte_count - 9);
+    if (!well_formed || bit >= readable) return 0;
+    return min((readable - bit) / syntax->max_turn_bits,
+               min(max_blocks - out->blocks, Buffer::capacity));
   }
 
-  void append(CodedBlocks& blocks, std::size_t count) {
-    const bool ok = DecodeBlocks()(blocks, count, out->words + out->blocks * block_size);
-    well_formed = well_formed && ok;
+  [[gnu::always_inline]] void take_turn(const Syntax& s) {
+    const std::uint64_t first = window(bytes, bit);
+    std::uint64_t raw;  // bits of uncompressed planes
+    std::uint64_t lanes;
+    if constexpr (Syntax::lane_bits < 64) {
+      raw = min(leading_zeros((~first & s.raw_prefixes) | s.raw_stop),
+                static_cast<std::uint64_t>(raw_left));
+      lanes = lanes_of(s, first & ~(~std::uint64_t{0} >> raw));
+    } else {
+      const std::uint64_t is_raw = -(first >> 63);
+      raw = s.raw_bits & is_raw;
+      lanes = (wide_window(bytes, bit + 1) >> (65 - s.raw_bits)) & is_raw;
+    }
+    std::uint8_t* plane =
+        block + s.lane_bytes(s.block_raw_bits - static_cast<std::uint64_t>(raw_left));
+    store_big_endian(plane, lanes);
+    bit += raw;
+    raw_left -= static_cast<std::int64_t>(raw);
+    plane += s.lane_bytes(raw);
+
+    // The upper half of the table is for what is no symbol.
+    const std::uint64_t ended = static_cast<std::uint64_t>((raw_left - 1) >> 63);
+    const auto& symbol = s.symbols[(window(bytes, bit) >> s.symbol_shift) | (ended & s.no_symbol)];
+    std::memcpy(plane, &symbol.plane, sizeof symbol.plane);
+    if (symbol.plane_is_zero) [[unlikely]]
+      repeat_plane(plane);
+    bit += symbol.bits;
+    raw_left -= symbol.raw_bits;
+    if (raw_left < 0) [[unlikely]] {
+      well_formed = false;
+      raw_left = 0;
+    }
+
+    // On to the next block, if this is the end.
+    const std::int64_t ends = (raw_left - 1) >> 63;  // a mask
+    *end = bit;
+    end -= ends;
+    bit += s.base_bits & static_cast<std::uint64_t>(ends);
+    raw_left += s.block_raw_bits & ends;
+    block += s.words.block_bytes() & static_cast<std::size_t>(ends);
+  }
+
+  /// Turns the blocks that are complete into words.
+  void append() {
+    const auto count = static_cast<std::size_t>(end - buffer->ends);
+    if (count == 0) return;
+    Word bases[Buffer::capacity + 1];
+    if (syntax->base_bits > 0) {
+      bases[0] = base;
+      for (std::size_t i = 0; i < count; ++i) bases[i + 1] = base_at(bytes, buffer->ends[i]);
+      base = bases[count];
+    }
+    syntax->words.decode(buffer->planes, bases, count,
+                         out->words + out->blocks * syntax->block_size, last);
     out->blocks += count;
+    // The block that has been begun moves to the front.
+    const std::size_t size = syntax->words.block_bytes();
+    std::memmove(buffer->planes, block, size);
+    std::memset(buffer->planes + size, 0, count * size + 8);
+    block = buffer->planes;
+    end = buffer->ends;
   }
 
   /// Reads what is left, with zeros behind the end.
-  void finish(CodedBlocks& blocks) {
-    constexpr std::size_t tail_bytes = 256;
-    while (well_formed && byte_count - bit / 8 > tail_bytes) {
-      const std::size_t count = safe_blocks();
-      if (count == 0) break;
-      for (std::size_t i = 0; i < count && well_formed; ++i) {
-        bit = read_block(bytes, bit, blocks, i);
-        well_formed = bit != 0;
+  void finish() {
+    const Syntax& s = *syntax;
+    for (std::size_t turns; (turns = safe_turns()) > 0;) {
+      for (; turns > 0; --turns) take_turn(s);
+      append();
+    }
+    well_formed = well_formed && finish_tail();
+  }
+
+ private:
+  /// What has been read, not counting the base of a block that has not been begun otherwise.
+  std::uint64_t position() const { return bit - (begins() ? syntax->base_bits : 0); }
+  bool begins() const { return raw_left == syntax->block_raw_bits; }
+
+  bool finish_tail() {
+    constexpr std::size_t tail_bytes = 48;
+    const std::size_t start = position() / 8;
+    if (start > byte_count || byte_count - start > tail_bytes) return false;
+    std::uint8_t tail[tail_bytes + 48] = {};
+    if (start < byte_count) std::memcpy(tail, bytes + start, byte_count - start);
+    bytes = tail;
+    bit -= 8 * start;
+    const std::uint64_t bits = 8 * (byte_count - start);
+    while (true) {
+      const std::uint64_t at = position();
+      if (!well_formed || at > bits) return false;
+      if (begins()) {
+        append();
+        // Less than a byte is left: padding, which is zero. No block is so short and all zero.
+        if (bits - at < 8 && window(tail, at) == 0) return true;
+        if (out->blocks == max_blocks) return false;
       }
-      append(blocks, count);
+      take_turn(*syntax);
     }
-    const std::size_t rest = byte_count - bit / 8;
-    if (!well_formed || rest > tail_bytes) {
-      well_formed = false;  // more bytes than blocks
-      return;
-    }
-    std::uint8_t tail[tail_bytes + 2 * max_block_bytes + window_bytes] = {};
-    if (rest > 0) std::memcpy(tail, bytes + bit / 8, rest);
-    const std::uint64_t end = 8 * rest;
-    std::uint64_t at = bit % 8;
-    while (well_formed && at + 8 <= end) {
-      std::size_t count = 0;
-      while (count < CodedBlocks::capacity && at + 8 <= end && well_formed) {
-        at = read_block(tail, at, blocks, count++);
-        well_formed = at != 0 && at <= end && out->blocks + count <= max_blocks;
+  }
+
+  Word base_at(const std::uint8_t* from, std::uint64_t at) const {
+    return static_cast<Word>(syntax->base_bits == 0 ? 0
+                                                    : window(from, at) >> (64 - syntax->base_bits));
+  }
+
+  static std::uint64_t wide_window(const std::uint8_t* from, std::uint64_t at) {
+    return window(from, at) | static_cast<std::uint64_t>(from[at / 8 + 8]) >> (8 - at % 8);
+  }
+
+  /// Planes with their prefixes to lanes.
+  [[gnu::always_inline]] static std::uint64_t lanes_of(const Syntax& s, std::uint64_t raw) {
+    if constexpr (Syntax::raw_fills_lane) {
+      return raw & ~s.raw_prefixes;
+    } else {
+#ifdef __BMI2__
+      return __builtin_ia32_pdep_di(__builtin_ia32_pext_di(raw, s.raw_planes), s.lane_planes);
+#else
+      std::uint64_t lanes = 0;
+      const unsigned plane_bits = s.raw_bits - 1;
+      for (unsigned i = 0; i < s.raws_at_once; ++i, raw <<= s.raw_bits) {
+        lanes |= raw << 1 >> (64 - plane_bits) << (64 - (i + 1) * Syntax::lane_bits);
       }
-      if (well_formed) append(blocks, count);
+      return lanes;
+#endif
     }
-    // Less than a byte is left: padding, which is zero.
-    if (at < end && window(tail, at) != 0) well_formed = false;
+  }
+
+  /// A plane that is zero before the XOR is, behind it, the plane before: the XOR of all so far.
+  void repeat_plane(std::uint8_t* plane) const {
+    std::uint8_t sum[Syntax::lane_bits / 8] = {};
+    for (const std::uint8_t* each = block; each < plane; each += sizeof sum) {
+      for (std::size_t i = 0; i < sizeof sum; ++i) sum[i] ^= each[i];
+    }
+    std::memcpy(plane, sum, sizeof sum);
   }
 };
 
-/// Takes turns of `count` blocks of each lane.
-template <class DecodeBlocks>
-void read_blocks(PlaneLane<DecodeBlocks> (&lanes)[lane_count], CodedBlocks (&blocks)[lane_count],
-                 std::size_t count) {
-  const std::uint8_t* bytes[lane_count];
-  std::uint64_t bits[lane_count];
-  bool well_formed[lane_count];
-  for (std::size_t lane = 0; lane < lane_count; ++lane) {
-    bytes[lane] = lanes[lane].bytes;
-    bits[lane] = lanes[lane].bit;
-    well_formed[lane] = true;
-  }
+/// Takes `count` turns of each lane.
+template <class Syntax>
+void take_turns(PlaneLane<Syntax> (&lanes)[lane_count], std::size_t count) {
+  static_assert(lane_count == 4);
+  const Syntax& s = *lanes[0].syntax;
+  PlaneLane<Syntax> first = lanes[0];
+  PlaneLane<Syntax> second = lanes[1];
+  PlaneLane<Syntax> third = lanes[2];
+  PlaneLane<Syntax> fourth = lanes[3];
   for (std::size_t i = 0; i < count; ++i) {
-    const auto take_turn = [&](int lane) {
-      const std::uint64_t next = read_block(bytes[lane], bits[lane], blocks[lane], i);
-      // A malformed block is read again and again until the turns end.
-      if (next != 0) [[likely]] {
-        bits[lane] = next;
-      } else {
-        well_formed[lane] = false;
-      }
-    };
-    take_turn(0);
-    take_turn(1);
-    take_turn(2);
-    take_turn(3);
+    first.take_turn(s);
+    second.take_turn(s);
+    third.take_turn(s);
+    fourth.take_turn(s);
   }
-  for (std::size_t lane = 0; lane < lane_count; ++lane) {
-    lanes[lane].bit = bits[lane];
-    if (well_formed[lane]) {
-      lanes[lane].append(blocks[lane], count);
-    } else {
-      lanes[lane].well_formed = false;
-    }
-  }
+  lanes[0] = first;
+  lanes[1] = second;
+  lanes[2] = third;
+  lanes[3] = fourth;
+  for (PlaneLane<Syntax>& lane : lanes) lane.append();
 }
 
 }  // namespace

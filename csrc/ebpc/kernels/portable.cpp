@@ -7,8 +7,12 @@
 
 #include "ebpc/bit_stream.h"
 #include "ebpc/encoder.h"
+#include "ebpc/kernels/block_words_8x8.h"
+#include "ebpc/kernels/common_setting.h"
 #include "ebpc/kernels/jobs_decoder.h"
 #include "ebpc/kernels/kernel.h"
+#include "ebpc/kernels/pack_words.h"
+#include "ebpc/kernels/segment_encoder.h"
 #include "ebpc/plane_decoder.h"
 #include "ebpc/plane_stream.h"
 #include "ebpc/zero_stream.h"
@@ -18,11 +22,14 @@ namespace {
 
 StreamBits encode(const Parameters& p, WordSpan words, std::uint8_t* zero_stream,
                   std::uint8_t* plane_stream) {
-  return code_transmission(p, words, BitWriter(zero_stream), BitWriter(plane_stream));
+  if (plane_bits(p) == 64)
+    return code_transmission(p, words, BitWriter(zero_stream), BitWriter(plane_stream));
+  return encode_any_segment(p, words, zero_stream, plane_stream);
 }
 
 StreamBits count(const Parameters& p, WordSpan words) {
-  return code_transmission(p, words, BitCounter(), BitCounter());
+  if (plane_bits(p) == 64) return code_transmission(p, words, BitCounter(), BitCounter());
+  return count_any_segment(p, words);
 }
 
 template <class Word>
@@ -68,67 +75,11 @@ DecodeStatus decode_words(const Parameters& p, const DecodeJob& job) {
   return check_end(planes.reader(), job.plane_bytes, true);
 }
 
-/// X of the code bytes that read_block gives.
-constexpr auto x_of_code = [] {
-  std::array<std::uint8_t, 256> table{};
-  for (std::size_t code = 0; code < 256; ++code) {
-    table[code] = code >= 0x80 ? static_cast<std::uint8_t>(code << 1) : indexed_x[code % 16];
-  }
-  return table;
-}();
-
-/// Turns code bytes into words: bytes of one integer, by arithmetic that does not carry between
-/// them.
-struct DecodeBlocks {
-  bool operator()(const CodedBlocks& blocks, std::size_t count, std::uint8_t* words) const {
-    std::uint64_t all_x = 0;
-    for (std::size_t i = 0; i < count; ++i, words += block_size) {
-      std::uint64_t x = 0;
-      for (int shift = 0; shift < 64; shift += 8) {
-        x |= static_cast<std::uint64_t>(x_of_code[blocks.codes[i] >> shift & 0xFF]) << shift;
-      }
-      all_x |= x;
-      std::uint64_t planes = x ^ x >> 8;
-      planes ^= planes >> 16;
-      planes ^= planes >> 32;
-      if (blocks.zero_plane[i] != no_zero_plane) {
-        planes = restart_at_zero_planes(planes, blocks.zero_plane[i]);
-      }
-      // The first delta is in the least significant byte.
-      const std::uint64_t deltas = antitranspose_8x8(planes);
-      std::uint64_t sums = deltas << 8 | blocks.bases[i] >> 56;
-      for (const int shift : {8, 16, 32}) sums = add_bytes(sums, sums << shift);
-      store_little_endian(words, sums);
-    }
-    return (all_x & bad_index * every_byte) == 0;
-  }
-
- private:
-  /// From an all-zero plane on, what had come together until then is taken out again.
-  static std::uint64_t restart_at_zero_planes(std::uint64_t planes, std::uint64_t zero_plane) {
-    std::uint64_t result = 0;
-    for (int shift = 0; shift < 64; shift += 8) {
-      const auto source = static_cast<std::uint8_t>(zero_plane >> shift);
-      const std::uint64_t before = source < 8 ? planes >> (8 * source) : 0;
-      result |= ((planes >> shift ^ before) & 0xFF) << shift;
-    }
-    return result;
-  }
-
-  static std::uint64_t add_bytes(std::uint64_t a, std::uint64_t b) {
-    constexpr std::uint64_t top = 0x80 * every_byte;
-    return ((a & ~top) + (b & ~top)) ^ ((a ^ b) & top);
-  }
-};
-
-bool is_common_setting(const Parameters& p, int bytes_per_word) {
-  return bytes_per_word == 1 && p == Parameters{.is_signed = p.is_signed};
-}
-
 std::size_t decode(const Parameters& p, std::span<const DecodeJob> jobs) {
   if (!jobs.empty() && is_common_setting(p, jobs.front().words.bytes_per_word)) {
-    return JobsDecoder<DecodeBlocks>(jobs).run();
+    return JobsDecoder<w8_n8::PlaneLane<w8_n8::DecodeBlocks<w8_n8::NoShuffle>>>(p, jobs).run();
   }
+  if (!jobs.empty() && plane_bits(p) < 64) return decode_any(p, jobs);
   const auto failed = std::find_if(jobs.begin(), jobs.end(), [&](const DecodeJob& job) {
     return !decode_portable(p, job).ok();
   });

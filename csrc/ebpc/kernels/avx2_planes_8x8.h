@@ -16,26 +16,34 @@
 #include <cstdint>
 #include <cstring>
 
-#include "ebpc/kernels/avx2.h"
-#include "ebpc/kernels/avx2_vectors.h"
+#include "ebpc/parameters.h"
 
 namespace ebpc::avx2 {
 namespace {
 
-constexpr std::size_t chunk_words = 4096;  // words of a chunk, which stays in the L1 cache
+constexpr unsigned fast_word_bits = 8;
+constexpr std::size_t fast_block_size = 8;
+constexpr std::size_t chunk_words = 4096;
 constexpr std::size_t blocks_per_vector = 4;
-constexpr std::size_t words_per_vector = blocks_per_vector * fast_block_size;
+
+std::uint64_t shift_left(std::uint64_t x, unsigned count) { return x << (count & 63); }
+
+__m256i broadcast(unsigned byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
 
 /// Blocks of one chunk between the vectors and the bit writing. Of a block's 64 bits, the most
 /// significant byte belongs to plane 0. Plane 8 (the sign of the deltas) stands apart.
+///
+/// A block is regular if its codes fit 64 bits and its zero X are one run up to plane 8. That run's
+/// code then stands where its first plane does. Of other blocks, bytes of zero X are empty.
 struct CodedBlocks {
   static constexpr std::size_t capacity = chunk_words / fast_block_size + 2 * blocks_per_vector;
 
-  alignas(32) std::uint64_t codes[capacity];   // one byte per plane; 0 where X is zero
-  alignas(32) std::uint64_t unused[capacity];  // bits of these that are no part of the code
-  std::uint8_t zero_planes[capacity];          // bit 7 - p is set where X[p] is zero
-  std::uint8_t sign_x[capacity];               // X[8], the first delta least significant
-  std::uint8_t sign_plane[capacity];           // plane 8 itself, in the same order
+  alignas(32) std::uint64_t codes[capacity];    // one byte per plane
+  alignas(32) std::uint64_t used[capacity];     // bits of these that are part of the code
+  alignas(32) std::uint64_t regular[capacity];  // ones or zero
+  std::uint8_t zero_planes[capacity];           // bit 7 - p is set where X[p] is zero
+  std::uint8_t sign_x[capacity];                // X[8], the first delta least significant
+  std::uint8_t sign_plane[capacity];            // plane 8 itself, in the same order
 };
 
 /// Swaps bits i and i + distance of each lane for all i in `mask`.
@@ -81,6 +89,9 @@ __m256i codes_of_x(__m256i x) {
   return _mm256_blendv_epi8(code, broadcast(pair(3) & 0x1F), pair_across_nibbles);
 }
 
+/// Flips the sign of unsigned words, so that they compare as signed ones.
+__m256i sign_flip(const Parameters& p) { return broadcast(p.is_signed ? 0 : 0x80); }
+
 void store_mask(std::uint8_t* out, __m256i bytes) {
   const auto mask = static_cast<std::uint32_t>(_mm256_movemask_epi8(bytes));
   std::memcpy(out, &mask, sizeof mask);
@@ -88,15 +99,14 @@ void store_mask(std::uint8_t* out, __m256i bytes) {
 
 /// The planes of four blocks of packed words, in 64 bits each, and the kinds of their X.
 struct FourBlocks {
-  template <bool is_signed>
-  static FourBlocks from(const std::uint8_t* packed) {
+  /// `flip` is what sign_flip gives.
+  static FourBlocks from(const std::uint8_t* packed, __m256i flip) {
     const __m256i zero = _mm256_setzero_si256();
     const __m256i seven_bytes = _mm256_set1_epi64x(0x00FFFFFFFFFFFFFF);
     const __m256i words = _mm256_load_si256(reinterpret_cast<const __m256i*>(packed));
     const __m256i next_words = _mm256_srli_epi64(words, 8);
     const __m256i deltas = _mm256_and_si256(_mm256_sub_epi8(next_words, words), seven_bytes);
     // Bit 8 of the deltas; the comparison is signed.
-    const __m256i flip = broadcast(is_signed ? 0 : 0x80);
     FourBlocks blocks;
     blocks.sign_plane = _mm256_and_si256(
         _mm256_cmpgt_epi8(_mm256_xor_si256(words, flip), _mm256_xor_si256(next_words, flip)),
@@ -122,26 +132,41 @@ struct FourBlocks {
 };
 
 /// Turns `block_count` blocks (rounded up to whole vectors) of packed words into code bytes.
-template <bool is_signed>
-void code_blocks(const std::uint8_t* packed, std::size_t block_count, CodedBlocks& out) {
+void code_blocks(const std::uint8_t* packed, std::size_t block_count, __m256i flip,
+                 CodedBlocks& out) {
   for (std::size_t b = 0; b < block_count; b += blocks_per_vector) {
-    const auto blocks = FourBlocks::from<is_signed>(packed + b * fast_block_size);
+    const auto blocks = FourBlocks::from(packed + b * fast_block_size, flip);
     const __m256i five_bits = blocks.five_bits();
     // Five bits with the value 1 for a zero plane, 0 for all ones, which come first.
-    const __m256i codes = _mm256_sub_epi8(_mm256_andnot_si256(five_bits, codes_of_x(blocks.x)),
-                                          _mm256_andnot_si256(blocks.all_ones, blocks.plane_zero));
+    __m256i codes = _mm256_sub_epi8(_mm256_andnot_si256(five_bits, codes_of_x(blocks.x)),
+                                    _mm256_andnot_si256(blocks.all_ones, blocks.plane_zero));
+    __m256i used = _mm256_andnot_si256(blocks.x_zero, broadcast(0xFF));
+    used = _mm256_andnot_si256(_mm256_and_si256(five_bits, broadcast(0xE0)), used);
+
+    const __m256i zero_before = _mm256_srli_epi64(blocks.x_zero, 8);
+    const __m256i irregular = _mm256_or_si256(
+        _mm256_or_si256(_mm256_andnot_si256(blocks.x_zero, zero_before),
+                        _mm256_andnot_si256(blocks.x_zero, _mm256_set1_epi64x(0xFFFF))),
+        _mm256_and_si256(blocks.sign_x, broadcast(0x80)));
+    const __m256i regular = _mm256_cmpeq_epi64(irregular, _mm256_setzero_si256());
+    // From plane p on, the run has 9 - p planes.
+    const __m256i run_start =
+        _mm256_and_si256(_mm256_andnot_si256(zero_before, blocks.x_zero), regular);
+    const __m256i run_codes = _mm256_set1_epi64x(0x0F0E0D0C0B0A0908);
+    codes = _mm256_or_si256(codes, _mm256_and_si256(run_start, run_codes));
+    used = _mm256_or_si256(used, _mm256_and_si256(run_start, broadcast(0x3F)));
 
     _mm256_store_si256(reinterpret_cast<__m256i*>(&out.codes[b]), codes);
-    _mm256_store_si256(reinterpret_cast<__m256i*>(&out.unused[b]),
-                       _mm256_and_si256(five_bits, broadcast(0xE0)));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(&out.used[b]), used);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(&out.regular[b]), regular);
     store_mask(&out.zero_planes[b], blocks.x_zero);
     store_mask(&out.sign_x[b], blocks.sign_x);
     store_mask(&out.sign_plane[b], blocks.sign_plane);
   }
 }
 
-/// The codes of the zero X among planes 0 to 7, and which bits of the code bytes count: for a run,
-/// those of its first plane. Indexed by CodedBlocks::zero_planes.
+/// The codes of the zero X among planes 0 to 7, and which bits of their code bytes count: for a
+/// run, those of its first plane. Indexed by CodedBlocks::zero_planes.
 struct ZeroPlanesTable {
   std::uint64_t codes[256];
   std::uint64_t used[256];
@@ -155,7 +180,7 @@ constexpr ZeroPlanesTable make_zero_planes_table(bool sign_is_zero) {
     };
     for (int plane = 0; plane < 8; ++plane) {
       std::uint64_t code = 0;
-      std::uint64_t used = 0xFF;
+      std::uint64_t used = 0;
       if (is_zero(plane)) {
         std::uint64_t run = 1;
         for (int next = plane + 1; next <= 8 && is_zero(next); ++next) ++run;
@@ -207,13 +232,10 @@ class PlaneCodes {
     std::size_t size = size_;
     for (std::size_t b = 0; b < block_count; ++b) {
       const std::uint64_t base = packed[b * fast_block_size];
-      const unsigned zero_planes = blocks.zero_planes[b];
-      const std::uint64_t used = ~blocks.unused[b] & zeros_below_zero_sign.used[zero_planes];
-      const auto count = static_cast<unsigned>(_mm_popcnt_u64(used));
-      // Nearly always a run of zero planes reaches the top, and the block fits 64 bits.
-      if ((zero_planes & 1) != 0 && blocks.sign_x[b] == 0 && count <= 64 - fast_word_bits) {
-        const std::uint64_t codes = blocks.codes[b] | zeros_below_zero_sign.codes[zero_planes];
-        codes_[size] = shift_left(base, count) | _pext_u64(codes, used);
+      if (blocks.regular[b] != 0) {
+        const std::uint64_t used = blocks.used[b];
+        const auto count = static_cast<unsigned>(_mm_popcnt_u64(used));
+        codes_[size] = shift_left(base, count) | _pext_u64(blocks.codes[b], used);
         counts_[size++] = fast_word_bits + count;
       } else {
         size = append_any(base, b, blocks, size);
@@ -296,7 +318,7 @@ class PlaneCodes {
     const bool sign_zero = blocks.sign_x[b] == 0;
     const ZeroPlanesTable& zeros = sign_zero ? zeros_below_zero_sign : zeros_below_nonzero_sign;
     const unsigned zero_planes = blocks.zero_planes[b];
-    const std::uint64_t used = ~blocks.unused[b] & zeros.used[zero_planes];
+    const std::uint64_t used = blocks.used[b] | zeros.used[zero_planes];
     const std::uint64_t bits = _pext_u64(blocks.codes[b] | zeros.codes[zero_planes], used);
     const auto count = static_cast<unsigned>(_mm_popcnt_u64(used));
     const Code sign = sign_code(blocks.sign_x[b], blocks.sign_plane[b], zero_planes);
@@ -331,23 +353,24 @@ struct BlockBitsTable {
 constexpr BlockBitsTable block_bits = [] {
   BlockBitsTable table{};
   for (unsigned zero_planes = 0; zero_planes < 256; ++zero_planes) {
+    const int nonzero_bits = 8 * std::popcount(~zero_planes & 0xFF);
     const int sign_bits = (zero_planes & 1) != 0 ? 0 : 2;  // a run's, or its own
     table.below_zero_sign[zero_planes] = static_cast<std::uint8_t>(
-        fast_word_bits + std::popcount(zeros_below_zero_sign.used[zero_planes]) + sign_bits);
+        fast_word_bits + nonzero_bits + std::popcount(zeros_below_zero_sign.used[zero_planes]) +
+        sign_bits);
     table.below_nonzero_sign[zero_planes] = static_cast<std::uint8_t>(
-        fast_word_bits + std::popcount(zeros_below_nonzero_sign.used[zero_planes]));
+        fast_word_bits + nonzero_bits + std::popcount(zeros_below_nonzero_sign.used[zero_planes]));
   }
   return table;
 }();
 
-/// The lengths of the codes that PlaneCodes::append makes of blocks of packed words. The last
-/// vector's words behind the blocks are zero.
-template <bool is_signed>
-std::uint64_t count_blocks(const std::uint8_t* packed, std::size_t block_count) {
+/// The lengths of the codes that PlaneCodes::append makes of blocks of packed words. Blocks that
+/// fill up the last vector have words that are all equal.
+std::uint64_t count_blocks(const std::uint8_t* packed, std::size_t block_count, __m256i flip) {
   std::uint64_t bits = 0;
   std::size_t b = 0;
   for (; b < block_count; b += blocks_per_vector) {
-    const auto blocks = FourBlocks::from<is_signed>(packed + b * fast_block_size);
+    const auto blocks = FourBlocks::from(packed + b * fast_block_size, flip);
     const auto mask_of = [](__m256i bytes) {
       return static_cast<std::uint32_t>(_mm256_movemask_epi8(bytes));
     };
@@ -368,9 +391,54 @@ std::uint64_t count_blocks(const std::uint8_t* packed, std::size_t block_count) 
       bits += sign_code(x, sign_plane >> place & 0xFF, zeros).count;
     }
   }
-  const std::size_t zero_blocks = b - block_count;
-  return bits - zero_blocks * block_bits.below_zero_sign[0xFF];
+  const std::size_t filled_up = b - block_count;
+  return bits - filled_up * block_bits.below_zero_sign[0xFF];
 }
+
+/// What PlaneWriter is for other settings.
+class PlaneWriter8x8 {
+ public:
+  using Word = std::uint8_t;
+  static constexpr std::size_t blocks = blocks_per_vector;
+  static constexpr int slots = fast_block_size;
+
+  PlaneWriter8x8(const Parameters& p, std::uint8_t* out) : flip_(sign_flip(p)), out_(out) {}
+
+  void put(const std::uint8_t* packed, std::size_t block_count) {
+    code_blocks(packed, block_count, flip_, blocks_);
+    codes_.append(packed, block_count, blocks_);
+    bits_ = codes_.write(out_, bits_);
+  }
+
+  std::uint64_t finish() { return codes_.finish(out_, bits_); }
+
+ private:
+  __m256i flip_;
+  std::uint8_t* out_;
+  std::uint64_t bits_ = 0;
+  CodedBlocks blocks_;
+  PlaneCodes codes_;
+};
+
+/// What PlaneCounter is for other settings.
+class PlaneCounter8x8 {
+ public:
+  using Word = std::uint8_t;
+  static constexpr std::size_t blocks = blocks_per_vector;
+  static constexpr int slots = fast_block_size;
+
+  explicit PlaneCounter8x8(const Parameters& p) : flip_(sign_flip(p)) {}
+
+  void put(const std::uint8_t* packed, std::size_t block_count) {
+    bits_ += count_blocks(packed, block_count, flip_);
+  }
+
+  std::uint64_t bits() const { return bits_; }
+
+ private:
+  __m256i flip_;
+  std::uint64_t bits_ = 0;
+};
 
 }  // namespace
 }  // namespace ebpc::avx2

@@ -1,0 +1,103 @@
+// Non-zero words without the gaps, and masks of where they were, with AVX2.
+//
+// Unnamed namespace: avx2.h says why.
+
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace ebpc {
+namespace {
+
+/// order[mask]: the places of the ones of `mask` in its lowest bytes.
+struct PackTable {
+  std::uint64_t order[256];
+};
+
+constexpr PackTable pack_table = [] {
+  PackTable table{};
+  for (unsigned mask = 0; mask < 256; ++mask) {
+    int packed = 0;
+    for (std::uint64_t i = 0; i < 8; ++i) {
+      if (mask >> i & 1) table.order[mask] |= i << (8 * packed++);
+    }
+  }
+  return table;
+}();
+
+inline __m256i load_256(const void* from) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(from));
+}
+
+/// Bit i is set where word i of 64 is not zero.
+inline std::uint64_t nonzero_mask(const std::uint8_t* words) {
+  const auto zeros_of = [&](int half) {
+    const __m256i zero = _mm256_cmpeq_epi8(load_256(words + half), _mm256_setzero_si256());
+    return static_cast<std::uint32_t>(_mm256_movemask_epi8(zero));
+  };
+  return ~(static_cast<std::uint64_t>(zeros_of(32)) << 32 | zeros_of(0));
+}
+
+inline std::uint64_t nonzero_mask(const std::uint16_t* words) {
+  const auto zeros_of = [&](int half) {
+    const __m256i zero = _mm256_setzero_si256();
+    const __m256i bytes = _mm256_packs_epi16(_mm256_cmpeq_epi16(load_256(words + half), zero),
+                                             _mm256_cmpeq_epi16(load_256(words + half + 16), zero));
+    return static_cast<std::uint32_t>(
+        _mm256_movemask_epi8(_mm256_permute4x64_epi64(bytes, 0b11'01'10'00)));
+  };
+  return ~(static_cast<std::uint64_t>(zeros_of(32)) << 32 | zeros_of(0));
+}
+
+inline std::uint64_t nonzero_mask(const std::uint32_t* words) {
+  std::uint64_t zeros = 0;
+  for (int i = 0; i < 64; i += 8) {
+    const __m256i zero = _mm256_cmpeq_epi32(load_256(words + i), _mm256_setzero_si256());
+    zeros |= static_cast<std::uint64_t>(_mm256_movemask_ps(_mm256_castsi256_ps(zero))) << i;
+  }
+  return ~zeros;
+}
+
+/// Stores the words under the ones of `mask`, of eight, side by side; whole vectors are written.
+inline void pack_eight(const std::uint8_t* words, std::uint8_t mask, std::uint8_t* packed) {
+  const __m128i eight = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(words));
+  const __m128i order = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(&pack_table.order[mask]));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(packed), _mm_shuffle_epi8(eight, order));
+}
+
+inline void pack_eight(const std::uint16_t* words, std::uint8_t mask, std::uint16_t* packed) {
+  const __m128i eight = _mm_loadu_si128(reinterpret_cast<const __m128i*>(words));
+  const __m128i order = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(&pack_table.order[mask]));
+  // Byte 2 i and byte 2 i + 1.
+  const __m128i twice = _mm_unpacklo_epi8(order, order);
+  const __m128i bytes = _mm_add_epi8(_mm_add_epi8(twice, twice), _mm_set1_epi16(0x0100));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(packed), _mm_shuffle_epi8(eight, bytes));
+}
+
+inline void pack_eight(const std::uint32_t* words, std::uint8_t mask, std::uint32_t* packed) {
+  const __m128i order = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(&pack_table.order[mask]));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(packed),
+                      _mm256_permutevar8x32_epi32(load_256(words), _mm256_cvtepu8_epi32(order)));
+}
+
+/// Packs `mask_count` times 64 words; returns the end of the packed ones. Writes up to 8 words
+/// behind it.
+template <class Word>
+Word* pack_masks(const Word* words, std::size_t mask_count, std::uint64_t* masks, Word* packed) {
+  for (std::size_t i = 0; i < mask_count; ++i, words += 64) {
+    const std::uint64_t mask = nonzero_mask(words);
+    masks[i] = mask;
+    for (int k = 0; k < 64; k += 8) {
+      const auto part = static_cast<std::uint8_t>(mask >> k);
+      pack_eight(words + k, part, packed);
+      packed += _mm_popcnt_u64(part);
+    }
+  }
+  return packed;
+}
+
+}  // namespace
+}  // namespace ebpc

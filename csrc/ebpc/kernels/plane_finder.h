@@ -1,0 +1,199 @@
+// Words to bit planes, several blocks side by side, and what kind of symbol each plane becomes:
+// what writing and counting of a plane stream have in common.
+//
+// Plain C++, compiled once for every instruction set that includes it: vectors.h says how.
+
+#pragma once
+
+#include "ebpc/kernels/planes.h"
+#include "ebpc/parameters.h"
+#include "ebpc/plane_stream.h"
+
+namespace ebpc {
+namespace {
+
+/// A code in the low `bits` bits.
+struct Code {
+  std::uint64_t code = 0;
+  int bits = 0;
+};
+
+/// Finds the planes of blocks of packed words for one setting, and their kinds.
+template <class GroupType>
+class PlaneFinder {
+ public:
+  using Group = GroupType;
+  using Word = typename Group::Word;
+  using L = typename Group::L;
+  using Lanes = typename Group::Lanes;
+
+  explicit PlaneFinder(const Parameters& p)
+      : word_bits(p.word_bits),
+        block_size(p.block_size),
+        plane_bits(ebpc::plane_bits(p)),
+        index_bits(log2_ceil(static_cast<std::uint32_t>(p.block_size))),
+        run_bits(log2_ceil(static_cast<std::uint32_t>(p.word_bits))),
+        base_bits(p.base == Base::sent ? p.word_bits : 0),
+        has_top_plane(p.word_bits == Group::planes),
+        planes(has_top_plane ? Group::planes : p.word_bits + 1),
+        flip_(all_elements(has_top_plane && !p.is_signed ? sign : Word{0})),
+        all_ones_(every_lane(low_bits(plane_bits))) {
+    for (int i = 0; i < keep_size; ++i) {
+      const bool has_delta = i % Group::slots >= Group::slots - plane_bits;
+      keep_[i] = has_delta ? static_cast<Word>(~Word{0}) : Word{0};
+    }
+  }
+
+  const int word_bits;
+  const int block_size;
+  const int plane_bits;
+  const int index_bits;
+  const int run_bits;
+  const int base_bits;
+  const bool has_top_plane;  // a plane W that has no lane, since words fill their type
+  const int planes;          // of a block that have a lane
+
+  static Lanes every_lane(std::uint64_t x) { return all_elements(static_cast<L>(x)); }
+
+  /// The planes of as many blocks as a vector has.
+  struct Planes {
+    Qwords planes[Group::qwords];
+    bool any_top;  // whether a top plane differs from the one below it, in any block
+  };
+
+  /// words[-1] is the word before.
+  [[gnu::always_inline]] Planes find(const Word* words) const {
+    alignas(vector_bytes) Word deltas[step_slots];
+    Planes found;
+    const bool overflow =
+        block_size == Group::slots ? find_deltas(words, deltas) : place_deltas(words, deltas);
+    found.any_top = overflow && has_top_plane;
+    alignas(vector_bytes) std::uint8_t bytes[sizeof(Word)][step_slots];
+    for (std::size_t i = 0; i < step_slots; ++i) {
+      for (std::size_t k = 0; k < sizeof(Word); ++k) {
+        bytes[k][i] = static_cast<std::uint8_t>(deltas[i] >> (8 * k));
+      }
+    }
+    for (std::size_t k = 0; k < sizeof(Word); ++k) {
+      Qwords columns[Group::groups];
+      for (int group = 0; group < Group::groups; ++group) {
+        columns[group] = antitranspose(load_columns(bytes[k] + 8 * group));
+      }
+      Group::spread(columns, found.planes + k * 8 / Group::lanes);
+    }
+    return found;
+  }
+
+  /// Lanes of ones for the kinds of planes. Where one applies, those below it do not count.
+  struct Kinds {
+    Lanes zero;        // X is
+    Lanes all_ones;    // X is
+    Lanes plane_zero;  // the plane before the XOR is
+    Lanes indexed;     // X has a single one, or two side by side
+    Lanes single_one;
+    Lanes lowest;  // one of X
+  };
+
+  [[gnu::always_inline]] Kinds classify(Qwords plane, Qwords dbx) const {
+    const Lanes x = vector_cast<L>(dbx);
+    const Lanes without_lowest = x & (x - 1);
+    Kinds kinds;
+    kinds.zero = is_zero(x);
+    kinds.all_ones = is_equal(x, all_ones_);
+    kinds.plane_zero = is_zero(vector_cast<L>(plane));
+    kinds.lowest = x ^ without_lowest;
+    kinds.single_one = is_zero(without_lowest);
+    kinds.indexed = kinds.single_one | is_equal(without_lowest, kinds.lowest + kinds.lowest);
+    return kinds;
+  }
+
+  /// X of the top plane of one block.
+  std::uint64_t top_dbx(const Word* words) const {
+    std::uint64_t dbx = 0;
+    for (int i = block_size - plane_bits; i < block_size; ++i) {
+      const auto delta = static_cast<Word>(words[i] - words[i - 1]);
+      dbx = dbx << 1 |
+            (overflow_of(words[i], words[i - 1], delta, flip_[0]) & sign) >> (8 * sizeof(Word) - 1);
+    }
+    return dbx;
+  }
+
+  /// The code of the top plane, whose X is not zero. `below` has the plane below it in its last
+  /// lane.
+  Code top_code(std::uint64_t dbx, std::uint64_t below) const {
+    const std::uint64_t without_lowest = dbx & (dbx - 1);
+    const auto last_one = static_cast<unsigned>(plane_bits - 1 - __builtin_ctzll(dbx));
+    if (dbx == low_bits(plane_bits)) return {prefix_all_ones, short_prefix_bits};
+    if (dbx == (below & Group::last_lane)) return {prefix_plane_zero, short_prefix_bits};
+    if (without_lowest == 0) return indexed_code(prefix_single_one, last_one);
+    if (without_lowest == (dbx ^ without_lowest) << 1)
+      return indexed_code(prefix_two_ones, last_one - 1);
+    return {std::uint64_t{1} << plane_bits | dbx, 1 + plane_bits};
+  }
+
+ private:
+  static constexpr Word sign = static_cast<Word>(Word{1} << (8 * sizeof(Word) - 1));
+  static constexpr std::size_t step_slots = Group::blocks * Group::slots;
+  static constexpr std::size_t vector_words = vector_bytes / sizeof(Word);
+  static constexpr int keep_size = Group::slots > vector_words ? Group::slots
+                                                               : static_cast<int>(vector_words);
+
+  Code indexed_code(unsigned prefix, unsigned index) const {
+    return {prefix << index_bits | index, short_prefix_bits + index_bits};
+  }
+
+  /// The sign bit is set where bit W of a delta differs from bit W - 1. Unsigned words with the top
+  /// bit flipped are signed ones with the same deltas.
+  template <class V>
+  [[gnu::always_inline]] static V overflow_of(V word, V before, V delta, V flip) {
+    return static_cast<V>((word ^ before) & (word ^ flip ^ delta));
+  }
+
+  /// Deltas of blocks that fill their slots. Returns whether any overflows.
+  [[gnu::always_inline]] bool find_deltas(const Word* words, Word* deltas) const {
+    Vector<Word> overflow{};
+    for (std::size_t i = 0; i < step_slots; i += vector_words) {
+      const Vector<Word> word = load_vector(words + i);
+      const Vector<Word> before = load_vector(words + i - 1);
+      const Vector<Word> keep = load_vector(keep_ + i % keep_size);
+      const Vector<Word> delta = (word - before) & keep;
+      overflow |= overflow_of(word, before, delta, flip_) & keep;
+      store_vector(deltas + i, delta);
+    }
+    return is_any(vector_cast<std::uint64_t>(overflow & sign));
+  }
+
+  /// The same for blocks of any size.
+  bool place_deltas(const Word* words, Word* deltas) const {
+    Word overflow = 0;
+    const int first = Group::slots - plane_bits;
+    for (std::size_t b = 0; b < Group::blocks; ++b, deltas += Group::slots, words += block_size) {
+      for (int i = 0; i < first; ++i) deltas[i] = 0;
+      const Word* const end = words + block_size - Group::slots;
+      for (int i = first; i < Group::slots; ++i) {
+        deltas[i] = static_cast<Word>(end[i] - end[i - 1]);
+        overflow |= overflow_of(end[i], end[i - 1], deltas[i], flip_[0]);
+      }
+    }
+    return (overflow & sign) != 0;
+  }
+
+  /// 8 slots of each block.
+  [[gnu::always_inline]] static Qwords load_columns(const std::uint8_t* bytes) {
+    if constexpr (Group::slots == 8 && std::endian::native == std::endian::little) {
+      return vector_cast<std::uint64_t>(load_vector(bytes));
+    } else {
+      Qwords x;
+      for (std::size_t i = 0; i < Group::blocks; ++i)
+        x[i] = load_little_endian(bytes + i * Group::slots);
+      return x;
+    }
+  }
+
+  const Vector<Word> flip_;
+  const Lanes all_ones_;
+  alignas(vector_bytes) Word keep_[keep_size];  // ones in slots that have a delta
+};
+
+}  // namespace
+}  // namespace ebpc
