@@ -53,7 +53,9 @@ struct ZeroLane {
     packed = &nonzero_words;
     block_size = static_cast<std::size_t>(p.block_size);
     job = index;
-    if (max_run() > max_zeros) std::memset(words, 0, from.words.count * sizeof(Word));
+    if (max_run() > max_zeros && words < words_end) {
+      std::memset(words, 0, words_left() * sizeof(Word));
+    }
   }
 
   /// Turns that can be taken without looking at the end of the stream or of the words.
@@ -103,7 +105,7 @@ struct ZeroLane {
     Word last_words[2 * max_pair_words] = {};
     Word* const place = words;
     const std::size_t left = words_left();
-    if (left < max_pair_words) {
+    if (left > 0 && left < max_pair_words) {
       words = last_words;
       words_end = words + left;
       while (bit <= tail_end && words < words_end) {
