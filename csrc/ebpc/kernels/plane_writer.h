@@ -223,7 +223,8 @@ class PlaneWriter {
       int bits = 0;
       for (int i = 0; i < at_once; ++i) {
         const int count = static_cast<int>(length >> (64 - lane_bits));
-        merged = merged << count | code >> (64 - lane_bits) | (is_raw >> 63) << (lane_bits & 63);
+        merged =
+            merged << (count & 63) | code >> (64 - lane_bits) | (is_raw >> 63) << (lane_bits & 63);
         bits += count;
         code <<= lane_bits & 63;
         length <<= lane_bits & 63;
