@@ -26,6 +26,7 @@ class CMakeBuild(build_ext):
             f"-DCMAKE_MAKE_PROGRAM={shutil.which('ninja')}",
             f"-DTORCH_EBPC_TORCH_DIR={torch.__path__[0]}",
             "-DCMAKE_INSTALL_LIBDIR=lib",
+            "-DBUILD_SHARED_LIBS=ON",
         ]
         subprocess.check_call(["cmake", "-S", ROOT, "-B", BUILD, "-G", "Ninja", *configure])
         subprocess.check_call(["cmake", "--build", BUILD])

@@ -100,15 +100,6 @@ def link_to_pages(app: Sphinx, name: str, source: list[str]) -> None:
         source[0] = source[0].replace(f"]({file}", f"]({page}")
 
 
-def keep_colons(
-    app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]
-) -> None:
-    """Napoleon takes what stands before a colon in the first line for a type."""
-    if what in ("attribute", "data", "property"):
-        lines.insert(0, "")
-
-
 def setup(app: Sphinx) -> None:
-    app.connect("autodoc-process-docstring", keep_colons, priority=400)
     app.connect("source-read", link_to_pages)
     app.connect("missing-reference", public_name)

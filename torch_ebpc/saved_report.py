@@ -36,7 +36,7 @@ class SavedRow:
     """
 
     layer: str
-    made_by: str  #: as in the name of the tensor's grad_fn: "Relu"; "leaf" if it has none
+    made_by: str  #: as in the name of its grad_fn, such as "Relu"; "leaf" if it has none
     dtype: str
     saves: int = 0  #: how often autograd saved a tensor
     repeated: int = 0  #: of memory that was stored already
@@ -44,7 +44,7 @@ class SavedRow:
     packed_tensor_bytes: int = 0  #: uncompressed
     container_bytes: int = 0  #: compressed
     kept: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
-    """Why tensors were left as they are: their count, and their tensor bytes."""
+    """Why tensors were left as they are, with their count and their tensor bytes."""
     unpacks: int = 0  #: how often autograd asked for a tensor that was packed
     decompressed: int = 0  #: of these, how often it was not there from the time before
     pack_seconds: float = 0.0
@@ -67,7 +67,7 @@ class SavedRow:
 
     @property
     def stored_bytes(self) -> int:
-        """Bytes that are held: of containers, and of what is left as it is."""
+        """Bytes that are held, of containers, and of what is left as it is."""
         return self.container_bytes + self.kept_bytes
 
     @property
