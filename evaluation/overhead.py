@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import torch_ebpc
-from evaluation.images import PreparedImages, find_images
+from evaluation.images import find_images
 from evaluation.models import LoadedModel, load_model
+from torch_ebpc.cli.images import PreparedImages
 from torch_ebpc.cli.settings import positive
 from torch_ebpc.report import software_versions
 

@@ -271,7 +271,7 @@ class CompressionMeter:
         dims = self._transmission_dims_of(words)
         row.images += words.shape[0] if words.dim() > 0 else 1
         row.values += words.numel()
-        row.zeros += _count_zeros(words, row.word_bits)
+        row.zeros += _count_zeros(words, row.word_bits, dims)
         transmissions = words.shape[0] if dims > 0 else 1
         words_each = words.numel() // max(1, transmissions)
         row.transmission_words.extend([words_each] * transmissions)
@@ -335,10 +335,10 @@ def _largest_magnitude(bounds: Tensor) -> float:
     return float(bounds.abs().max())
 
 
-def _count_zeros(words: Tensor, word_bits: int) -> int:
+def _count_zeros(words: Tensor, word_bits: int, transmission_dims: int) -> int:
     # Zero-value compression has the non-zero words in full.
-    bits = ops.count_transmission_bits(words, "zvc", word_bits, transmission_dims=0)
-    return words.numel() - int(bits[1]) // word_bits
+    bits = ops.count_transmission_bits(words, "zvc", word_bits, transmission_dims=transmission_dims)
+    return words.numel() - int(bits[..., 1].sum()) // word_bits
 
 
 def _integer_dtype(x: Tensor) -> torch.dtype:
