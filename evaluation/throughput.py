@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import itertools
 import json
 import platform
 import sys
@@ -288,27 +289,32 @@ def table(rows: Sequence[Row], tablefmt: str = "simple") -> str:
     return str(tabulate(lines, headers, tablefmt, colalign=alignment, disable_numparse=True))
 
 
+# Filled for EBPC, open for what users have today.
+FILLED, OPEN = "os^vD<>ph8P", ["x", "+", "1", "2", "3", "4", "|", "_", "."]
+
+
 def plot(rows: Sequence[Row], path: Path) -> None:
     """Speed against ratio of all methods on the 8-bit maps, one thread."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.add_subplot()
-    for direction, marker, fill in (("compress", "o", "full"), ("decompress", "s", "none")):
-        chosen = [row for row in rows if row.data.name == "maps int8" and row.threads == 1]
-        x = [row.ratio for row in chosen]
-        y = [row.speed(direction) / 1e9 for row in chosen]
-        axes.plot(x, y, marker, fillstyle=fill, color="black", label=direction)
-        for row, at_x, at_y in zip(chosen, x, y, strict=True):
-            name = " ".join(filter(None, (row.compressor.name, row.kernel)))
-            settings = "" if row.settings in ("", "N=8, sent") else f", {row.settings}"
-            axes.annotate(name + settings, (at_x, at_y), xytext=(5, 3), fontsize=7,
-                          textcoords="offset points")  # fmt: skip
-    axes.set_yscale("log")
-    axes.set_xlabel("compression ratio (bytes of the tensor / bytes stored)")
-    axes.set_ylabel("GB/s of uncompressed bytes, one thread")
-    axes.set_title("8-bit ReLU maps of ResNet-34")
-    axes.legend()
+    filled, others = itertools.cycle(FILLED), itertools.cycle(OPEN)
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    directions = ("compress", "decompress")
+    panels = figure.subplots(1, len(directions), sharex=True, sharey=True)
+    for row in rows:
+        if row.data.name != "maps int8" or row.threads != 1:
+            continue
+        name = " ".join(filter(None, (row.compressor.name, row.kernel, row.settings)))
+        marker = next(filled if row.kernel else others)
+        for axes, direction in zip(panels, directions, strict=True):
+            axes.plot(row.ratio, row.speed(direction) / 1e9, marker, color="black", label=name)
+    for axes, direction in zip(panels, directions, strict=True):
+        axes.set_yscale("log")
+        axes.set_title(direction)
+        axes.set_xlabel("compression ratio (bytes of the tensor / bytes stored)")
+    panels[0].set_ylabel("GB/s of uncompressed bytes, one thread")
+    figure.suptitle("8-bit ReLU maps of ResNet-34")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     figure.savefig(path)
 
 
