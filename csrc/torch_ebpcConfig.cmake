@@ -1,5 +1,5 @@
 # find_package(torch_ebpc) gives
-#   torch_ebpc::ebpc       the codec, a static library for C++20; its headers are "ebpc/container.h" and so on
+#   torch_ebpc::ebpc       the codec, a library for C++20; its headers are "ebpc/container.h" and so on
 #   torch_ebpc::operators  torch.ops.torch_ebpc.* for a LibTorch program, which links ${TORCH_LIBRARIES} itself
 
 include(${CMAKE_CURRENT_LIST_DIR}/torch_ebpcTargets.cmake)
