@@ -7,6 +7,7 @@ import torch
 from sample_inputs import METHODS, feature_map, sample_tensors
 
 import torch_ebpc
+import torch_ebpc.hardware  # with which its fake kernels come
 
 OPS = torch.ops.torch_ebpc
 
