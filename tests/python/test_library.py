@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -103,15 +104,27 @@ def test_the_library_uses_nothing_of_torch_but_its_stable_abi():
     assert unstable == []
 
 
-def test_the_library_needs_torch_cpu_and_the_standard_libraries_alone():
-    dynamic = binutil("readelf", "--dynamic", "--wide", str(_library.LIBRARY_PATH))
-    needed = set(DYNAMIC.findall(dynamic))
-    assert "libtorch_cpu.so" in needed
-    others = needed - {"libtorch_cpu.so"}
-    assert {re.sub(r"[-.].*", "", name) for name in others} <= {"libstdc++", "libm", "libgcc_s",
-                                                                "libc", "ld"}  # fmt: skip
-    assert "RPATH" not in dynamic
-    assert "RUNPATH" not in dynamic
+def needed_by(library: Path) -> tuple[set[str], list[str]]:
+    """The libraries that one needs, and its run paths."""
+    dynamic = binutil("readelf", "--dynamic", "--wide", str(library))
+    return set(DYNAMIC.findall(dynamic)), re.findall(r"\((?:RUN|R)PATH\).*\[(.*)\]", dynamic)
+
+
+def without_standard_libraries(needed: set[str]) -> set[str]:
+    standard = {"libstdc++", "libm", "libgcc_s", "libc", "ld"}
+    return {name for name in needed if re.sub(r"[-.].*", "", name) not in standard}
+
+
+def test_the_operators_need_torch_cpu_and_the_codec_beside_them_alone():
+    needed, run_paths = needed_by(_library.LIBRARY_PATH)
+    assert without_standard_libraries(needed) == {"libtorch_cpu.so", "libebpc.so"}
+    assert run_paths == ["$ORIGIN"]
+
+
+def test_the_codec_needs_the_standard_libraries_alone():
+    needed, run_paths = needed_by(_library.LIBRARY_PATH.with_name("libebpc.so"))
+    assert without_standard_libraries(needed) == set()
+    assert run_paths == []
 
 
 def test_importing_pulls_in_neither_pandas_nor_matplotlib_nor_torchvision():
