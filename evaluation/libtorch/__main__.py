@@ -18,10 +18,11 @@ import torch
 from torch import Tensor, nn
 
 import torch_ebpc
-from evaluation.images import PreparedImages, find_images
+from evaluation.images import find_images
 from evaluation.libtorch.program import BUILD, build
 from evaluation.models import load_model
 from torch_ebpc import Quantizer
+from torch_ebpc.cli.images import PreparedImages
 
 QUANTIZERS = {"float32": None, "fixed8": Quantizer(8, True, "truncate", "calibrated", 0.75)}
 

@@ -12,11 +12,7 @@ import torch
 import evaluation
 from evaluation import overhead
 
-MODULES = [
-    module.name
-    for module in pkgutil.walk_packages(evaluation.__path__, "evaluation.")
-    if not module.name.endswith("__main__")
-]
+MODULES = [module.name for module in pkgutil.walk_packages(evaluation.__path__, "evaluation.")]
 
 
 @pytest.mark.parametrize("name", MODULES)
