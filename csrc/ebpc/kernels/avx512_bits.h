@@ -61,6 +61,26 @@ inline __m512i kept(__m512i x) {
   return x;
 }
 
+/// The bits of a mask as a number, taken out by an instruction that compilers don't see through:
+/// g++ (12, and later ones) may spill a mask as it is, as 1, 2 or 4 bytes, and load it as 4 or 8,
+/// of which the rest was never written.
+inline std::uint64_t bits_of(__mmask8 mask) {
+  std::uint64_t bits;
+  asm("kmovb %1, %k0" : "=r"(bits) : "k"(mask));
+  return bits;
+}
+inline std::uint64_t bits_of(__mmask16 mask) {
+  std::uint64_t bits;
+  asm("kmovw %1, %k0" : "=r"(bits) : "k"(mask));
+  return bits;
+}
+inline std::uint64_t bits_of(__mmask32 mask) {
+  std::uint64_t bits;
+  asm("kmovd %1, %k0" : "=r"(bits) : "k"(mask));
+  return bits;
+}
+inline std::uint64_t bits_of(__mmask64 mask) { return mask; }
+
 /// std::array of vectors, which g++ warns of: a template argument loses the type's alignment.
 template <int count>
 struct VectorArray {
@@ -122,11 +142,11 @@ inline std::uint64_t pack_vector(__m512i words, __m512i flip, Word*& out) {
     store_vector(out, _mm512_maskz_compress_epi8(nonzero, flipped));
   } else if constexpr (sizeof(Word) == 2) {
     const __mmask32 mask = _mm512_test_epi16_mask(words, words);
-    nonzero = mask;
+    nonzero = bits_of(mask);
     store_vector(out, _mm512_maskz_compress_epi16(mask, flipped));
   } else {
     const __mmask16 mask = _mm512_test_epi32_mask(words, words);
-    nonzero = mask;
+    nonzero = bits_of(mask);
     store_vector(out, _mm512_maskz_compress_epi32(mask, flipped));
   }
   out += std::popcount(nonzero);
