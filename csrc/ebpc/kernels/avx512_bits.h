@@ -1,5 +1,5 @@
-// What the AVX-512 kernel's encoders share: tiles of words, their non-zero words packed, and a bit
-// writer without branches.
+// What the files of the AVX-512 kernel share: vectors and masks, tiles of words, their non-zero
+// words packed, and a bit writer without branches.
 //
 // The avx512* files are compiled with the flags that avx512.cpp names. Everything in them has
 // internal linkage, so that no function with these instructions replaces one of the same name that
@@ -35,6 +35,12 @@ constexpr std::uint64_t low_bits(int count) {
 /// All ones where `condition` holds: choices that are as good as random are made with such masks,
 /// since compilers turn conditional expressions into branches, which then guess badly.
 inline std::uint64_t mask_if(bool condition) { return -static_cast<std::uint64_t>(condition); }
+
+/// Reverses the bytes of each 64-bit lane.
+inline __m512i swap_bytes(__m512i x) {
+  return _mm512_shuffle_epi8(
+      x, _mm512_broadcast_i32x4(_mm_set_epi64x(0x08090A0B0C0D0E0F, 0x0001020304050607)));
+}
 
 /// The bits of each byte in the other order: a stream's first bit is a mask's lowest.
 inline __m512i turn_bytes_around(__m512i x) {
