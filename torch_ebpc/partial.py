@@ -21,8 +21,9 @@ class RecoveredTensor:
     tensor: Tensor  #: 0 where words are lost
     lost_words: tuple[range, ...]
     """The words that are lost, as ranges of indices into ``tensor.flatten()``."""
-    lost_samples: tuple[int, ...]
-    """The indices into the first dimension of all samples that have lost words."""
+    lost_samples: tuple[range, ...]
+    """The samples that have lost words, as ranges of indices into the first dimension;
+    ``itertools.chain.from_iterable`` gives them one by one."""
 
 
 def recover(packed: Tensor, max_bytes: int | None = None) -> RecoveredTensor:
@@ -44,7 +45,7 @@ def recover(packed: Tensor, max_bytes: int | None = None) -> RecoveredTensor:
         >>> packed = torch_ebpc.compress(torch.randn(3, 4096))
         >>> packed[-1] ^= 1
         >>> torch_ebpc.recover(packed).lost_samples
-        (2,)
+        (range(2, 3),)
     """
     info = ops.read_info(packed, header_only=True)
     check_max_bytes(max_bytes)
@@ -52,13 +53,23 @@ def recover(packed: Tensor, max_bytes: int | None = None) -> RecoveredTensor:
         tensor, lost = torch.ops.torch_ebpc.recover.default(
             packed, info.shape, info.dtype, info.memory_format, max_bytes
         )
-    lost_words = tuple(range(first, first + count) for first, count in lost.tolist())
-    samples: set[int] = set()
-    if info.shape and lost_words:
-        sample_words = math.prod(info.shape[1:])
+    firsts, counts = lost.unbind(1)
+    lost_words = tuple(map(range, firsts.tolist(), (firsts + counts).tolist()))
+    return RecoveredTensor(tensor, lost_words, _samples_of(lost_words, info.shape))
+
+
+def _samples_of(lost_words: tuple[range, ...], shape: tuple[int, ...]) -> tuple[range, ...]:
+    """The samples of which words are lost, as ranges in order that do not touch."""
+    samples: list[range] = []
+    if shape and lost_words:
+        sample_words = math.prod(shape[1:])
         for words in lost_words:
-            samples.update(range(words.start // sample_words, (words.stop - 1) // sample_words + 1))
-    return RecoveredTensor(tensor, lost_words, tuple(sorted(samples)))
+            first = words.start // sample_words
+            stop = (words.stop - 1) // sample_words + 1
+            if samples and samples[-1].stop >= first:
+                first = samples.pop().start
+            samples.append(range(first, stop))
+    return tuple(samples)
 
 
 def max_compressed_bytes(shape: Sequence[int], dtype: torch.dtype) -> int:

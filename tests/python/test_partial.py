@@ -1,6 +1,7 @@
 """Parts of containers: samples, what is left of a damaged one, and how large one can be."""
 
 import re
+import tracemalloc
 
 import pytest
 import torch
@@ -170,7 +171,7 @@ def test_a_damaged_segment_loses_that_segment_only_and_its_samples_are_named():
     packed[-1] ^= 1  # words 8192 to 9999
     recovered = torch_ebpc.recover(packed)
     assert recovered.lost_words == (range(8192, 10_000),)
-    assert recovered.lost_samples == (8, 9)
+    assert recovered.lost_samples == (range(8, 10),)
     expected = x.clone()
     expected.view(-1)[8192:] = 0
     assert torch.equal(recovered.tensor, expected)
@@ -182,12 +183,53 @@ def test_a_cut_loses_what_is_behind_it():
     header_bytes = torch_ebpc.inspect(packed).header_bytes
     recovered = torch_ebpc.recover(packed[:header_bytes])
     assert recovered.lost_words == (range(0, 3 * 4096),)
-    assert recovered.lost_samples == (0, 1, 2)
-    assert torch_ebpc.recover(packed[:-1]).lost_samples == (2,)
+    assert recovered.lost_samples == (range(0, 3),)
+    assert torch_ebpc.recover(packed[:-1]).lost_samples == (range(2, 3),)
     with pytest.raises(torch_ebpc.EBPCFormatError, match="header bytes"):
         torch_ebpc.recover(packed[: header_bytes - 1])
     with pytest.raises(torch_ebpc.EBPCChecksumError, match=r"\(header\)"):
         torch_ebpc.recover(torch.cat([packed[:60], packed[60:61] ^ 1, packed[61:]]))
+
+
+def test_lost_samples_are_ranges_that_do_not_touch():
+    x = feature_map((6 * 8, 512)) + 1  # 8 samples in each segment
+    packed = torch_ebpc.compress(x)
+    info = torch_ebpc.inspect(packed)
+    ends = torch.ops.torch_ebpc.segment_ends(packed).tolist()
+    for segment in (0, 2, 3, 5):
+        packed[ends[segment] - 1] ^= 1
+    recovered = torch_ebpc.recover(packed)
+    assert recovered.lost_samples == (range(0, 8), range(16, 32), range(40, 48))
+    lost = recovered.tensor.view(-1, 4096).eq(0).all(1).nonzero().flatten().tolist()
+    assert lost == [0, 2, 3, 5]
+    assert info.segments == 6
+
+    # A sample that two lost ranges end and begin in is named once.
+    packed = torch_ebpc.compress(feature_map((3, 12_000)) + 1)
+    ends = torch.ops.torch_ebpc.segment_ends(packed).tolist()
+    for segment in (0, 2, 8):
+        packed[ends[segment] - 1] ^= 1
+    recovered = torch_ebpc.recover(packed)
+    assert recovered.lost_words == (
+        range(0, 4096),
+        range(8192, 12_288),
+        range(32_768, 36_000),
+    )
+    assert recovered.lost_samples == (range(0, 3),)
+
+
+def test_what_is_lost_needs_no_memory_for_each_sample():
+    x = torch.zeros((), dtype=torch.int8).expand(1 << 20)
+    packed = torch_ebpc.compress(x)
+    header = packed[: torch_ebpc.inspect(packed).header_bytes]
+    tracemalloc.start()
+    try:
+        recovered = torch_ebpc.recover(header)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert recovered.lost_samples == (range(0, 1 << 20),)
+    assert peak < 100_000
 
 
 def test_a_tensor_without_dimensions_has_no_samples_to_lose():
