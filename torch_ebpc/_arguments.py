@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,18 +25,14 @@ DTYPES: tuple[torch.dtype, ...] = (
 DTYPE_NAMES = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
 
 
-def check_input(name: str, x: Any, *, cuts_graph: bool) -> None:
-    if not isinstance(x, Tensor):
-        raise TypeError(f"{name} must be a tensor, got {type(x).__name__}")
-    if x.is_nested:
-        raise TypeError(f"{name} must be a strided tensor, got a nested one")
-    if x.layout != torch.strided:
-        raise TypeError(f"{name} must be a strided tensor, got layout {x.layout}")
+def check_input(name: str, x: Any, *, cuts_graph: bool, may_be_meta: bool = False) -> None:
+    """``cuts_graph``: what is made of ``x`` carries no gradient. ``may_be_meta``: its shape and
+    dtype are enough."""
+    _check_strided(name, x)
     if x.dtype not in DTYPES:
         hint = f": pass {name}.int_repr()" if x.is_quantized else ""
         raise TypeError(f"{name}'s dtype must be one of {DTYPE_NAMES}, got {x.dtype}{hint}")
-    if x.device.type not in ("cpu", "meta"):
-        raise ValueError(f"{name} must be on the CPU, got {x.device}: pass {name}.cpu()")
+    _check_device(name, x, may_be_meta=may_be_meta)
     if cuts_graph and x.requires_grad and torch.is_grad_enabled():
         raise ValueError(
             f"{name} must not require grad while grad mode is on: its packed bytes carry no"
@@ -47,26 +45,62 @@ def check_input(name: str, x: Any, *, cuts_graph: bool) -> None:
         )
 
 
+def check_bytes(name: str, packed: Any) -> None:
+    _check_strided(name, packed)
+    if packed.dtype != torch.uint8:
+        raise TypeError(f"{name}'s dtype must be uint8, got {packed.dtype}")
+    if packed.dim() != 1:
+        raise ValueError(f"{name} must have one dimension, got {packed.dim()}")
+    _check_device(name, packed)
+
+
+def _check_strided(name: str, x: Any) -> None:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(x).__name__}")
+    if x.is_nested:
+        raise TypeError(f"{name} must be a strided tensor, got a nested one")
+    if x.layout != torch.strided:
+        raise TypeError(f"{name} must be a strided tensor, got layout {x.layout}")
+
+
+def _check_device(name: str, x: Tensor, *, may_be_meta: bool = False) -> None:
+    if x.device.type == "cpu" or (x.device.type == "meta" and may_be_meta):
+        return
+    hint = "which has no data" if x.device.type == "meta" else f"pass {name}.cpu()"
+    raise ValueError(f"{name} must be on the CPU, got {x.device}: {hint}")
+
+
 def _has_tangent(x: Tensor) -> bool:
     return unpack_dual(x).tangent is not None  # type: ignore[no-untyped-call]
 
 
-def check_bytes(name: str, packed: Any) -> None:
-    if not isinstance(packed, Tensor):
-        raise TypeError(f"{name} must be a tensor, got {type(packed).__name__}")
-    if packed.dtype != torch.uint8:
-        raise TypeError(f"{name}'s dtype must be uint8, got {packed.dtype}")
-    if packed.device.type not in ("cpu", "meta"):
-        raise ValueError(f"{name} must be on the CPU, got {packed.device}: pass {name}.cpu()")
+def checked_shape(name: str, shape: Any) -> tuple[int, ...]:
+    """Types only; the codec itself knows the ranges. Sizes may be NumPy's integers."""
+    if not isinstance(shape, Sequence) or isinstance(shape, (str, bytes)):
+        raise TypeError(f"{name} must be a tuple of ints, got {type(shape).__name__}")
+    sizes = tuple(_python_int(size) for size in shape)
+    for size in sizes:
+        check_int(f"a size of {name}", size)
+    return sizes
+
+
+def _python_int(value: Any) -> Any:
+    if isinstance(value, (int, torch.SymInt, Tensor)) or not hasattr(value, "__index__"):
+        return value
+    return operator.index(value)
 
 
 def check_max_bytes(max_bytes: Any) -> None:
-    if max_bytes is not None and not isinstance(max_bytes, int):
+    if max_bytes is None:
+        return
+    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int):
         raise TypeError(f"max_bytes must be an int or None, got {type(max_bytes).__name__}")
+    if not 0 <= max_bytes < 2**63:
+        raise ValueError(f"max_bytes must be from 0 to 2^63 - 1, got {max_bytes}")
 
 
 def check_int(name: str, value: Any) -> None:
-    if not isinstance(value, (int, torch.SymInt)):
+    if isinstance(value, bool) or not isinstance(value, (int, torch.SymInt)):
         raise TypeError(f"{name} must be an int, got {type(value).__name__}")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise ValueError(f"{name} is out of range: {value}")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import operator
 from typing import SupportsIndex
+
+import torch
+from torch import Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +30,6 @@ def part_of(shape: tuple[int, ...], index: SupportsIndex | slice) -> Part:
         IndexError: it is an int outside of the first dimension, or there is no dimension.
         ValueError: it is a slice whose step is not positive.
     """
-    if isinstance(index, bool) or not (isinstance(index, slice) or hasattr(index, "__index__")):
-        raise TypeError(f"index must be an int or a slice, got {type(index).__name__}")
     if not shape:
         raise IndexError("index must be None for a tensor without dimensions")
     samples = shape[0]
@@ -39,9 +41,11 @@ def part_of(shape: tuple[int, ...], index: SupportsIndex | slice) -> Part:
         stop = max(first, stop)
         take = slice(None, None, step)
     else:
-        number = operator.index(index)
+        number = _number_of(index)
         first = number + samples if number < 0 else number
         if not 0 <= first < samples:
+            if samples == 0:
+                raise IndexError(f"index must be a slice where there are no samples, got {number}")
             raise IndexError(f"index must be from {-samples} to {samples - 1}, got {number}")
         stop = first + 1
         take = 0
@@ -49,3 +53,12 @@ def part_of(shape: tuple[int, ...], index: SupportsIndex | slice) -> Part:
     return Part(
         first * sample_words, (stop - first) * sample_words, (stop - first, *shape[1:]), take
     )
+
+
+def _number_of(index: SupportsIndex) -> int:
+    # A boolean, as a tensor too, would be a mask to PyTorch.
+    if not (isinstance(index, bool) or getattr(index, "dtype", None) == torch.bool):
+        with contextlib.suppress(TypeError):
+            return operator.index(index)
+    what = f"{index.dtype} tensor" if isinstance(index, Tensor) else type(index).__name__
+    raise TypeError(f"index must be an int or a slice, got {what}")

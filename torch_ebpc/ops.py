@@ -48,6 +48,7 @@ from torch_ebpc._arguments import (
     check_max_bytes,
     check_parameters,
     check_str,
+    checked_shape,
 )
 from torch_ebpc._fake_kernels import INSPECT_FIELDS
 from torch_ebpc._index import part_of
@@ -241,8 +242,9 @@ def decompress(
         EBPCFormatError: ``packed`` is not a container.
         EBPCChecksumError: it was one, and has changed.
         EBPCLimitError: its tensor has more than ``max_bytes`` bytes.
-        TypeError: ``packed`` is not a uint8 tensor.
-        ValueError: it has other than one dimension, or is not on the CPU.
+        TypeError: ``packed`` is not a strided uint8 tensor, or ``max_bytes`` not an int.
+        ValueError: it has other than one dimension, or is not on the CPU; or ``max_bytes`` is
+            negative, or 2^63 or more.
         IndexError: ``index`` is outside of the first dimension.
 
     Example:
@@ -367,21 +369,21 @@ def decode(streams: EncodedStreams) -> Tensor:
 
     Raises:
         EBPCFormatError: the streams are not a transmission of that many words.
-        TypeError, ValueError: a field of ``streams`` is out of range.
+        TypeError: ``streams`` or one of its fields is of another type.
+        ValueError: a field is out of range.
 
     Example:
         >>> streams = torch_ebpc.encode(torch.tensor([0, 0, 7], dtype=torch.int8), method="zvc")
         >>> torch_ebpc.decode(streams)
         tensor([0, 0, 7], dtype=torch.int8)
     """
+    if not isinstance(streams, EncodedStreams):
+        raise TypeError(f"streams must be EncodedStreams, got {type(streams).__name__}")
     check_bytes("streams.zero_stream", streams.zero_stream)
     check_bytes("streams.plane_stream", streams.plane_stream)
     check_int("streams.zero_bits", streams.zero_bits)
     check_int("streams.plane_bits", streams.plane_bits)
-    if not isinstance(streams.shape, (tuple, list)):
-        raise TypeError(f"streams.shape must be a tuple, got {type(streams.shape).__name__}")
-    for size in streams.shape:
-        check_int("streams.shape's sizes", size)
+    shape = checked_shape("streams.shape", streams.shape)
     if not isinstance(streams.dtype, torch.dtype):
         raise TypeError(f"streams.dtype must be a torch.dtype, got {type(streams.dtype).__name__}")
     check_parameters(streams.word_bits, streams.block_size, streams.max_zero_run, streams.base)
@@ -392,7 +394,7 @@ def decode(streams: EncodedStreams) -> Tensor:
             streams.plane_stream,
             streams.zero_bits,
             streams.plane_bits,
-            streams.shape,
+            shape,
             streams.dtype,
             streams.word_bits,
             streams.block_size,
@@ -428,6 +430,7 @@ def count_bits(
         >>> {method: torch_ebpc.count_bits(x, method) for method in ("ebpc", "zvc", "none")}
         {'ebpc': 47, 'zvc': 12, 'none': 32}
     """
+    check_input("x", x, cuts_graph=False)
     bits = count_transmission_bits(x, method, word_bits, block_size, max_zero_run, base)
     return int(bits.sum().item())
 
@@ -457,7 +460,7 @@ def count_transmission_bits(
         tensor([[10,  0],
                 [10,  0]])
     """
-    check_input("x", x, cuts_graph=False)
+    check_input("x", x, cuts_graph=False, may_be_meta=True)
     check_parameters(word_bits, block_size, max_zero_run, base)
     check_str("method", method)
     check_int("transmission_dims", transmission_dims)

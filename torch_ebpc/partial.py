@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torch_ebpc import ops
-from torch_ebpc._arguments import DTYPE_NAMES, check_max_bytes
+from torch_ebpc._arguments import DTYPE_NAMES, check_max_bytes, checked_shape
 from torch_ebpc.errors import translated
 
 
@@ -77,15 +77,16 @@ def max_compressed_bytes(shape: Sequence[int], dtype: torch.dtype) -> int:
     bytes, and less than 1 % and 256 bytes more.
 
     Raises:
-        TypeError: ``dtype`` is not supported.
+        TypeError: ``shape`` is not a sequence of ints, or ``dtype`` not supported.
         ValueError: ``shape`` has more than 24 dimensions, a negative size, or 2^63 bytes or more.
 
     Example:
         >>> torch_ebpc.max_compressed_bytes((64, 112, 112), torch.int8)
         804460
     """
+    sizes = checked_shape("shape", shape)
     if dtype not in ops.DTYPES:
         raise TypeError(f"dtype must be one of {DTYPE_NAMES}, got {dtype}")
     with translated():
-        size: int = torch.ops.torch_ebpc.max_compressed_bytes.default(list(shape), dtype)
+        size: int = torch.ops.torch_ebpc.max_compressed_bytes.default(sizes, dtype)
     return size

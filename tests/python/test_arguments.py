@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import re
 
+import numpy as np
 import pytest
 import torch
 from sample_inputs import assert_same_bits
@@ -267,14 +268,14 @@ STREAMS = torch_ebpc.encode(torch.arange(5, dtype=torch.int8))
         (
             {"zero_stream": STREAMS.zero_stream[None]},
             ValueError,
-            "zero_stream must have one dimension, got 2",
+            "streams.zero_stream must have one dimension, got 2",
         ),
         ({"zero_bits": -1}, ValueError, "zero_bits must not be negative, got -1"),
         ({"plane_bits": -1}, ValueError, "plane_bits must not be negative, got -1"),
         ({"zero_bits": 9.0}, TypeError, "streams.zero_bits must be an int, got float"),
         ({"plane_bits": None}, TypeError, "streams.plane_bits must be an int, got NoneType"),
-        ({"shape": 5}, TypeError, "streams.shape must be a tuple, got int"),
-        ({"shape": ("5",)}, TypeError, "streams.shape's sizes must be an int, got str"),
+        ({"shape": 5}, TypeError, "streams.shape must be a tuple of ints, got int"),
+        ({"shape": ("5",)}, TypeError, "a size of streams.shape must be an int, got str"),
         ({"shape": (-5,)}, ValueError, "shape must have no negative size, got -5"),
         ({"dtype": "int8"}, TypeError, "streams.dtype must be a torch.dtype, got str"),
         ({"dtype": torch.int64}, TypeError, f"dtype must be one of {DTYPE_NAMES}, got Long"),
@@ -286,6 +287,62 @@ STREAMS = torch_ebpc.encode(torch.arange(5, dtype=torch.int8))
 def test_fields_of_streams_are_checked(fields, exception, message):
     with pytest.raises(exception, match=exactly(message)):
         torch_ebpc.decode(dataclasses.replace(STREAMS, **fields))
+
+
+def test_what_are_no_streams_is_refused():
+    with pytest.raises(TypeError, match=exactly("streams must be EncodedStreams, got NoneType")):
+        torch_ebpc.decode(None)
+
+
+@on_packed
+def test_packed_bytes_are_strided_and_have_data(function):
+    message = "packed must be a strided tensor, got layout torch.sparse_coo"
+    with pytest.raises(TypeError, match=exactly(message)):
+        function(torch.ones(3, dtype=torch.uint8).to_sparse())
+    message = "packed must be on the CPU, got meta: which has no data"
+    with pytest.raises(ValueError, match=exactly(message)):
+        function(torch.ones(3, dtype=torch.uint8, device="meta"))
+
+
+# ---- Shapes and limits ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", [torch_ebpc.max_compressed_bytes, torch_ebpc.ContainerEncoder])
+@pytest.mark.parametrize(
+    ("shape", "exception", "message"),
+    [
+        ((2.5,), TypeError, "a size of shape must be an int, got float"),
+        ((True,), TypeError, "a size of shape must be an int, got bool"),
+        ((2**63,), ValueError, "a size of shape is out of range: 9223372036854775808"),
+        ("ab", TypeError, "shape must be a tuple of ints, got str"),
+        (5, TypeError, "shape must be a tuple of ints, got int"),
+        (None, TypeError, "shape must be a tuple of ints, got NoneType"),
+    ],
+)
+def test_shapes_are_sizes(function, shape, exception, message):
+    with pytest.raises(exception, match=exactly(message)):
+        function(shape, torch.int8)
+
+
+def test_sizes_may_be_numpys():
+    size = torch_ebpc.max_compressed_bytes((3, 5), torch.int8)
+    assert torch_ebpc.max_compressed_bytes([np.int64(3), np.uint8(5)], torch.int8) == size
+
+
+@pytest.mark.parametrize(
+    "function",
+    [torch_ebpc.decompress, torch_ebpc.recover, torch_ebpc.unpack],
+    ids=lambda f: f.__name__,
+)
+def test_max_bytes_is_an_int_of_64_bits(function):
+    packed = torch_ebpc.compress(torch.zeros(3))
+    function(packed, max_bytes=2**63 - 1)
+    for value in (2**63, -1):
+        message = f"max_bytes must be from 0 to 2^63 - 1, got {value}"
+        with pytest.raises(ValueError, match=exactly(message)):
+            function(packed, max_bytes=value)
+    with pytest.raises(TypeError, match=exactly("max_bytes must be an int or None, got bool")):
+        function(packed, max_bytes=True)
 
 
 def test_the_operator_decompress_checks_shape_dtype_and_memory_format():

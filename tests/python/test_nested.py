@@ -147,6 +147,13 @@ def test_bytes_that_are_no_container_are_refused():
         torch_ebpc.unpack(damaged)
 
 
+def test_bytes_that_are_sparse_or_have_no_data_are_refused():
+    with pytest.raises(TypeError, match=r"must be a strided tensor, got layout torch.sparse_coo"):
+        torch_ebpc.unpack([torch.ones(3, dtype=torch.uint8).to_sparse()])
+    with pytest.raises(ValueError, match="must be on the CPU, got meta"):
+        torch_ebpc.unpack([torch.ones(3, dtype=torch.uint8, device="meta")])
+
+
 def test_bytes_that_cannot_be_told_from_a_container_are_refused():
     message = (
         r"content's uint8 tensors must be strided CPU tensors of at most 24 dimensions,"
