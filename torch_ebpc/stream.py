@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Sequence
 
@@ -9,13 +10,20 @@ import torch
 from torch import Tensor
 
 from torch_ebpc import ops
-from torch_ebpc._arguments import check_bytes, check_input, check_str
-from torch_ebpc.errors import EBPCFormatError, translated
+from torch_ebpc._arguments import (
+    check_bytes,
+    check_input,
+    check_parameters,
+    check_str,
+    checked_shape,
+)
+from torch_ebpc.errors import EBPCError, EBPCFormatError, translated
 from torch_ebpc.partial import max_compressed_bytes
 
 _SEGMENT_WORDS = 4096
 _PIECE_SEGMENTS = 256  # decoded at a time, whatever the payload claims to stand for
 _FIXED_HEADER_BYTES = 52
+_ENTRY_BYTES = 8  # of the table of segments
 
 
 class ContainerEncoder:
@@ -29,8 +37,11 @@ class ContainerEncoder:
         shape, dtype, memory_format: of the whole tensor, as ``ContainerInfo`` has them.
         word_bits, block_size, max_zero_run, base, codec: as for :func:`compress`.
 
+    Only one thread at a time may use it.
+
     Raises:
-        TypeError, ValueError: as :func:`compress`.
+        TypeError, ValueError: as :func:`compress`, or ``shape`` cannot have ``memory_format``.
+        MemoryError: the header has no room.
 
     Example:
         >>> x = torch.arange(10_000, dtype=torch.int32)
@@ -51,22 +62,28 @@ class ContainerEncoder:
         base: str = "sent",
         codec: str = "ebpc",
     ) -> None:
-        capacity = max_compressed_bytes(shape, dtype)
-        self._shape = tuple(shape)
+        self._shape = checked_shape("shape", shape)
+        capacity = max_compressed_bytes(self._shape, dtype)
+        check_str("memory_format", memory_format)
+        check_parameters(word_bits, block_size, max_zero_run, base)
+        check_str("codec", codec)
         self._dtype = dtype
         self._memory_format = memory_format
         self._code = (word_bits, block_size, max_zero_run, base)
         self._codec = codec
-        check_str("codec", codec)
         self._words = math.prod(self._shape)
         self.header_bytes: int = capacity - self._words * dtype.itemsize
         """The bytes of the header, to be left free in front of the payload."""
-        self._pending = torch.empty(0, dtype=dtype)  # words of a segment that is not complete
         self._coded_words = 0
-        self._tables: list[Tensor] = []
         self._payload_bytes = 0
-        self._bits = torch.zeros(2, dtype=torch.int64)
-        self._encode(self._pending)  # the codec's own checks of its parameters
+        self._zero_bits = 0
+        self._plane_bits = 0
+        # The codec's own checks of its parameters, by the header of a tensor without words; one
+        # without dimensions has a word.
+        self._header_of([0] * len(self._shape), bytearray(0 if self._shape else _ENTRY_BYTES))
+        # Not a tensor, which could not be written to outside of the inference mode it is made in.
+        self._table = bytearray(-(-self._words // _SEGMENT_WORDS) * _ENTRY_BYTES)
+        self._pending = _tensor_of(b"").view(dtype)  # words of a segment that is not complete
 
     def push(self, x: Tensor) -> Tensor:
         """Takes the tensor's next words, those of ``x`` in row-major order, and returns the bytes
@@ -93,16 +110,36 @@ class ContainerEncoder:
         return payload
 
     def _encode(self, words: Tensor) -> Tensor:
+        if words.numel() == 0:
+            return words.new_empty(0, dtype=torch.uint8)
         with translated():
             table, payload, bits = torch.ops.torch_ebpc.encode_segments.default(
                 words, *self._code, self._coded_words, self._codec
             )
-        self._tables.append(table)
-        self._payload_bytes += payload.numel()
-        self._bits += bits
+        zero_bits, plane_bits = bits.tolist()
+        start = self._coded_words // _SEGMENT_WORDS * _ENTRY_BYTES
+        _tensor_of(self._table)[start : start + table.numel()].copy_(table)
         self._coded_words += words.numel()
+        self._payload_bytes += payload.numel()
+        self._zero_bits += zero_bits
+        self._plane_bits += plane_bits
         ready: Tensor = payload
         return ready
+
+    def _header_of(self, shape: Sequence[int], table: bytearray) -> Tensor:
+        with translated():
+            header: Tensor = torch.ops.torch_ebpc.make_header.default(
+                _tensor_of(table),
+                shape,
+                self._dtype,
+                self._payload_bytes,
+                self._zero_bits,
+                self._plane_bits,
+                self._memory_format,
+                *self._code,
+                self._codec,
+            )
+        return header
 
     def finish(self) -> Tensor:
         """The header, uint8 [header_bytes].
@@ -113,23 +150,20 @@ class ContainerEncoder:
         pushed = self._coded_words + self._pending.numel()
         if pushed != self._words:
             raise ValueError(f"all {self._words} words must have been pushed, got {pushed}")
-        with translated():
-            header: Tensor = torch.ops.torch_ebpc.make_header.default(
-                torch.cat(self._tables),
-                self._shape,
-                self._dtype,
-                self._payload_bytes,
-                *self._bits.tolist(),
-                self._memory_format,
-                *self._code,
-                self._codec,
-            )
-        return header
+        return self._header_of(self._shape, self._table)
+
+
+def _tensor_of(data: bytes | bytearray) -> Tensor:
+    """uint8 [bytes], of the same memory, and on the CPU whatever the default device is."""
+    if not data:
+        return torch.empty(0, dtype=torch.uint8, device="cpu")
+    return torch.frombuffer(data, dtype=torch.uint8)
 
 
 class ContainerDecoder:
     """Reads a container whose bytes are pushed in pieces of any size. It keeps the header and what
-    has not been taken, so that its memory is bounded by what it was given.
+    has not been taken, so that its memory is bounded by what it was given. Only one thread at a
+    time may use it and the iterators that it returns.
 
     Example:
         >>> packed = torch_ebpc.compress(torch.arange(10_000, dtype=torch.int32))
@@ -142,43 +176,61 @@ class ContainerDecoder:
     def __init__(self) -> None:
         self.info: ops.ContainerInfo | None = None
         """What the header says, once all of it has been pushed."""
-        self._header = torch.empty(0, dtype=torch.uint8)
-        self._ends = torch.empty(0, dtype=torch.int64)  # of the segments, in the container
-        self._pending = torch.empty(0, dtype=torch.uint8)
+        self._header = _tensor_of(b"")
+        self._ends = self._header.to(torch.int64)  # of the segments, in the container
+        self._pending = self._header
         self._pending_offset = 0  # of its first byte, in the container
         self._segments = 0  # that are decoded
+        self._damage: EBPCError | None = None  # that was found
 
     def push(self, data: Tensor | bytes | bytearray | memoryview) -> Iterator[Tensor]:
         """Takes the container's next bytes and returns an iterator over the words that they
         complete: one-dimensional tensors of the container's dtype, in row-major order, of at most
         a million words each. What is not taken from it comes with the next push.
 
+        Args:
+            data: a uint8 tensor [bytes], or bytes; of what else has a buffer, the bytes in it.
+
         Raises:
-            EBPCFormatError, EBPCChecksumError: as :func:`decompress`, here or from the iterator.
-                Words that came before that are right.
+            EBPCFormatError, EBPCChecksumError: as :func:`decompress`, here or from the iterator,
+                and then again from whatever is called. Words that came before that are right.
+            TypeError, ValueError: ``data`` is neither of that.
         """
         if not isinstance(data, Tensor):
-            # A copy, since PyTorch's tensors may be written to.
-            data = (
-                torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else self._header[:0]
-            )
+            try:
+                # A copy, since PyTorch's tensors may be written to.
+                data = _tensor_of(bytearray(memoryview(data)))
+            except TypeError:
+                raise TypeError(
+                    f"data must be a uint8 tensor or bytes, got {type(data).__name__}"
+                ) from None
         check_bytes("data", data)
-        self._pending = torch.cat([self._pending, data])
-        if self.info is None:
-            self._read_header()
+        with self._remembered_damage():
+            self._pending = torch.cat([self._pending, data])
+            if self.info is None:
+                self._read_header()
         return self._words()
+
+    @contextlib.contextmanager
+    def _remembered_damage(self) -> Iterator[None]:
+        if self._damage is not None:
+            raise self._damage
+        try:
+            with translated():
+                yield
+        except EBPCError as error:
+            self._damage = error
+            raise
 
     def _read_header(self) -> None:
         available = self._pending.numel()
         if available < _FIXED_HEADER_BYTES:
             return
-        with translated():
-            size = int(torch.ops.torch_ebpc.header_bytes.default(self._pending))
+        size = int(torch.ops.torch_ebpc.header_bytes.default(self._pending))
         if available < size:
             return
         self.info = ops.read_info(self._pending, header_only=True)
-        with translated():
-            self._ends = torch.ops.torch_ebpc.segment_ends.default(self._pending)
+        self._ends = torch.ops.torch_ebpc.segment_ends.default(self._pending)
         self._header = self._pending[:size].clone()
         self._pending = self._pending[size:]
         self._pending_offset = size
@@ -187,7 +239,7 @@ class ContainerDecoder:
         if self.info is None:
             return
         while segments := self._complete_segments():
-            with translated():
+            with self._remembered_damage():
                 words = torch.ops.torch_ebpc.decode_segments.default(
                     self._header,
                     self._pending,
@@ -201,7 +253,8 @@ class ContainerDecoder:
             self._pending = self._pending[end - self._pending_offset :]
             self._pending_offset = end
             yield words
-        self._check_end()
+        with self._remembered_damage():
+            self._check_end()
 
     def _complete_segments(self) -> int:
         available = self._pending_offset + self._pending.numel()
@@ -221,8 +274,11 @@ class ContainerDecoder:
 
         Raises:
             EBPCFormatError: bytes are missing, or too many.
+            EBPCFormatError, EBPCChecksumError: damage was found before.
             ValueError: words that :meth:`push` returned have not been taken.
         """
+        if self._damage is not None:
+            raise self._damage
         if self.info is not None:
             if self._complete_segments() > 0:
                 raise ValueError("all words that push returned must be taken before finish")

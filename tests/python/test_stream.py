@@ -1,6 +1,7 @@
 """Containers in pieces and in files: the bytes of compress, whole or not at all."""
 
 import errno
+import gc
 import os
 import resource
 import signal
@@ -131,7 +132,91 @@ def test_parameters_are_checked_at_once():
     with pytest.raises(TypeError, match="dtype must be one of"):
         torch_ebpc.ContainerEncoder((1,), torch.int64)
     with pytest.raises(ValueError, match="it needs 4 dimensions, got 1"):
-        torch_ebpc.ContainerEncoder((0,), torch.int8, "channels_last").finish()
+        torch_ebpc.ContainerEncoder((9,), torch.int8, "channels_last")
+    with pytest.raises(ValueError, match="it needs 4 dimensions, got 0"):
+        torch_ebpc.ContainerEncoder((), torch.int8, "channels_last")
+    with pytest.raises(ValueError, match=r"memory_format must be 'contiguous', .*got 'foo'"):
+        torch_ebpc.ContainerEncoder((9,), torch.int8, "foo")
+    with pytest.raises(TypeError, match="memory_format must be a str, got NoneType"):
+        torch_ebpc.ContainerEncoder((9,), torch.int8, None)
+    with pytest.raises(TypeError, match="block_size must be an int, got str"):
+        torch_ebpc.ContainerEncoder((9,), torch.int8, block_size="8")
+
+
+def test_a_tensor_without_dimensions_is_pushed():
+    x = torch.tensor(5.0)
+    assert torch.equal(encoded(x, [x]), torch_ebpc.compress(x))
+
+
+def test_pieces_are_pushed_in_and_out_of_inference_mode():
+    x = feature_map((10_000,))
+    packed = torch_ebpc.compress(x)
+    with torch.inference_mode():
+        encoder = torch_ebpc.ContainerEncoder(x.shape, x.dtype)
+        decoder = torch_ebpc.ContainerDecoder()
+        payload = [encoder.push(x[:5000])]
+        words = list(decoder.push(packed[:500]))
+    payload.append(encoder.push(x[5000:]))
+    assert torch.equal(torch.cat([encoder.finish(), *payload]), packed)
+    words += decoder.push(packed[500:])
+    decoder.finish()
+    assert torch.equal(torch.cat(words), x)
+
+
+def test_the_default_device_does_not_matter():
+    x = feature_map((10_000,))
+    packed = torch_ebpc.compress(x)
+    with torch.device("meta"):
+        encoder = torch_ebpc.ContainerEncoder(x.shape, x.dtype)
+        payload = [encoder.push(part) for part in x.split(3000)]
+        header = encoder.finish()
+        decoder = torch_ebpc.ContainerDecoder()
+        words = [*decoder.push(b""), *decoder.push(bytes(packed.tolist()))]
+        decoder.finish()
+    assert torch.equal(torch.cat([header, *payload]), packed)
+    assert torch.equal(torch.cat(words), x)
+
+
+def test_small_pieces_need_no_memory_for_each():
+    encoder = torch_ebpc.ContainerEncoder((4000,), torch.int8)
+    word = torch.zeros(1, dtype=torch.int8)
+    gc.collect()
+    before = len(gc.get_objects())
+    for _ in range(3000):
+        encoder.push(word)
+    gc.collect()
+    assert len(gc.get_objects()) < before + 100
+
+
+def test_what_are_no_bytes_is_refused_and_nothing_is_taken():
+    packed = torch_ebpc.compress(torch.zeros(10))
+    decoder = torch_ebpc.ContainerDecoder()
+    for data in (5, None, [1, 2, 3], "x"):
+        message = rf"^data must be a uint8 tensor or bytes, got {type(data).__name__}$"
+        with pytest.raises(TypeError, match=message):
+            decoder.push(data)
+    with pytest.raises(ValueError, match=r"^data must have one dimension, got 2$"):
+        decoder.push(packed[None])
+    for data in (bytearray(packed[:9].tolist()), packed[9:].numpy()):
+        words = list(decoder.push(data))
+    assert torch.equal(torch.cat(words), torch.zeros(10))
+    decoder.finish()
+
+
+def test_damage_is_said_again():
+    packed = torch_ebpc.compress(feature_map((10_000,)))
+    start = torch_ebpc.inspect(packed).header_bytes
+    for at, what in [(60, "header"), (start, "segment 0"), (packed.numel() - 1, "segment 2")]:
+        damaged = packed.clone()
+        damaged[at] ^= 1
+        decoder = torch_ebpc.ContainerDecoder()
+        for call in (
+            lambda decoder, damaged: list(decoder.push(damaged)),
+            lambda decoder, damaged: decoder.push(b"1"),
+            lambda decoder, damaged: decoder.finish(),
+        ):
+            with pytest.raises(torch_ebpc.EBPCChecksumError, match=what):
+                call(decoder, damaged)
 
 
 # ---- Files ---------------------------------------------------------------------------------------
