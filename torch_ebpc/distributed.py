@@ -97,7 +97,7 @@ def isend(
             rank of the group.
     """
     packed = ops.compress(x, None, block_size, max_zero_run, base, codec)
-    length = torch.tensor([packed.numel()], dtype=torch.int64)
+    length = torch.tensor([packed.numel()], dtype=torch.int64, device="cpu")
     works = [dist.isend(part, dst, group, tag) for part in (length, packed)]
     return Sending(works, [length, packed], Transfer(x.nbytes, packed.numel()))
 
@@ -159,7 +159,7 @@ def recv(
         RuntimeError: as :func:`torch.distributed.recv`, such as that the peer is gone.
     """
     check_max_bytes(max_bytes)
-    length = torch.empty(1, dtype=torch.int64)
+    length = torch.empty(1, dtype=torch.int64, device="cpu")
     sender = dist.recv(length, src, group, tag=tag)
     size = int(length)
     if size < 1:
@@ -169,7 +169,7 @@ def recv(
             f"message: expected the container of a tensor of at most {max_bytes} bytes (max_bytes),"
             f" found {size} bytes"
         )
-    packed = torch.empty(size, dtype=torch.uint8)
+    packed = torch.empty(size, dtype=torch.uint8, device="cpu")
     dist.recv(packed, sender, group, tag=tag)
     x = ops.decompress(packed, max_bytes=max_bytes)
     return x, Transfer(x.nbytes, size)

@@ -77,7 +77,7 @@ def insert_compression(
         raise TypeError(f"quantizer must be a Quantizer or None, got {type(quantizer).__name__}")
     if quantizer is not None and quantizer.scale == "calibrated" and example_inputs is None:
         raise ValueError("example_inputs must be given to calibrate the quantizer, got None")
-    nothing = torch.empty(0, dtype=torch.int8)
+    nothing = torch.empty(0, dtype=torch.int8, device="cpu")
     ops.count_bits(nothing, "ebpc", None, block_size, max_zero_run, base)
     if isinstance(model, nn.Module) and any(map(is_compiled, model.modules())):
         raise ValueError("model must not be compiled yet: compile what insert_compression returns")

@@ -114,7 +114,7 @@ class CompressionMeter:
                 f"quantizer must be a Quantizer or FloatCast, got {type(quantizer).__name__}"
             )
         # What the codec thinks of its parameters is better known now than in the middle of a pass.
-        nothing = torch.empty(0, dtype=torch.int8)
+        nothing = torch.empty(0, dtype=torch.int8, device="cpu")
         ops.count_bits(nothing, "none", None, block_size, max_zero_run, base)
 
         self._model = model

@@ -120,7 +120,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
             "base": base,
         }
         # What the codec thinks of its parameters is better known now than in the middle of a pass.
-        ops.count_bits(torch.empty(0, dtype=torch.int8), **self._code)
+        ops.count_bits(torch.empty(0, dtype=torch.int8, device="cpu"), **self._code)
 
         self._model = model
         self._min_bytes = min_bytes
