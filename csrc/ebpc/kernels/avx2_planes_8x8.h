@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "ebpc/kernels/stream_writer.h"
 #include "ebpc/parameters.h"
 
 namespace ebpc::avx2 {
@@ -245,41 +246,6 @@ Code sign_code(unsigned x, unsigned plane, unsigned zero_planes) {
   return {raw, 8};
 }
 
-/// Writes codes of 7 to 64 bits one behind the other.
-///
-/// Each is stored as eight bytes from the byte on in which it begins. What belongs to others in
-/// that byte are bits of the code before; the last bits of a code that do not fit are stored with
-/// the one that follows. So all that a code has to wait for is where the one before ends.
-class CodeWriter {
- public:
-  explicit CodeWriter(std::uint8_t* out) : out_(out) {}
-
-  /// Appends the low `count` bits of `code`.
-  [[gnu::always_inline]] void put(std::uint64_t code, std::uint64_t count) {
-    store(code << (-count & 63));
-    previous_ = code;
-    bit_ += count;
-  }
-
-  /// Stores the end of the last code, and zeros as padding. Returns all bits.
-  std::uint64_t finish() {
-    store(0);
-    return bit_;
-  }
-
- private:
-  [[gnu::always_inline]] void store(std::uint64_t left_justified) {
-    const std::uint64_t filled = bit_ % 8;
-    const std::uint64_t stored =
-        __builtin_bswap64(previous_ << 1 << (filled ^ 63) | left_justified >> filled);
-    std::memcpy(out_ + bit_ / 8, &stored, sizeof stored);
-  }
-
-  std::uint8_t* out_;
-  std::uint64_t bit_ = 0;
-  std::uint64_t previous_ = 0;
-};
-
 /// X of plane 8 and the plane itself, the first delta least significant.
 struct SignPlane {
   static SignPlane of(const std::uint8_t* packed, __m256i flip) {
@@ -399,7 +365,10 @@ class PlaneWriter8x8 {
     write_blocks(packed, block_count, blocks_, flip_, writer_);
   }
 
-  std::uint64_t finish() { return writer_.finish(); }
+  std::uint64_t finish() {
+    writer_.finish();
+    return writer_.bits();
+  }
 
  private:
   __m256i flip_;
