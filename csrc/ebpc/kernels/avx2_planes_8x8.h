@@ -17,6 +17,7 @@
 #include <cstring>
 
 #include "ebpc/kernels/stream_writer.h"
+#include "ebpc/kernels/vectors.h"
 #include "ebpc/parameters.h"
 
 namespace ebpc::avx2 {
@@ -37,11 +38,13 @@ __m256i broadcast(unsigned byte) { return _mm256_set1_epi8(static_cast<char>(byt
 /// those of planes 0 to 6 follow, the last run's where its first plane is. Of other blocks, bytes
 /// of zero X are empty.
 struct CodedBlocks {
-  static constexpr std::size_t capacity = chunk_words / fast_block_size + 2 * blocks_per_vector;
+  // Those left from the chunk before, and the last words behind it.
+  static constexpr std::size_t capacity = blocks_per_vector + (chunk_words + 64) / fast_block_size;
 
-  alignas(32) std::uint64_t codes[capacity];    // one byte per plane
-  alignas(32) std::uint64_t used[capacity];     // bits of these that are part of the code
-  alignas(32) std::uint64_t regular[capacity];  // ones or zero
+  alignas(32) std::uint64_t codes[capacity];   // one byte per plane
+  alignas(32) std::uint64_t used[capacity];    // bits of these that are part of the code
+  alignas(32) std::uint64_t sign_x[capacity];  // X[8]: a byte per delta, of which bit 7 counts
+  std::uint8_t regular[capacity / blocks_per_vector];  // a bit for each of four blocks
 };
 
 /// Swaps bits i and i + distance of each lane for all i in `mask`.
@@ -144,7 +147,7 @@ void code_blocks(const std::uint8_t* packed, std::size_t block_count, __m256i fl
   for (std::size_t b = 0; b < block_count; b += blocks_per_vector) {
     const auto blocks = FourBlocks::from(packed + b * fast_block_size, flip);
     store(&out.codes[b], blocks.planes);
-    store(&out.regular[b], _mm256_and_si256(blocks.sign_x, broadcast(0x80)));  // zero if so
+    store(&out.sign_x[b], blocks.sign_x);
   }
   for (std::size_t b = 0; b < block_count; b += blocks_per_vector) {
     const auto kinds = PlaneKinds::of(load(&out.codes[b]));
@@ -166,7 +169,7 @@ void code_blocks(const std::uint8_t* packed, std::size_t block_count, __m256i fl
     const __m256i zero_behind =
         _mm256_or_si256(_mm256_slli_epi64(x_zero, 8), _mm256_set1_epi64x(0xFF));
     const __m256i irregular = _mm256_or_si256(
-        load(&out.regular[b]),
+        _mm256_and_si256(load(&out.sign_x[b]), broadcast(0x80)),
         _mm256_andnot_si256(x_zero, _mm256_or_si256(two_zero_before, _mm256_set1_epi64x(0xFFFF))));
     const __m256i regular = _mm256_cmpeq_epi64(irregular, zero);
 
@@ -186,7 +189,8 @@ void code_blocks(const std::uint8_t* packed, std::size_t block_count, __m256i fl
     store(&out.used[b],
           _mm256_blendv_epi8(used, _mm256_or_si256(base_used, _mm256_srli_epi64(regular_used, 8)),
                              regular));
-    store(&out.regular[b], regular);
+    out.regular[b / blocks_per_vector] =
+        static_cast<std::uint8_t>(_mm256_movemask_pd(_mm256_castsi256_pd(regular)));
   }
 }
 
@@ -287,12 +291,24 @@ struct SignPlane {
 void write_blocks(const std::uint8_t* packed, std::size_t block_count, const CodedBlocks& blocks,
                   __m256i flip, CodeWriter& writer) {
   CodeWriter out = writer;  // a copy, which nothing that is written can be part of
-  for (std::size_t b = 0; b < block_count; ++b) {
+  const auto write_regular = [&](std::size_t b) {
     const std::uint64_t used = blocks.used[b];
-    if (blocks.regular[b] != 0) {
-      out.put(_pext_u64(blocks.codes[b], used), static_cast<std::uint64_t>(_mm_popcnt_u64(used)));
-    } else {
-      write_irregular(packed + b * fast_block_size, blocks.codes[b], used, flip, out);
+    out.put(_pext_u64(blocks.codes[b], used), static_cast<std::uint64_t>(_mm_popcnt_u64(used)));
+  };
+  for (std::size_t first = 0; first < block_count; first += blocks_per_vector) {
+    const unsigned regular = blocks.regular[first / blocks_per_vector];
+    const std::size_t count = min(block_count - first, blocks_per_vector);
+    if (regular == 0b1111 && count == blocks_per_vector) [[likely]] {
+      for (std::size_t i = 0; i < blocks_per_vector; ++i) write_regular(first + i);
+      continue;
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::size_t b = first + i;
+      if ((regular >> i & 1) != 0) {
+        write_regular(b);
+      } else {
+        write_irregular(packed + b * fast_block_size, blocks.codes[b], blocks.used[b], flip, out);
+      }
     }
   }
   writer = out;
