@@ -1,5 +1,5 @@
-// What the AVX-512 kernel's encoders share: tiles of words, their non-zero words packed, and a bit
-// writer without branches.
+// What the files of the AVX-512 kernel share: vectors and masks, tiles of words, their non-zero
+// words packed, and a bit writer without branches.
 //
 // The avx512* files are compiled with the flags that avx512.cpp names. Everything in them has
 // internal linkage, so that no function with these instructions replaces one of the same name that
@@ -36,6 +36,12 @@ constexpr std::uint64_t low_bits(int count) {
 /// since compilers turn conditional expressions into branches, which then guess badly.
 inline std::uint64_t mask_if(bool condition) { return -static_cast<std::uint64_t>(condition); }
 
+/// Reverses the bytes of each 64-bit lane.
+inline __m512i swap_bytes(__m512i x) {
+  return _mm512_shuffle_epi8(
+      x, _mm512_broadcast_i32x4(_mm_set_epi64x(0x08090A0B0C0D0E0F, 0x0001020304050607)));
+}
+
 /// The bits of each byte in the other order: a stream's first bit is a mask's lowest.
 inline __m512i turn_bytes_around(__m512i x) {
   return _mm512_gf2p8affine_epi64_epi8(
@@ -60,6 +66,26 @@ inline __m512i kept(__m512i x) {
   asm("" : "+v"(x));
   return x;
 }
+
+/// The bits of a mask as a number, taken out by an instruction that compilers don't see through:
+/// g++ (12, and later ones) may spill a mask as it is, as 1, 2 or 4 bytes, and load it as 4 or 8,
+/// of which the rest was never written.
+inline std::uint64_t bits_of(__mmask8 mask) {
+  std::uint64_t bits;
+  asm("kmovb %1, %k0" : "=r"(bits) : "k"(mask));
+  return bits;
+}
+inline std::uint64_t bits_of(__mmask16 mask) {
+  std::uint64_t bits;
+  asm("kmovw %1, %k0" : "=r"(bits) : "k"(mask));
+  return bits;
+}
+inline std::uint64_t bits_of(__mmask32 mask) {
+  std::uint64_t bits;
+  asm("kmovd %1, %k0" : "=r"(bits) : "k"(mask));
+  return bits;
+}
+inline std::uint64_t bits_of(__mmask64 mask) { return mask; }
 
 /// std::array of vectors, which g++ warns of: a template argument loses the type's alignment.
 template <int count>
@@ -122,11 +148,11 @@ inline std::uint64_t pack_vector(__m512i words, __m512i flip, Word*& out) {
     store_vector(out, _mm512_maskz_compress_epi8(nonzero, flipped));
   } else if constexpr (sizeof(Word) == 2) {
     const __mmask32 mask = _mm512_test_epi16_mask(words, words);
-    nonzero = mask;
+    nonzero = bits_of(mask);
     store_vector(out, _mm512_maskz_compress_epi16(mask, flipped));
   } else {
     const __mmask16 mask = _mm512_test_epi32_mask(words, words);
-    nonzero = mask;
+    nonzero = bits_of(mask);
     store_vector(out, _mm512_maskz_compress_epi32(mask, flipped));
   }
   out += std::popcount(nonzero);

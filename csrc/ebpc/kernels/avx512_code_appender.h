@@ -16,11 +16,6 @@ struct Codes {
   __m512i bits;
 };
 
-inline __m512i swap_bytes(__m512i x) {
-  return _mm512_shuffle_epi8(
-      x, _mm512_broadcast_i32x4(_mm_set_epi64x(0x08090A0B0C0D0E0F, 0x0001020304050607)));
-}
-
 /// Joins the codes of each 64-bit lane. In lanes of `lane_bits` (8 to 64) stand codes of up to as
 /// many bits and, in the low byte, how many they have. Codes of even lanes are right-justified,
 /// those of odd lanes left-justified; for 64 all are left-justified.

@@ -7,7 +7,7 @@
 #include <array>
 
 #include "ebpc/kernels/avx512_bits.h"
-#include "ebpc/parameters.h"
+#include "ebpc/kernels/group_sizes.h"
 
 namespace ebpc {
 namespace {
@@ -30,10 +30,7 @@ constexpr std::size_t index(int i) { return static_cast<std::size_t>(i); }
 template <class WordType, int slots_>
 struct DecodeGroup {
   using Word = WordType;
-  using Lane = std::conditional_t<
-      slots_ == 8, std::uint8_t,
-      std::conditional_t<slots_ == 16, std::uint16_t,
-                         std::conditional_t<slots_ == 32, std::uint32_t, std::uint64_t>>>;
+  using Lane = ebpc::Lane<slots_>;
   static constexpr int slots = slots_;
   static constexpr int word_bytes = sizeof(Word);
   static constexpr int planes = 8 * word_bytes;  // of a block, without that of the deltas' carry
@@ -105,25 +102,6 @@ struct DecodeGroup {
     return mask;
   }();
 };
-
-/// Calls `visit` with a null pointer to the DecodeGroup for these settings.
-template <class Visitor>
-auto visit_decode_group(const Parameters& p, int bytes_per_word, Visitor&& visit) {
-  const auto with_word = [&]<class Word>(Word*) {
-    if (p.block_size <= 8) return visit(static_cast<DecodeGroup<Word, 8>*>(nullptr));
-    if (p.block_size <= 16) return visit(static_cast<DecodeGroup<Word, 16>*>(nullptr));
-    if (p.block_size <= 32) return visit(static_cast<DecodeGroup<Word, 32>*>(nullptr));
-    return visit(static_cast<DecodeGroup<Word, 64>*>(nullptr));
-  };
-  switch (bytes_per_word) {
-    case 1:
-      return with_word(static_cast<std::uint8_t*>(nullptr));
-    case 2:
-      return with_word(static_cast<std::uint16_t*>(nullptr));
-    default:
-      return with_word(static_cast<std::uint32_t*>(nullptr));
-  }
-}
 
 }  // namespace
 }  // namespace ebpc

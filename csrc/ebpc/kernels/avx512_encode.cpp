@@ -8,7 +8,6 @@
 #include "ebpc/kernels/avx512_lanes.h"
 #include "ebpc/kernels/avx512_plane_counter.h"
 #include "ebpc/kernels/avx512_plane_encoder.h"
-#include "ebpc/kernels/avx512_settings.h"
 #include "ebpc/kernels/avx512_zero_encoder.h"
 
 namespace ebpc {
@@ -60,14 +59,18 @@ StreamBits encode_tiles(const Parameters& p, WordSpan span, std::uint8_t* zero_s
   return {zeros.finish(), plane_bits};
 }
 
+/// Lanes hold whole codes. Blocks of 64 with a re-used base, whose codes do not fit into 64 bits,
+/// stay portable.
+int widest_code(const Parameters& p) { return 1 + plane_bits(p); }
+
 }  // namespace
 
 namespace avx512 {
 
 StreamBits encode(const Parameters& p, WordSpan words, std::uint8_t* zero_stream,
                   std::uint8_t* plane_stream) {
-  if (codes_too_wide(p)) return portable_kernel.encode(p, words, zero_stream, plane_stream);
-  return visit_group(p, words.bytes_per_word, [&]<class Group>(Group*) {
+  if (widest_code(p) > 64) return portable_kernel.encode(p, words, zero_stream, plane_stream);
+  return visit_group<PlaneGroup>(words.bytes_per_word, widest_code(p), [&]<class Group>(Group*) {
     using Planes = PlaneEncoder<Group>;
     if (p.max_zero_run == 1)
       return encode_tiles<Planes, MaskEncoder<false>>(p, words, zero_stream, plane_stream);
@@ -78,8 +81,8 @@ StreamBits encode(const Parameters& p, WordSpan words, std::uint8_t* zero_stream
 }
 
 StreamBits count(const Parameters& p, WordSpan words) {
-  if (codes_too_wide(p)) return portable_kernel.count(p, words);
-  return visit_group(p, words.bytes_per_word, [&]<class Group>(Group*) {
+  if (widest_code(p) > 64) return portable_kernel.count(p, words);
+  return visit_group<PlaneGroup>(words.bytes_per_word, widest_code(p), [&]<class Group>(Group*) {
     using Planes = PlaneCounter<Group>;
     if (p.max_zero_run == 1)
       return encode_tiles<Planes, MaskEncoder<true>>(p, words, nullptr, nullptr);

@@ -73,12 +73,12 @@ class PlaneCounter {
     const auto not_all_ones = L::differ(nonzero, dbx, all_ones);
     const auto plane_zero = L::is_zero(not_all_ones, dbp);
     const auto other = static_cast<typename L::Mask>(not_all_ones & ~plane_zero);
-    Kinds kinds{nonzero, static_cast<typename L::Mask>(nonzero & ~other), 0};
+    Kinds kinds{bits_of(nonzero), bits_of(static_cast<typename L::Mask>(nonzero & ~other)), 0};
     if (5 + s_.index_bits != 1 + s_.plane_bits) {
       const __m512i rest = _mm512_and_si512(dbx, L::sub(dbx, L::set(1)));
       const __m512i lowest = _mm512_xor_si512(dbx, rest);
-      kinds.indexed = static_cast<typename L::Mask>(L::is_zero(other, rest) |
-                                                    L::equal(other, rest, L::add(lowest, lowest)));
+      kinds.indexed = bits_of(static_cast<typename L::Mask>(
+          L::is_zero(other, rest) | L::equal(other, rest, L::add(lowest, lowest))));
     }
     return kinds;
   }

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "ebpc/kernels/avx512_bits.h"
+#include "ebpc/kernels/group_sizes.h"
 
 namespace ebpc {
 namespace {
@@ -15,10 +16,7 @@ namespace {
 template <class WordType, int lane_bits_>
 struct PlaneGroup {
   using Word = WordType;
-  using Lane = std::conditional_t<
-      lane_bits_ == 8, std::uint8_t,
-      std::conditional_t<lane_bits_ == 16, std::uint16_t,
-                         std::conditional_t<lane_bits_ == 32, std::uint32_t, std::uint64_t>>>;
+  using Lane = ebpc::Lane<lane_bits_>;
   static constexpr int lane_bits = lane_bits_;
   static constexpr int word_bytes = sizeof(Word);
   static constexpr int planes = 8 * word_bytes;  // of a block, without that of the deltas' carry
@@ -76,40 +74,6 @@ struct PlaneGroup {
     for (int block = 0; block < blocks; ++block) lanes |= block_lanes << (block * planes);
     return lanes;
   }
-
-  // The way back. Here planes are in the order of the stream, and bytes of a lane, too.
-
-  static constexpr int block_lane_bytes = planes * lane_bytes;
-  static constexpr int words_of_8 = 8 / word_bytes / vector_blocks;  // of one block in a vector
-
-  /// A lane's bytes in the order of the stream, in the low bytes of the result.
-  static constexpr std::uint64_t swap_bytes(std::uint64_t lane) {
-    return __builtin_bswap64(lane) >> (64 - lane_bits);
-  }
-
-  /// Planes to 8 bits of 8 planes in each 64-bit lane, the first plane's last; an index counts
-  /// through all vectors of a block.
-  static constexpr auto scatter_planes = [] {
-    std::array<std::array<std::uint8_t, 64>, block_vectors> indices{};
-    for (int part = 0; part < block_vectors; ++part) {
-      for (int i = 0; i < 64; ++i) {
-        const int eight = part * words_of_8 + i / 8 % words_of_8;
-        const int byte = i / 8 / words_of_8 % word_bytes;
-        const int block = i / 8 / words_of_8 / word_bytes;
-        const int plane = 8 * byte + 7 - i % 8;
-        indices[static_cast<std::size_t>(part)][static_cast<std::size_t>(i)] =
-            static_cast<std::uint8_t>((block * planes + plane) * lane_bytes + eight);
-      }
-    }
-    return indices;
-  }();
-
-  /// The reverse of gather_bytes.
-  static constexpr Indices scatter_bytes = [] {
-    Indices indices{};
-    for (std::size_t i = 0; i < 64; ++i) indices[gather_bytes[i]] = static_cast<std::uint8_t>(i);
-    return indices;
-  }();
 };
 
 }  // namespace

@@ -28,16 +28,16 @@ struct WideVector<32> {
     if constexpr (half_bytes == 2) return _mm256_cvtepi32_epi16(_mm256_srlv_epi32(a, counts));
   }
   template <int half_bytes>
-  static std::uint32_t testn(__m256i a, __m256i b) {
-    if constexpr (half_bytes == 1) return _mm256_testn_epi16_mask(a, b);
-    if constexpr (half_bytes == 2) return _mm256_testn_epi32_mask(a, b);
+  static std::uint64_t testn(__m256i a, __m256i b) {
+    if constexpr (half_bytes == 1) return bits_of(_mm256_testn_epi16_mask(a, b));
+    if constexpr (half_bytes == 2) return bits_of(_mm256_testn_epi32_mask(a, b));
   }
 
   /// Of a half: a mask of bytes other than 1xxxxxxx and 0001xxxx. With bit 4 flipped, those are
   /// less than 16 as signed ones.
-  static std::uint32_t not_eights(__m128i a) {
+  static std::uint64_t not_eights(__m128i a) {
     const __m128i bit_4 = _mm_set1_epi8(0x10);
-    return _mm_cmpge_epi8_mask(_mm_xor_si128(a, bit_4), bit_4);
+    return bits_of(_mm_cmpge_epi8_mask(_mm_xor_si128(a, bit_4), bit_4));
   }
   static void store_half(std::uint8_t* to, __m128i a) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), a);
@@ -55,14 +55,14 @@ struct WideVector<64> {
     if constexpr (half_bytes == 4) return _mm512_cvtepi64_epi32(_mm512_srlv_epi64(a, counts));
   }
   template <int half_bytes>
-  static std::uint32_t testn(__m512i a, __m512i b) {
-    if constexpr (half_bytes == 1) return _mm512_testn_epi16_mask(a, b);
-    if constexpr (half_bytes == 2) return _mm512_testn_epi32_mask(a, b);
-    if constexpr (half_bytes == 4) return _mm512_testn_epi64_mask(a, b);
+  static std::uint64_t testn(__m512i a, __m512i b) {
+    if constexpr (half_bytes == 1) return bits_of(_mm512_testn_epi16_mask(a, b));
+    if constexpr (half_bytes == 2) return bits_of(_mm512_testn_epi32_mask(a, b));
+    if constexpr (half_bytes == 4) return bits_of(_mm512_testn_epi64_mask(a, b));
   }
-  static std::uint32_t not_eights(__m256i a) {
+  static std::uint64_t not_eights(__m256i a) {
     const __m256i bit_4 = _mm256_set1_epi8(0x10);
-    return _mm256_cmpge_epi8_mask(_mm256_xor_si256(a, bit_4), bit_4);
+    return bits_of(_mm256_cmpge_epi8_mask(_mm256_xor_si256(a, bit_4), bit_4));
   }
   static void store_half(std::uint8_t* to, __m256i a) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), a);
@@ -116,9 +116,10 @@ class PlaneRows {
       Vector::store_half(to, lanes);
       std::uint32_t others;
       if constexpr (Syntax::eights) {
-        others = Vector::not_eights(lanes);
+        others = static_cast<std::uint32_t>(Vector::not_eights(lanes));
       } else {
-        others = Vector::template testn<Group::lane_bytes>(wide, load(first_bits_));
+        others = static_cast<std::uint32_t>(
+            Vector::template testn<Group::lane_bytes>(wide, load(first_bits_)));
       }
       // Where a row has nearly all planes of a block, one that is full is one that goes too far.
       return planes < Group::planes ? others | std::uint32_t{1} << planes : others;

@@ -198,7 +198,7 @@ class PlaneSplitter {
   static std::uint64_t nonzero(const Planes& planes) {
     std::uint64_t lanes = 0;
     for (int i = 0; i < Group::vectors; ++i) {
-      lanes |= std::uint64_t{L::is_nonzero(planes.dbx[i])} << (i * Group::vector_lanes & 63);
+      lanes |= bits_of(L::is_nonzero(planes.dbx[i])) << (i * Group::vector_lanes & 63);
     }
     return lanes;
   }

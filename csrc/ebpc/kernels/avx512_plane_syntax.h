@@ -151,7 +151,7 @@ inline std::uint8_t plane_of_code(std::uint8_t code) {
 /// Calls `visit` with null pointers to the DecodeGroup and the PlaneSyntax for these settings.
 template <class Visitor>
 auto visit_plane_syntax(const Parameters& p, int bytes_per_word, Visitor&& visit) {
-  return visit_decode_group(p, bytes_per_word, [&]<class Group>(Group* group) {
+  return visit_group<DecodeGroup>(bytes_per_word, p.block_size, [&]<class Group>(Group* group) {
     if (p.base == Base::reused) {
       return visit(group, static_cast<PlaneSyntax<Group, false, false>*>(nullptr));
     }

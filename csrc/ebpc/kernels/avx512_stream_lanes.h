@@ -52,12 +52,6 @@ template <int count, class F>
   }(std::make_integer_sequence<int, count>());
 }
 
-/// Reverses the bytes of each 64-bit lane.
-inline __m512i swap_bytes(__m512i x) {
-  return _mm512_shuffle_epi8(
-      x, _mm512_broadcast_i32x4(_mm_set_epi64x(0x08090A0B0C0D0E0F, 0x0001020304050607)));
-}
-
 /// The 128 bits from eight addresses' bytes on, in the order of the streams.
 struct Windows {
   __m512i high;  // the first 64 bits

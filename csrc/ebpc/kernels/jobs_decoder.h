@@ -175,16 +175,17 @@ std::size_t decode_any(const Parameters& p, std::span<const DecodeJob> jobs) {
   const auto decode = [&]<class Syntax>(Syntax*) {
     return JobsDecoder<PlaneLane<Syntax>>(p, jobs).run();
   };
-  return visit_plane_group(p, jobs.front().words.bytes_per_word, [&]<class Group>(Group*) {
-    using Word = typename Group::Word;
-    constexpr int lane_bits = Group::lane_bits;
-    if constexpr (lane_bits <= 16) {
-      if (1 + plane_bits(p) == lane_bits) {
-        return decode(static_cast<PlaneSyntax<Word, lane_bits, true>*>(nullptr));
-      }
-    }
-    return decode(static_cast<PlaneSyntax<Word, lane_bits, false>*>(nullptr));
-  });
+  return visit_group<PlaneGroup>(
+      jobs.front().words.bytes_per_word, p.block_size, [&]<class Group>(Group*) {
+        using Word = typename Group::Word;
+        constexpr int lane_bits = Group::lane_bits;
+        if constexpr (lane_bits <= 16) {
+          if (1 + plane_bits(p) == lane_bits) {
+            return decode(static_cast<PlaneSyntax<Word, lane_bits, true>*>(nullptr));
+          }
+        }
+        return decode(static_cast<PlaneSyntax<Word, lane_bits, false>*>(nullptr));
+      });
 }
 
 }  // namespace

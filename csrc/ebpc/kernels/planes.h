@@ -10,8 +10,8 @@
 #pragma once
 
 #include "ebpc/bit_stream.h"
+#include "ebpc/kernels/group_sizes.h"
 #include "ebpc/kernels/vectors.h"
-#include "ebpc/parameters.h"
 
 namespace ebpc {
 namespace {
@@ -122,25 +122,6 @@ struct PlaneGroup {
     return (x | x >> 16) & 0xFFFFFFFF;
   }
 };
-
-/// Calls `visit` with a null pointer to the PlaneGroup for these settings.
-template <class Visitor>
-auto visit_plane_group(const Parameters& p, int bytes_per_word, Visitor&& visit) {
-  const auto with_word = [&]<class Word>(Word*) {
-    if (p.block_size <= 8) return visit(static_cast<PlaneGroup<Word, 8>*>(nullptr));
-    if (p.block_size <= 16) return visit(static_cast<PlaneGroup<Word, 16>*>(nullptr));
-    if (p.block_size <= 32) return visit(static_cast<PlaneGroup<Word, 32>*>(nullptr));
-    return visit(static_cast<PlaneGroup<Word, 64>*>(nullptr));
-  };
-  switch (bytes_per_word) {
-    case 1:
-      return with_word(static_cast<std::uint8_t*>(nullptr));
-    case 2:
-      return with_word(static_cast<std::uint16_t*>(nullptr));
-    default:
-      return with_word(static_cast<std::uint32_t*>(nullptr));
-  }
-}
 
 }  // namespace
 }  // namespace ebpc

@@ -83,13 +83,13 @@ StreamBits count_segment(const Parameters& p, WordSpan words) {
 /// Encodes any setting but those with planes of 64 bits.
 StreamBits encode_any_segment(const Parameters& p, WordSpan words, std::uint8_t* zero_stream,
                               std::uint8_t* plane_stream) {
-  return visit_plane_group(p, words.bytes_per_word, [&]<class Group>(Group*) {
+  return visit_group<PlaneGroup>(words.bytes_per_word, p.block_size, [&]<class Group>(Group*) {
     return encode_segment<PlaneWriter<Group>>(p, words, zero_stream, plane_stream);
   });
 }
 
 StreamBits count_any_segment(const Parameters& p, WordSpan words) {
-  return visit_plane_group(p, words.bytes_per_word, [&]<class Group>(Group*) {
+  return visit_group<PlaneGroup>(words.bytes_per_word, p.block_size, [&]<class Group>(Group*) {
     return count_segment<PlaneCounter<Group>>(p, words);
   });
 }

@@ -11,7 +11,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <type_traits>
 
 namespace ebpc {
 namespace {
@@ -34,13 +33,6 @@ using Vector = typename VectorOf<Element>::type;
 /// blocks are worked on side by side without ever moving anything between elements.
 using Qwords = Vector<std::uint64_t>;
 constexpr std::size_t vector_qwords = vector_bytes / sizeof(std::uint64_t);
-
-/// The unsigned integer of so many bits.
-template <int bits>
-using Lane = std::conditional_t<
-    bits == 8, std::uint8_t,
-    std::conditional_t<bits == 16, std::uint16_t,
-                       std::conditional_t<bits == 32, std::uint32_t, std::uint64_t>>>;
 
 /// The same bits as a vector of other elements.
 template <class Element, class From>
