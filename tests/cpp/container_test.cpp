@@ -225,6 +225,8 @@ TEST(Container, TooManyOrImpossibleSizesAreRefused) {
   EXPECT_EQ(message({2, -1}), "shape must have no negative size, got -1");
   EXPECT_EQ(message({1LL << 62}), "shape must describe less than 2^63 bytes, got more");
   EXPECT_EQ(message({1LL << 40, 1LL << 40}), "shape must describe less than 2^63 bytes, got more");
+  EXPECT_EQ(message({1LL << 40, 0, 1LL << 40}),
+            "shape must describe less than 2^63 bytes, got more");
 }
 
 TEST(Container, ABufferThatIsTooSmallIsRefused) {
