@@ -31,13 +31,11 @@ class ContainerEncoder:
 
     The header is known last, since it says where everything is: leave :attr:`header_bytes` free,
     write behind it what :meth:`push` returns, and then in front what :meth:`finish` returns.
-    :func:`write_file` does all that for a file.
+    :func:`write_file` does all that for a file. Only one thread at a time may use an encoder.
 
     Args:
         shape, dtype, memory_format: of the whole tensor, as ``ContainerInfo`` has them.
         word_bits, block_size, max_zero_run, base, codec: as for :func:`compress`.
-
-    Only one thread at a time may use it.
 
     Raises:
         TypeError, ValueError: as :func:`compress`, or ``shape`` cannot have ``memory_format``.
