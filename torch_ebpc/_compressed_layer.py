@@ -72,7 +72,8 @@ def _through_codec(
         ]
     )
     calls.narrow(1, 0, row.numel()).index_add_(0, next_call, row.unsqueeze(0))
-    next_call.add_(1).remainder_(calls.size(0))
+    # In one step, so that no other thread finds a number that there is no row for.
+    next_call.copy_((next_call + 1).remainder(calls.size(0)))
     return decoded
 
 
