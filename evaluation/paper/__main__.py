@@ -29,6 +29,12 @@ from evaluation.presets import PRESETS, Preset
 from torch_ebpc.cli.settings import positive
 
 
+RULE_OPTIONS = (
+    "scale", "batch_size", "headroom", "rounding", "block_size", "max_zero_run", "base", "order",
+)  # fmt: skip
+"""The fields of a preset that have an option of their name."""
+
+
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(prog="python -m evaluation.paper", description=__doc__)
     result.add_argument("--model", default="resnet34", help="a TorchVision classification network")
@@ -80,9 +86,9 @@ def parser() -> argparse.ArgumentParser:
 def rule_from(options: argparse.Namespace) -> Preset:
     """The preset with the given flags on top of it."""
     given = {
-        field.name: getattr(options, field.name)
-        for field in dataclasses.fields(Preset)
-        if getattr(options, field.name, None) is not None
+        name: getattr(options, name)
+        for name in RULE_OPTIONS
+        if getattr(options, name) is not None
     }
     return dataclasses.replace(PRESETS[options.preset].complete(), **given)
 
