@@ -28,7 +28,6 @@ from evaluation.paper.taps import FUNCTIONS, TapSelection
 from evaluation.presets import PRESETS, Preset
 from torch_ebpc.cli.settings import positive
 
-
 RULE_OPTIONS = (
     "scale", "batch_size", "headroom", "rounding", "block_size", "max_zero_run", "base", "order",
 )  # fmt: skip
@@ -86,9 +85,7 @@ def parser() -> argparse.ArgumentParser:
 def rule_from(options: argparse.Namespace) -> Preset:
     """The preset with the given flags on top of it."""
     given = {
-        name: getattr(options, name)
-        for name in RULE_OPTIONS
-        if getattr(options, name) is not None
+        name: getattr(options, name) for name in RULE_OPTIONS if getattr(options, name) is not None
     }
     return dataclasses.replace(PRESETS[options.preset].complete(), **given)
 
