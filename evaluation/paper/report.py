@@ -26,8 +26,8 @@ TEMPLATE = Path(__file__).with_name("templates") / "report.html.jinja"
 
 
 def write_report(study: Study, folder: Path, run: dict[str, Any]) -> None:
-    """Puts all files into ``folder``, as :func:`whole_files` does: an old report stays until the new
-    one is complete, and what else is there stays.
+    """Puts all files into ``folder``, as :func:`whole_files` does: an old report stays until the
+    new one is complete, and what else is there stays.
 
     Args:
         run: what may differ between runs of equal figures, as from :func:`run_record`.
