@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
+import resource
 import sys
+import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -263,6 +269,88 @@ def test_more_bytes_than_allowed_are_refused(capsys, kind):
     assert message.endswith("--max-bytes allows more")
     assert not Path("y").exists()
     assert main(["decompress", "x.ebpc", "-o", "y", "--max-bytes", "400000"]) == 0
+
+
+# ---- Pipes by name, and disks that are full ------------------------------------------------------
+
+
+def test_pipes_are_taken_by_name_too(capsys):
+    np.save("x.npy", array("int8"))
+    assert main(["compress", "x.npy"]) == 0
+    os.mkfifo("fifo")
+    for command, source in (("compress", "x.npy"), ("decompress", "x.npy.ebpc")):
+        writer = threading.Thread(target=Path("fifo").write_bytes, args=[Path(source).read_bytes()])
+        writer.start()
+        assert main([command, "fifo", "-o", f"from_{command}"]) == 0, capsys.readouterr().err
+        writer.join()
+    assert Path("from_compress").read_bytes() == Path("x.npy.ebpc").read_bytes()
+    assert Path("from_decompress").read_bytes() == Path("x.npy").read_bytes()
+
+
+@contextlib.contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """As on a disk that is full then."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("kind", ["npy", "pt", "safetensors"])
+def test_a_file_that_cannot_be_written_is_named_with_the_reason(capsys, tmp_path, kind):
+    x = torch.randint(-128, 128, (300_000,), dtype=torch.int8)
+    if kind == "npy":
+        np.save("x.npy", x.numpy())
+    elif kind == "pt":
+        torch.save(x, "x.pt")
+    else:
+        save_file({"x": x}, "x.safetensors")
+    commands = [["compress", f"x.{kind}"], ["decompress", f"x.{kind}.ebpc", "-o", "y"]]
+    if kind == "npy":
+        commands.append(["decompress", "x.npy.ebpc", "-o", "y.pt"])
+    for command in commands:
+        with files_of_at_most(100_000):
+            assert main(command) == 2
+        target = command[-1] if "-o" in command else f"{command[1]}.ebpc"
+        assert error_of(capsys) == f"{tmp_path.resolve() / target}: File too large"
+        assert not Path(target).exists()
+        assert main(command) == 0
+        capsys.readouterr()
+
+
+def test_a_folder_of_temporary_files_that_is_full_is_named(capsys, monkeypatch, tmp_path):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    np.save("x.npy", np.random.default_rng(0).integers(0, 256, 300_000, np.uint8))
+    monkeypatch.setattr(sys, "stdin", Pipe(Path("x.npy").read_bytes()))
+    for command in (["compress", "-o", "y"], ["compress", "x.npy", "-o", "-"]):
+        with files_of_at_most(100_000):
+            assert main(command) == 2
+        assert error_of(capsys) == f"{tmp_path / 'temporary'}: File too large"
+    assert os.listdir("temporary") == []
+
+
+@pytest.mark.parametrize("kind", ["npy", "pt", "safetensors"])
+def test_what_reaches_the_disk_is_the_file_itself(monkeypatch, kind):
+    if kind == "npy":
+        np.save("x.npy", array("int8"))
+    elif kind == "pt":
+        torch.save(state(), "x.pt")
+    elif kind == "safetensors":
+        save_file(state(), "x.safetensors")
+    Path("y").touch(0o600)
+    fsync, synced = os.fsync, []
+
+    def recorded(descriptor):
+        synced.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    assert main(["compress", f"x.{kind}", "-o", "y", "--force"]) == 0
+    assert synced == [Path("y").stat().st_ino, Path().stat().st_ino]
+    assert Path("y").stat().st_mode & 0o777 == 0o600
 
 
 # ---- What is refused, and how --------------------------------------------------------------------

@@ -100,7 +100,7 @@ def _decompress_container(
     _check_size(info.tensor_bytes, info.container_bytes, options.max_bytes)
     if Path(target).suffix in (".pt", ".pth"):
         x = torch_ebpc.decompress(torch_ebpc.map_file(path), max_bytes=info.tensor_bytes)
-        torch.save(x, file)
+        _save_pt(x, file)
         return
     if info.dtype == torch.bfloat16:
         raise ValueError("NumPy has no bfloat16: give --output NAME.pt")
@@ -166,7 +166,7 @@ def _compress_pt(path: Path, file: BinaryIO, target: str, options: argparse.Name
     check_packed(packed, expected=False)
     with progress("compressing", path.stat().st_size, quiet=options.quiet) as bar:
         content = torch_ebpc.pack(content, *_code(options), progress=bar.update)
-    torch.save({_MARK: _VERSION, "content": content}, file)
+    _save_pt({_MARK: _VERSION, "content": content}, file)
 
 
 def _decompress_pt(path: Path, file: BinaryIO, target: str, options: argparse.Namespace) -> None:
@@ -174,7 +174,20 @@ def _decompress_pt(path: Path, file: BinaryIO, target: str, options: argparse.Na
     check_packed(packed, expected=True)
     with progress("decompressing", path.stat().st_size, quiet=options.quiet) as bar:
         content = torch_ebpc.unpack(content, options.max_bytes, progress=bar.update)
-    torch.save(content, file)
+    _save_pt(content, file)
+
+
+def _save_pt(content: Any, file: BinaryIO) -> None:
+    """Raises:
+    OSError: what the file says, on a full disk for example.
+    """
+    try:
+        torch.save(content, file)
+    except RuntimeError as error:
+        # PyTorch tries to finish its archive nevertheless, and says that this did not work.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def _code(options: argparse.Namespace) -> tuple[int, int, str, str]:
@@ -195,7 +208,7 @@ def check_packed(packed: bool, *, expected: bool) -> None:
 def _compress_safetensors(
     path: Path, file: BinaryIO, target: str, options: argparse.Namespace
 ) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {}
     with open_safetensors(path) as (source, metadata, packed):
@@ -204,13 +217,14 @@ def _compress_safetensors(
             for name in source.keys():  # noqa: SIM118 (it is not a dict)
                 x = source.get_tensor(name)
                 tensors[name] = torch_ebpc.pack(x, *_code(options), progress=bar.update)
-    save_file(tensors, file.name, {**metadata, _MARK: str(_VERSION)})
+    # Not save_file: it writes another file, which would then be in the place of this one.
+    file.write(save(tensors, {**metadata, _MARK: str(_VERSION)}))
 
 
 def _decompress_safetensors(
     path: Path, file: BinaryIO, target: str, options: argparse.Namespace
 ) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     with open_safetensors(path) as (source, metadata, packed):
         check_packed(packed, expected=True)
@@ -218,7 +232,7 @@ def _decompress_safetensors(
     with progress("decompressing", path.stat().st_size, quiet=options.quiet) as bar:
         tensors = torch_ebpc.unpack(content, options.max_bytes, progress=bar.update)
     del metadata[_MARK]
-    save_file(tensors, file.name, metadata or None)
+    file.write(save(tensors, metadata or None))
 
 
 @contextlib.contextmanager
