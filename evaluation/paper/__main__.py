@@ -126,10 +126,10 @@ def main(arguments: list[str] | None = None) -> int:
         work = options.output.with_name(f"{options.output.name}.work")
         try:
             study = run_study(network, images, rule, extent_from(options), work, ranks, taps)
-        except NothingToMeasureError as error:
+            return finish(study, options, ranks, begin) if ranks.first else 0
+        except (NothingToMeasureError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
-        return finish(study, options, ranks, begin) if ranks.first else 0
 
 
 def finish(study: Study, options: argparse.Namespace, ranks: Ranks, begin: float) -> int:

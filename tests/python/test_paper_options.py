@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
+import paper_example
 import pytest
 
+from evaluation.paper import __main__ as paper
 from evaluation.paper.__main__ import RULE_OPTIONS, parser, rule_from
 from evaluation.presets import PRESETS
 
@@ -28,3 +31,15 @@ def test_every_option_of_the_rule_is_on_top_of_the_preset(name: str) -> None:
     rule = rule_from(parser().parse_args(["--preset", "hardware", option, str(OTHERS[name])]))
     expected = dataclasses.replace(PRESETS["hardware"].complete(), **{name: OTHERS[name]})
     assert rule == expected != PRESETS["hardware"].complete()
+
+
+def test_a_file_that_cannot_be_written_is_an_error_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paper_example.write_images(tmp_path / "images", 2)
+    monkeypatch.setattr(paper, "load_model", lambda *arguments: paper_example.tiny_network())
+    (tmp_path / "file").touch()
+    arguments = ["--images", str(tmp_path / "images"), "--output", str(tmp_path / "file" / "paper")]
+    assert paper.main(arguments) == 2
+    message = f"\nerror: [Errno 20] Not a directory: '{tmp_path / 'file' / 'paper.work'}/"
+    assert message in capsys.readouterr().err

@@ -155,3 +155,24 @@ def test_a_plot_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
         meter.report().plot(path)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["layers.png"]
+
+
+def test_what_an_interrupted_evaluation_has_written_is_not_there(tmp_path):
+    from evaluation import resnet34
+
+    class Report:
+        """Fails at its last file."""
+
+        def to_csv(self, path: Path) -> None:
+            path.write_text("new")
+
+        to_json = to_markdown = to_csv
+
+        def plot(self, path: Path) -> None:
+            raise KeyboardInterrupt
+
+    (tmp_path / "layers.csv").write_text("old")
+    measurement = type("Measurement", (), {"report": Report()})
+    with pytest.raises(KeyboardInterrupt):
+        resnet34.write(measurement, tmp_path)
+    assert content(tmp_path) == {"layers.csv": "old"}
