@@ -6,10 +6,12 @@ import contextlib
 import io
 import json
 import os
+import re
 import resource
 import sys
 import tempfile
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -353,6 +355,49 @@ def test_what_reaches_the_disk_is_the_file_itself(monkeypatch, kind):
     assert Path("y").stat().st_mode & 0o777 == 0o600
 
 
+def expanded_file() -> str:
+    """A small file of 400 MB of tensors."""
+    torch.save({"x": [torch.zeros(1).expand(50_000_000)] * 2}, "x.pt")
+    return "400000000"
+
+
+def deflated_file() -> str:
+    """Torch's archive, compressed."""
+    torch.save(torch.zeros(10_000_000, dtype=torch.uint8), "y.pt")
+    with zipfile.ZipFile("y.pt") as plain, zipfile.ZipFile("x.pt", "w") as deflated:
+        for each in plain.infolist():
+            deflated.writestr(each.filename, plain.read(each), zipfile.ZIP_DEFLATED)
+    return r"10\d{6}"
+
+
+@pytest.mark.parametrize("command", ["compress", "inspect", "decompress"])
+@pytest.mark.parametrize("make", [expanded_file, deflated_file])
+def test_a_small_pt_file_of_large_tensors_is_refused(capsys, monkeypatch, command, make):
+    found = make()
+    assert Path("x.pt").stat().st_size < 100_000
+
+    def never(*arguments, **options):
+        pytest.fail("it has been loaded, or written out")
+
+    for module, name in ((torch_ebpc, "pack"), (torch_ebpc, "count_bits"), (torch_ebpc, "unpack")):
+        monkeypatch.setattr(module, name, never)
+    if make is deflated_file:
+        monkeypatch.setattr(torch, "load", never)
+    output = [] if command == "inspect" else ["-o", "z"]
+    assert main([command, "x.pt", "--max-bytes", "5M", *output]) == 2
+    message = (
+        rf"x\.pt: expected tensors of at most 5242880 bytes, found {found}; --max-bytes allows"
+    )
+    assert re.match(message, error_of(capsys))
+
+
+def test_tensors_that_are_expanded_are_taken_within_the_limit(capsys):
+    torch.save({"x": torch.zeros(1).expand(50_000)}, "x.pt")
+    assert main(["inspect", "x.pt"]) == 0
+    assert main(["compress", "x.pt", "--max-bytes", "200000"]) == 0
+    assert main(["inspect", "x.pt", "--max-bytes", "199999"]) == 2
+
+
 # ---- What is refused, and how --------------------------------------------------------------------
 
 
@@ -404,6 +449,9 @@ def wrong_file(kind: str) -> str:
         torch.save(state(), "y")
         assert main(["compress", "y", "-o", "x", "-q"]) == 0
         return "x: it is compressed already"
+    if kind == "packed, nothing":
+        torch.save({"torch_ebpc_packed": 1}, "x")
+        return "x: expected the keys torch_ebpc_packed and content, found no content"
     if kind == "newer":
         save_file({}, "x", {"torch_ebpc_packed": "2"})
         return "x: packed version: expected 1, found 2"
@@ -418,7 +466,7 @@ def wrong_file(kind: str) -> str:
 @pytest.mark.parametrize(
     "kind",
     ["other bytes", "empty", "float64", "big-endian", "objects", "npz", "module", "compressed",
-     "packed", "newer", "cut", "missing"],
+     "packed", "packed, nothing", "newer", "cut", "missing"],
 )  # fmt: skip
 def test_what_cannot_be_compressed_is_refused_by_name_and_reason(capsys, kind):
     expected = wrong_file(kind)

@@ -110,4 +110,6 @@ def named(name: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, torch_ebpc.EBPCError) as error:
-        raise type(error)(f"{shown(name)}: {error}") from error
+        limited = isinstance(error, torch_ebpc.EBPCLimitError)
+        hint = "; --max-bytes allows more" if limited else ""
+        raise type(error)(f"{shown(name)}: {error}{hint}") from error
