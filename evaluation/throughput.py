@@ -132,16 +132,18 @@ def feature_maps(
     return network, {name: Data(f"maps {name}", tensors) for name, tensors in kinds.items()}
 
 
-def synthetic(size: int) -> list[Data]:
-    """8-bit tensors at the ends of what there is."""
+def synthetic(shapes: Sequence[torch.Size]) -> list[Data]:
+    """8-bit tensors of these shapes at the ends of what there is."""
     generator = torch.Generator().manual_seed(0)
-    random = torch.randint(-128, 128, (size,), dtype=torch.int8, generator=generator)
-    sparse = random * (torch.rand(size, generator=generator) < 0.02)
+    random = [
+        torch.randint(-128, 128, shape, dtype=torch.int8, generator=generator) for shape in shapes
+    ]
+    sparse = [x * (torch.rand(x.shape, generator=generator) < 0.02).to(torch.int8) for x in random]
     return [
-        Data("all zero", [torch.zeros(size, dtype=torch.int8)]),
-        Data("constant", [torch.full((size,), 42, dtype=torch.int8)]),
-        Data("2 % dense", [sparse.to(torch.int8)]),
-        Data("random", [random]),
+        Data("all zero", [torch.zeros_like(x) for x in random]),
+        Data("constant", [torch.full_like(x, 42) for x in random]),
+        Data("2 % dense", sparse),
+        Data("random", random),
     ]
 
 
@@ -187,8 +189,8 @@ def all_rows(maps: dict[str, Data], quick: bool) -> list[Row]:
         rows.append(Row(maps[name], compressors.blosc("ZSTD", "SHUFFLE")))
         rows += [ebpc_row(maps[name], best, 1, n, "sent") for n in (8, 16)]
         rows += [ebpc_row(maps[name], best, 1, 16, "reused"), auto_row(maps[name], best)]
-    for data in synthetic(int8.bytes):
-        rows += [ebpc_row(data, best)]
+    for data in synthetic([x.shape for x in int8.tensors]):
+        rows += [Row(data, compressors.memcpy()), ebpc_row(data, best)]
     return rows
 
 

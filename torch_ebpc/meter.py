@@ -264,6 +264,8 @@ class CompressionMeter:
         if isinstance(quantizer, Quantizer):
             decoded = quantizer.dequantize(decoded, scale, x.dtype)
         decoded = decoded.to(x.dtype)
+        if torch.is_inference_mode_enabled():  # without gradients to pass on
+            return decoded
         replaced: Tensor = _StraightThrough.apply(x, (decoded,))  # type: ignore[no-untyped-call]
         return replaced
 
@@ -271,19 +273,33 @@ class CompressionMeter:
         dims = self._transmission_dims_of(words)
         row.images += words.shape[0] if words.dim() > 0 else 1
         row.values += words.numel()
-        row.zeros += _count_zeros(words, row.word_bits, dims)
         transmissions = words.shape[0] if dims > 0 else 1
         words_each = words.numel() // max(1, transmissions)
         row.transmission_words.extend([words_each] * transmissions)
-        for method in self._methods:
-            bits = ops.count_transmission_bits(
-                words, method, row.word_bits, **self._code, transmission_dims=dims
-            )
-            each = bits.flatten(1).sum(1) if dims > 0 else bits.sum().reshape(1)
-            row.transmission_bits[method].extend(each.tolist())
-            position_bits, value_bits = bits.reshape(-1, 2).sum(0).tolist()
-            row.position_bits[method] += position_bits
-            row.value_bits[method] += value_bits
+        # Zero-value compression has the non-zero words in full, which tells the zeros.
+        for method in dict.fromkeys(("zvc", *self._methods)):
+            counted = self._transmission_bits(row, words, method, dims)
+            position_bits = sum(position for position, _ in counted)
+            value_bits = sum(value for _, value in counted)
+            if method == "zvc":
+                row.zeros += words.numel() - value_bits // row.word_bits
+            if method in self._methods:
+                row.transmission_bits[method].extend(map(sum, counted))
+                row.position_bits[method] += position_bits
+                row.value_bits[method] += value_bits
+
+    def _transmission_bits(
+        self, row: LayerRow, words: Tensor, method: str, dims: int
+    ) -> list[list[int]]:
+        """The position and the value bits of each transmission; of channels, their sums over an
+        image."""
+        bits = ops.count_transmission_bits(
+            words, method, row.word_bits, **self._code, transmission_dims=dims
+        )
+        if dims == 0:
+            return [bits.tolist()]
+        pairs: list[list[int]] = (bits if dims == 1 else bits.sum(1)).tolist()
+        return pairs
 
     def _round_trip(self, row: LayerRow, words: Tensor) -> Tensor:
         begin = time.perf_counter()
@@ -333,12 +349,6 @@ class _StraightThrough(torch.autograd.Function):
 
 def _largest_magnitude(bounds: Tensor) -> float:
     return float(bounds.abs().max())
-
-
-def _count_zeros(words: Tensor, word_bits: int, transmission_dims: int) -> int:
-    # Zero-value compression has the non-zero words in full.
-    bits = ops.count_transmission_bits(words, "zvc", word_bits, transmission_dims=transmission_dims)
-    return words.numel() - int(bits[..., 1].sum()) // word_bits
 
 
 def _integer_dtype(x: Tensor) -> torch.dtype:

@@ -61,6 +61,7 @@ _MEMORY_FORMATS = {  # in the order of their numbers in the container
     "channels_last": torch.channels_last,
     "channels_last_3d": torch.channels_last_3d,
 }
+_MEMORY_FORMAT_NAMES = tuple(_MEMORY_FORMATS)
 _BASES = ("sent", "reused")
 CODINGS: dict[int, tuple[str, ...]] = {
     1: ("raw", "ebpc"),
@@ -250,14 +251,19 @@ def decompress(
         >>> torch_ebpc.decompress(packed, index=1)
         tensor([2, 3], dtype=torch.int16)
     """
-    info = inspect(packed)
     check_max_bytes(max_bytes)
     if index is None:
+        _, dtype, memory_format, *_ = fields = _header_fields(packed, header_only=False)
         with translated():
             x: Tensor = torch.ops.torch_ebpc.decompress.default(
-                packed, info.shape, info.dtype, info.memory_format, max_bytes
+                packed,
+                fields[INSPECT_FIELDS:],
+                DTYPES[dtype],
+                _MEMORY_FORMAT_NAMES[memory_format],
+                max_bytes,
             )
         return x
+    info = inspect(packed)
     part = part_of(info.shape, index)
     with translated():
         words = torch.ops.torch_ebpc.decompress_range.default(
@@ -288,16 +294,14 @@ def inspect(packed: Tensor) -> ContainerInfo:
 
 def read_info(packed: Tensor, *, header_only: bool) -> ContainerInfo:
     """As :func:`inspect`; with ``header_only``, the payload may be missing."""
-    check_bytes("packed", packed)
-    with translated():
-        fields = torch.ops.torch_ebpc.inspect.default(packed, header_only).tolist()
+    fields = _header_fields(packed, header_only)
     version, dtype, memory_format, word_bits, block_size, max_zero_run, base, *counts = fields
     segments, words = counts[9::2], counts[10::2]
     codings = zip(CODINGS[version], segments, words, strict=False)
     values: list[Any] = [
         version,
         DTYPES[dtype],
-        tuple(_MEMORY_FORMATS)[memory_format],
+        _MEMORY_FORMAT_NAMES[memory_format],
         tuple(fields[INSPECT_FIELDS:]),
         word_bits,
         block_size or None,
@@ -307,6 +311,14 @@ def read_info(packed: Tensor, *, header_only: bool) -> ContainerInfo:
         tuple(CodingCount(*each) for each in codings if each[1] > 0),
     ]
     return ContainerInfo(*values)
+
+
+def _header_fields(packed: Tensor, header_only: bool) -> list[int]:
+    """What the operator `inspect` returns."""
+    check_bytes("packed", packed)
+    with translated():
+        fields: list[int] = torch.ops.torch_ebpc.inspect.default(packed, header_only).tolist()
+    return fields
 
 
 def encode(

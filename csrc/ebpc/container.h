@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -94,6 +95,11 @@ void check_max_bytes(std::uint64_t bytes, std::uint64_t max_bytes);
 /// or not a container, and Error(argument) if words_bytes is not the tensor's size. Untrusted bytes
 /// are safe: nothing outside of `container` is read and nothing outside of `words` written.
 void decompress(std::span<const std::uint8_t> container, void* words, std::uint64_t words_bytes,
+                const Executor& executor = {});
+
+/// As decompress, to the memory that `room_for` gives for the tensor. It may throw, to refuse it.
+void decompress(std::span<const std::uint8_t> container,
+                const std::function<std::span<std::uint8_t>(const TensorInfo&)>& room_for,
                 const Executor& executor = {});
 
 struct WordRange {

@@ -19,11 +19,16 @@ namespace {
 
 using namespace layout;
 
-/// Segments that one thread decodes at a time: many, since kernels interleave them, but few enough
-/// that threads end at about the same time.
+/// Segments that one thread decodes at a time: many, since kernels interleave them, up to a number
+/// from which on more of them are no faster; and as many for every thread, so that none waits for
+/// another in the end.
 std::uint64_t segments_per_task(std::uint64_t segments, const Executor& executor) {
-  const std::size_t workers = worker_count(executor, segments);
-  return workers == 1 ? 256 : std::clamp<std::uint64_t>(segments / (4 * workers), 32, 256);
+  constexpr std::uint64_t fewest = 32;
+  constexpr std::uint64_t most = 256;
+  const auto divide_up = [](std::uint64_t a, std::uint64_t b) { return a / b + (a % b != 0); };
+  const std::uint64_t workers = worker_count(executor, segments / fewest);
+  const std::uint64_t tasks = workers * divide_up(segments, workers * most);
+  return tasks == 0 ? 1 : divide_up(segments, tasks);
 }
 
 /// Decodes segments [first, last) of a row one after the other.
@@ -88,8 +93,10 @@ class TaskDecoder {
                 "the end");
     }
     const std::uint8_t* payload = row_.bytes.data() + from;
-    check_checksum(place.offset, name_of(i), place.entry.checksum,
-                   kernel_.crc32c(0, payload, place.bytes));
+    if (const std::uint32_t computed = kernel_.crc32c(0, payload, place.bytes);
+        computed != place.entry.checksum) {  // else no name is made
+      check_checksum(place.offset, name_of(i), place.entry.checksum, computed);
+    }
     const MutableWordSpan out = words_of(i);
     if (place.entry.coding != coding_raw) {
       Batch& batch = batches_[batch_of(place.entry.coding)];
@@ -245,13 +252,21 @@ void check_max_bytes(std::uint64_t bytes, std::uint64_t max_bytes) {
   }
 }
 
-void decompress(std::span<const std::uint8_t> container, void* words, std::uint64_t words_bytes,
+void decompress(std::span<const std::uint8_t> container,
+                const std::function<std::span<std::uint8_t>(const TensorInfo&)>& room_for,
                 const Executor& executor) {
   const ParsedContainer parsed = parse(container, Extent::whole);
   const int bytes_per_word = traits(parsed.info.tensor.dtype).bytes;
-  check_words_bytes(parsed.info.words, bytes_per_word, words_bytes);
-  decode_segments(all_segments(parsed, container), {words, parsed.info.words, bytes_per_word},
-                  executor);
+  const std::span<std::uint8_t> words = room_for(parsed.info.tensor);
+  check_words_bytes(parsed.info.words, bytes_per_word, words.size());
+  decode_segments(all_segments(parsed, container),
+                  {words.data(), parsed.info.words, bytes_per_word}, executor);
+}
+
+void decompress(std::span<const std::uint8_t> container, void* words, std::uint64_t words_bytes,
+                const Executor& executor) {
+  const std::span<std::uint8_t> room(static_cast<std::uint8_t*>(words), words_bytes);
+  decompress(container, [room](const TensorInfo&) { return room; }, executor);
 }
 
 void decompress_range(std::span<const std::uint8_t> container, WordRange range, void* words,

@@ -22,43 +22,46 @@ namespace {
 
 using namespace layout;
 
-/// Segments that one thread codes at a time. Few, so that threads have about the same to do in the
-/// end.
-constexpr std::uint64_t task_segments = 4;
+/// Segments that one thread codes at a time, where there are several threads: few, so that they
+/// have about the same to do in the end, but enough that the hand-over of the payload's next place
+/// from core to core takes little of the time.
+constexpr std::uint64_t min_task_segments = 4;
+constexpr std::uint64_t max_task_bytes = 16 * segment_words;
+constexpr std::uint64_t tasks_per_worker = 8;
+
+std::uint64_t segments_per_task(std::uint64_t segments, std::size_t workers, int bytes_per_word) {
+  if (workers == 1) return 1;  // which is in its place while it is still in the L1 cache
+  const auto segment_bytes = segment_words * static_cast<std::uint64_t>(bytes_per_word);
+  return std::clamp(segments / (tasks_per_worker * workers), min_task_segments,
+                    std::max(min_task_segments, max_task_bytes / segment_bytes));
+}
 
 /// Coded tasks that a thread keeps until those before them have their places. So it need not wait
 /// for a thread that is a little slower, and what it keeps stays in its L2 cache.
-constexpr std::size_t max_waiting = 4;
+constexpr std::size_t max_waiting = 2;
+
+/// What threads write lies so far apart that no line of the cache (nor a pair of them, which some
+/// CPUs fetch together) goes to and fro between them.
+constexpr std::size_t apart = 128;
+
+/// A segment and its streams, in its thread's room; none where it is raw.
+struct CodedSegment {
+  WordSpan words;
+  CodedStreams streams;
+  const std::uint8_t* zero_stream = nullptr;
+  const std::uint8_t* plane_stream = nullptr;
+
+  std::uint64_t bytes() const {
+    return streams.coding == coding_raw
+               ? words.count * static_cast<std::uint64_t>(words.bytes_per_word)
+               : bytes_for_bits(streams.bits.zero) + bytes_for_bits(streams.bits.plane);
+  }
+};
 
 /// A task's coded segments.
 struct CodedTask {
   std::size_t task = 0;
-  const std::uint8_t* payload = nullptr;
-  std::uint64_t bytes = 0;
-  StreamBits bits;
-};
-
-/// One thread's room: both streams of a segment, and the payloads of its coded tasks without a
-/// place.
-struct Scratch {
-  std::unique_ptr<std::uint8_t[]> zero_stream, plane_stream, payloads;
-  std::uint64_t payload_bytes;  // of one task
-  std::vector<CodedTask> waiting;
-  std::size_t coded_tasks = 0;
-  bool expect_raw = false;  // as the segment before
-
-  Scratch(const StreamRoom& room, std::uint64_t task_bytes)
-      : zero_stream(std::make_unique_for_overwrite<std::uint8_t[]>(room.zero)),
-        plane_stream(std::make_unique_for_overwrite<std::uint8_t[]>(room.plane)),
-        payloads(std::make_unique_for_overwrite<std::uint8_t[]>((max_waiting + 1) * task_bytes)),
-        payload_bytes(task_bytes) {
-    waiting.reserve(max_waiting + 1);
-  }
-
-  /// Room for the next task's payload.
-  std::uint8_t* next_payload() {
-    return payloads.get() + coded_tasks++ % (max_waiting + 1) * payload_bytes;
-  }
+  std::vector<CodedSegment> segments;
 };
 
 StreamRoom stream_room(Codec codec, const Parameters& p) {
@@ -67,96 +70,138 @@ StreamRoom stream_room(Codec codec, const Parameters& p) {
           bytes_for_bits(max_plane_stream_bits(p, segment_words)) + kernel_slack_bytes};
 }
 
-struct CodedSegment {
-  SegmentEntry entry;
-  std::uint64_t bytes = 0;
-  StreamBits bits;  // none where raw
+/// One thread's room: the streams of the task that it codes, and of those without a place.
+class alignas(apart) Scratch {
+ public:
+  Scratch(const StreamRoom& room, std::size_t tasks, std::uint64_t task_segments)
+      : room_(room),
+        task_segments_(task_segments),
+        streams_(std::make_unique_for_overwrite<std::uint8_t[]>((room.zero + room.plane) *
+                                                                task_segments * tasks)),
+        tasks_(tasks) {
+    for (CodedTask& each : tasks_) each.segments.reserve(task_segments);
+  }
+
+  /// Codes words as the next task. Segments stay raw unless their streams are smaller.
+  void code(const Kernel& kernel, Codec codec, const Parameters& p, std::size_t task,
+            WordSpan words) {
+    const std::size_t place = coded_++ % tasks_.size();
+    std::uint8_t* zero_stream =
+        streams_.get() + (room_.zero + room_.plane) * task_segments_ * place;
+    CodedTask& coded = tasks_[place];
+    coded.task = task;
+    coded.segments.clear();
+    for (std::uint64_t i = 0; i < segment_count(words.count); ++i) {
+      const WordSpan segment = words.part(i * segment_words, words_in_segment(words.count, i));
+      std::uint8_t* const plane_stream = zero_stream + room_.zero;
+      coded.segments.push_back({segment,
+                                encode(kernel, codec, p, segment, zero_stream, plane_stream),
+                                zero_stream, plane_stream});
+      zero_stream = plane_stream + room_.plane;
+    }
+  }
+
+  /// The tasks without a place, of which the first is that of the lowest number.
+  std::size_t waiting() const { return coded_ - placed_; }
+  const CodedTask& first_waiting() const { return tasks_[placed_ % tasks_.size()]; }
+  void forget_first_waiting() { ++placed_; }
+
+ private:
+  /// Where streams are not expected to be smaller, they are counted first, which is much faster
+  /// than coding.
+  CodedStreams encode(const Kernel& kernel, Codec codec, const Parameters& p, WordSpan words,
+                      std::uint8_t* zero_stream, std::uint8_t* plane_stream) {
+    if (codec == Codec::automatic) {
+      const CodedStreams smallest = smallest_coding(kernel, p, words);
+      if (smallest.coding != coding_raw) {
+        encode_segment_streams(kernel, p, SegmentCoding::of(smallest.coding), words, zero_stream,
+                               plane_stream);
+      }
+      return smallest;
+    }
+    const CodedStreams raw{coding_raw, {}};
+    const auto is_smaller = [&words](const StreamBits& bits) {
+      return bytes_for_bits(bits.zero) + bytes_for_bits(bits.plane) <
+             words.count * static_cast<std::uint64_t>(words.bytes_per_word);
+    };
+    if (expect_raw_ && !is_smaller(kernel.count(p, words))) return raw;
+    const StreamBits bits = kernel.encode(p, words, zero_stream, plane_stream);
+    expect_raw_ = !is_smaller(bits);
+    return expect_raw_ ? raw : CodedStreams{coding_ebpc, bits};
+  }
+
+  StreamRoom room_;
+  std::uint64_t task_segments_;
+  std::unique_ptr<std::uint8_t[]> streams_;
+  std::vector<CodedTask> tasks_;
+  std::size_t coded_ = 0;
+  std::size_t placed_ = 0;
+  bool expect_raw_ = false;  // as the segment before
 };
 
-/// Codes a segment's streams to `scratch`; raw, without any, unless they are smaller. Where they
-/// are not expected to be, they are counted first, which is much faster than coding.
-CodedStreams encode_streams(const Kernel& kernel, Codec codec, const Parameters& p, WordSpan words,
-                            Scratch& scratch) {
-  std::uint8_t* const zero_stream = scratch.zero_stream.get();
-  std::uint8_t* const plane_stream = scratch.plane_stream.get();
-  if (codec == Codec::automatic) {
-    const CodedStreams smallest = smallest_coding(kernel, p, words);
-    if (smallest.coding != coding_raw) {
-      encode_segment_streams(kernel, p, SegmentCoding::of(smallest.coding), words, zero_stream,
-                             plane_stream);
-    }
-    return smallest;
-  }
-  const CodedStreams raw{coding_raw, {}};
-  const auto is_smaller = [&words](const StreamBits& bits) {
-    return bytes_for_bits(bits.zero) + bytes_for_bits(bits.plane) <
-           words.count * static_cast<std::uint64_t>(words.bytes_per_word);
-  };
-  if (scratch.expect_raw && !is_smaller(kernel.count(p, words))) return raw;
-  const StreamBits bits = kernel.encode(p, words, zero_stream, plane_stream);
-  scratch.expect_raw = !is_smaller(bits);
-  return scratch.expect_raw ? raw : CodedStreams{coding_ebpc, bits};
-}
-
-/// Codes one segment to `out`.
-CodedSegment encode_segment(const Kernel& kernel, Codec codec, const Parameters& p, WordSpan words,
-                            Scratch& scratch, std::uint8_t* out) {
-  const CodedStreams streams = encode_streams(kernel, codec, p, words, scratch);
-  CodedSegment coded;
-  if (streams.coding != coding_raw) {
-    const std::uint64_t zero_bytes = bytes_for_bits(streams.bits.zero);
-    const std::uint64_t plane_bytes = bytes_for_bits(streams.bits.plane);
-    std::memcpy(out, scratch.zero_stream.get(), zero_bytes);
-    std::memcpy(out + zero_bytes, scratch.plane_stream.get(), plane_bytes);
-    coded.bytes = zero_bytes + plane_bytes;
-    coded.bits = streams.bits;
-    coded.entry.coding = streams.coding;
-    coded.entry.zero_bytes = static_cast<std::uint32_t>(zero_bytes);
-    coded.entry.plane_bytes = static_cast<std::uint32_t>(plane_bytes);
+/// Writes a segment's bytes to `out`. Returns its entry for the table.
+SegmentEntry write_segment(const Kernel& kernel, const CodedSegment& segment, std::uint8_t* out) {
+  SegmentEntry entry;
+  if (segment.streams.coding != coding_raw) {
+    const std::uint64_t zero_bytes = bytes_for_bits(segment.streams.bits.zero);
+    const std::uint64_t plane_bytes = bytes_for_bits(segment.streams.bits.plane);
+    std::memcpy(out, segment.zero_stream, zero_bytes);
+    std::memcpy(out + zero_bytes, segment.plane_stream, plane_bytes);
+    entry.coding = segment.streams.coding;
+    entry.zero_bytes = static_cast<std::uint32_t>(zero_bytes);
+    entry.plane_bytes = static_cast<std::uint32_t>(plane_bytes);
   } else {
-    const std::uint64_t raw_bytes = words.count * static_cast<std::uint64_t>(words.bytes_per_word);
-    copy_little_endian(out, static_cast<const std::uint8_t*>(words.data), raw_bytes,
-                       words.bytes_per_word);
-    coded.bytes = raw_bytes;
+    copy_little_endian(out, static_cast<const std::uint8_t*>(segment.words.data), segment.bytes(),
+                       segment.words.bytes_per_word);
   }
-  coded.entry.checksum = kernel.crc32c(0, out, coded.bytes);
-  return coded;
+  entry.checksum = kernel.crc32c(0, out, segment.bytes());
+  return entry;
 }
 
-/// Gives coded tasks their places in the payload, in the order of the tasks.
-class PayloadOrder {
+/// Writes coded tasks to the table and the payload, in the order of the tasks.
+class alignas(apart) Placement {
  public:
-  explicit PayloadOrder(std::uint8_t* payload) : payload_(payload) {}
+  Placement(const Kernel& kernel, std::uint64_t task_segments, std::uint8_t* table,
+            std::uint8_t* payload)
+      : kernel_(kernel), task_segments_(task_segments), table_(table), payload_(payload) {}
 
-  /// Where the next task's segments go.
-  std::uint8_t* next_place() const { return payload_ + bytes_; }
-
-  /// Places the first ones of a thread's tasks and removes them, as long as they are next. Returns
-  /// whether there were any.
-  bool place_first_of(std::vector<CodedTask>& tasks) {
-    auto next = tasks.begin();
-    for (; next != tasks.end() && next_task_.load(std::memory_order_acquire) == next->task;
-         ++next) {
-      place(*next);
+  /// Places the first ones of a thread's tasks, as long as they are next. Returns whether there
+  /// were any.
+  bool place_first_of(Scratch& scratch) {
+    bool any = false;
+    for (; scratch.waiting() > 0 &&
+           next_task_.load(std::memory_order_acquire) == scratch.first_waiting().task;
+         scratch.forget_first_waiting()) {
+      place(scratch.first_waiting());
+      any = true;
     }
-    const bool any = next != tasks.begin();
-    tasks.erase(tasks.begin(), next);
     return any;
   }
 
   CodedTotals totals() const { return {bytes_, bits_}; }
 
  private:
+  /// Only takes the place in turn; threads write at the same time.
   void place(const CodedTask& coded) {
-    std::uint8_t* const place = next_place();
-    bytes_ += coded.bytes;
-    bits_ += coded.bits;
+    std::uint8_t* out = payload_ + bytes_;
+    for (const CodedSegment& each : coded.segments) {
+      bytes_ += each.bytes();
+      bits_ += each.streams.bits;
+    }
     next_task_.store(coded.task + 1, std::memory_order_release);
-    if (coded.payload != place) std::memcpy(place, coded.payload, coded.bytes);
+    std::uint8_t* entry = table_ + segment_entry_bytes * task_segments_ * coded.task;
+    for (const CodedSegment& each : coded.segments) {
+      write_segment(kernel_, each, out).write(entry);
+      out += each.bytes();
+      entry += segment_entry_bytes;
+    }
   }
 
+  const Kernel& kernel_;
+  std::uint64_t task_segments_;
+  std::uint8_t* table_;
   std::uint8_t* payload_;
-  std::atomic<std::size_t> next_task_{0};
+  alignas(apart) std::atomic<std::size_t> next_task_{0};
   std::uint64_t bytes_ = 0;
   StreamBits bits_;
 };
@@ -167,46 +212,39 @@ CodedTotals encode_segments(Codec codec, const Parameters& p, WordSpan words, st
                             std::uint8_t* payload, const Executor& executor) {
   const Kernel& kernel = active_kernel();
   const std::uint64_t segments = segment_count(words.count);
+  const std::size_t workers = worker_count(executor, segments / min_task_segments);
+  const std::uint64_t task_segments = segments_per_task(segments, workers, words.bytes_per_word);
+  const std::uint64_t task_words = task_segments * segment_words;
   const std::uint64_t tasks = segments / task_segments + (segments % task_segments != 0);
-  const std::size_t workers = worker_count(executor, tasks);
-  const bool in_place = workers == 1;  // a single thread takes the tasks in their order
-  const std::uint64_t task_bytes =
-      in_place ? 0
-               : task_segments * segment_words * static_cast<std::uint64_t>(words.bytes_per_word);
+  // A single thread takes the tasks in their order: none has to wait.
+  const std::size_t room = workers == 1 ? 1 : max_waiting + 1;
   std::vector<Scratch> scratches;
+  scratches.reserve(workers);
   for (std::size_t i = 0; i < workers; ++i)
-    scratches.emplace_back(stream_room(codec, p), task_bytes);
-  PayloadOrder order(payload);
+    scratches.emplace_back(stream_room(codec, p), room, task_segments);
+  Placement placement(kernel, task_segments, table, payload);
   std::atomic<std::size_t> begun_tasks = 0;
-  for_each_index(executor, tasks, [&](std::size_t worker, std::size_t task) {
+  // No more workers than there are scratches, also where there are more tasks.
+  const Executor limited{workers, executor.run};
+  for_each_index(limited, tasks, [&](std::size_t worker, std::size_t task) {
     ++begun_tasks;
     Scratch& scratch = scratches[worker];
-    std::uint8_t* const out = in_place ? order.next_place() : scratch.next_payload();
-    CodedTask coded{task, out, 0, {}};
-    const std::uint64_t first = task * task_segments;
-    const std::uint64_t last = std::min(first + task_segments, segments);
-    for (std::uint64_t i = first; i < last; ++i) {
-      const WordSpan segment = words.part(i * segment_words, words_in_segment(words.count, i));
-      const CodedSegment each =
-          encode_segment(kernel, codec, p, segment, scratch, out + coded.bytes);
-      each.entry.write(table + segment_entry_bytes * i);
-      coded.bytes += each.bytes;
-      coded.bits += each.bits;
-    }
-    scratch.waiting.push_back(coded);
-    order.place_first_of(scratch.waiting);
+    const std::uint64_t first = task * task_words;
+    scratch.code(kernel, codec, p, task,
+                 words.part(first, std::min<std::uint64_t>(task_words, words.count - first)));
+    placement.place_first_of(scratch);
     // While there are tasks to begin, all threads go on, each places what it has, and so the lowest
     // task without a place gets one. After that no more room is needed.
-    while (scratch.waiting.size() > max_waiting && begun_tasks.load() < tasks) {
+    while (scratch.waiting() == room && begun_tasks.load() < tasks) {
       std::this_thread::yield();
-      order.place_first_of(scratch.waiting);
+      placement.place_first_of(scratch);
     }
   });
   for (bool placed = true; placed;) {  // what threads have kept
     placed = false;
-    for (Scratch& each : scratches) placed |= order.place_first_of(each.waiting);
+    for (Scratch& each : scratches) placed |= placement.place_first_of(each);
   }
-  return order.totals();
+  return placement.totals();
 }
 
 void check_code(DType dtype, Codec codec, const Parameters& p) {

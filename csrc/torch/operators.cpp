@@ -49,12 +49,17 @@ Tensor decompress(const Tensor& packed, Shape shape, ScalarType dtype, std::stri
                   OptionalInt max_bytes) {
   return with_named_errors([&] {
     const Tensor bytes = bytes_of("packed", packed);
-    const ebpc::TensorInfo found = ebpc::inspect(span_of(bytes)).tensor;
-    const std::uint64_t words_bytes = expect_tensor(found, shape, dtype);
-    check_limit(max_bytes, words_bytes, span_of(bytes).size());
-    Tensor words = empty_tensor(shape, dtype);
-    ebpc::decompress(span_of(bytes), words.mutable_data_ptr(), words_bytes, torch_executor());
-    return laid_out(words, memory_format_named(memory_format));
+    std::optional<Tensor> words;
+    ebpc::decompress(
+        span_of(bytes),
+        [&](const ebpc::TensorInfo& found) {
+          const std::uint64_t words_bytes = expect_tensor(found, shape, dtype);
+          check_limit(max_bytes, words_bytes, span_of(bytes).size());
+          words = empty_tensor(shape, dtype);
+          return std::span(static_cast<std::uint8_t*>(words->mutable_data_ptr()), words_bytes);
+        },
+        torch_executor());
+    return laid_out(*words, memory_format_named(memory_format));
   });
 }
 

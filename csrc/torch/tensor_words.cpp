@@ -169,7 +169,16 @@ Tensor bytes_of(const char* argument, const Tensor& tensor) {
 }
 
 Tensor empty_tensor(const std::vector<std::int64_t>& shape, ScalarType type) {
-  Tensor tensor = torch::stable::empty(shape, type);
+  Tensor tensor = [&] {
+    try {
+      return torch::stable::empty(shape, type);
+    } catch (const std::exception&) {  // the stable ABI does not pass PyTorch's message on
+      std::int64_t elements = 1;
+      for (const std::int64_t size : shape) elements *= size;
+      throw std::runtime_error("there is no memory for a tensor of " + std::to_string(elements) +
+                               " elements of " + torch::headeronly::toString(type));
+    }
+  }();
   advise_huge_pages(tensor.mutable_data_ptr(),
                     static_cast<std::uint64_t>(tensor.numel()) * tensor.element_size());
   return tensor;

@@ -63,6 +63,20 @@ TEST(Threads, AnEarlySlowSegmentDoesNotHoldUpTheOthers) {
   }
 }
 
+TEST(Threads, SmallTensorsAreCodedByTheCallerAlone) {
+  Random random(74);
+  const Executor unused{8, [](std::size_t, const std::function<void()>& work) {
+                          ADD_FAILURE();
+                          work();
+                        }};
+  const std::uint64_t words = 7 * segment_words;
+  const TensorInfo tensor{
+      DType::int8, MemoryFormat::contiguous, {static_cast<std::int64_t>(words)}};
+  const Bytes memory = random_memory(random, DType::int8, words);
+  const Bytes container = compressed(tensor, default_parameters(DType::int8), memory, unused);
+  EXPECT_EQ(decompressed(container, unused), memory);
+}
+
 TEST(Threads, ManyReadTheSameContainer) {
   Random random(71);
   const std::uint64_t words = 20 * segment_words;

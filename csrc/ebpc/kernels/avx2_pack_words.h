@@ -83,11 +83,19 @@ inline void pack_eight(const std::uint32_t* words, std::uint8_t mask, std::uint3
                       _mm256_permutevar8x32_epi32(load_256(words), _mm256_cvtepu8_epi32(order)));
 }
 
+/// Begins to load what is read a page later, which may be nobody's memory. Processors do not load
+/// ahead beyond the page that is read, and the next one would come too late.
+inline void prefetch_next_page(const void* from) {
+  const auto address = reinterpret_cast<std::uintptr_t>(from) + 4096;
+  _mm_prefetch(reinterpret_cast<const char*>(address), _MM_HINT_T0);
+}
+
 /// Packs `mask_count` times 64 words; returns the end of the packed ones. Writes up to 8 words
 /// behind it.
 template <class Word>
 Word* pack_masks(const Word* words, std::size_t mask_count, std::uint64_t* masks, Word* packed) {
   for (std::size_t i = 0; i < mask_count; ++i, words += 64) {
+    for (std::size_t k = 0; k < 64; k += 64 / sizeof(Word)) prefetch_next_page(words + k);
     const std::uint64_t mask = nonzero_mask(words);
     masks[i] = mask;
     for (int k = 0; k < 64; k += 8) {

@@ -1,9 +1,9 @@
 // The plane stream of the AVX2 encoder, for 8-bit words in blocks of 8 behind a sent base.
 //
 // Vectors turn four blocks at a time into code bytes, one per bit plane, and a mask of the bits of
-// these that are not part of the code; each block's bits are gathered by one `pext`; vectors merge
-// the codes of four blocks. These are separate loops: in one, they are slower. Counting needs no
-// codes, only which planes have which kind of symbol.
+// these that are part of the code; each block's bits are gathered by one `pext` and written. These
+// are separate loops: in one, they are slower. Counting needs no codes, only which planes have
+// which kind of symbol.
 //
 // Unnamed namespace: avx2.h says why.
 
@@ -16,6 +16,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "ebpc/kernels/stream_writer.h"
+#include "ebpc/kernels/vectors.h"
 #include "ebpc/parameters.h"
 
 namespace ebpc::avx2 {
@@ -26,24 +28,23 @@ constexpr std::size_t fast_block_size = 8;
 constexpr std::size_t chunk_words = 4096;
 constexpr std::size_t blocks_per_vector = 4;
 
-std::uint64_t shift_left(std::uint64_t x, unsigned count) { return x << (count & 63); }
-
 __m256i broadcast(unsigned byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
 
 /// Blocks of one chunk between the vectors and the bit writing. Of a block's 64 bits, the most
 /// significant byte belongs to plane 0. Plane 8 (the sign of the deltas) stands apart.
 ///
-/// A block is regular if its codes fit 64 bits and its zero X are one run up to plane 8. That run's
-/// code then stands where its first plane does. Of other blocks, bytes of zero X are empty.
+/// A block is regular if X is zero from plane 6 to plane 8, and no other zero X are side by side
+/// but those that come before these. Then its codes fit 64 bits: the base is in the first byte,
+/// those of planes 0 to 6 follow, the last run's where its first plane is. Of other blocks, bytes
+/// of zero X are empty.
 struct CodedBlocks {
-  static constexpr std::size_t capacity = chunk_words / fast_block_size + 2 * blocks_per_vector;
+  // Those left from the chunk before, and the last words behind it.
+  static constexpr std::size_t capacity = blocks_per_vector + (chunk_words + 64) / fast_block_size;
 
-  alignas(32) std::uint64_t codes[capacity];    // one byte per plane
-  alignas(32) std::uint64_t used[capacity];     // bits of these that are part of the code
-  alignas(32) std::uint64_t regular[capacity];  // ones or zero
-  std::uint8_t zero_planes[capacity];           // bit 7 - p is set where X[p] is zero
-  std::uint8_t sign_x[capacity];                // X[8], the first delta least significant
-  std::uint8_t sign_plane[capacity];            // plane 8 itself, in the same order
+  alignas(32) std::uint64_t codes[capacity];   // one byte per plane
+  alignas(32) std::uint64_t used[capacity];    // bits of these that are part of the code
+  alignas(32) std::uint64_t sign_x[capacity];  // X[8]: a byte per delta, of which bit 7 counts
+  std::uint8_t regular[capacity / blocks_per_vector];  // a bit for each of four blocks
 };
 
 /// Swaps bits i and i + distance of each lane for all i in `mask`.
@@ -92,81 +93,109 @@ __m256i codes_of_x(__m256i x) {
 /// Flips the sign of unsigned words, so that they compare as signed ones.
 __m256i sign_flip(const Parameters& p) { return broadcast(p.is_signed ? 0 : 0x80); }
 
-void store_mask(std::uint8_t* out, __m256i bytes) {
-  const auto mask = static_cast<std::uint32_t>(_mm256_movemask_epi8(bytes));
-  std::memcpy(out, &mask, sizeof mask);
-}
+__m256i load(const void* from) { return _mm256_load_si256(static_cast<const __m256i*>(from)); }
 
-/// The planes of four blocks of packed words, in 64 bits each, and the kinds of their X.
+void store(std::uint64_t* to, __m256i x) { _mm256_store_si256(reinterpret_cast<__m256i*>(to), x); }
+
+/// The planes of four blocks of packed words.
 struct FourBlocks {
   /// `flip` is what sign_flip gives.
   static FourBlocks from(const std::uint8_t* packed, __m256i flip) {
-    const __m256i zero = _mm256_setzero_si256();
     const __m256i seven_bytes = _mm256_set1_epi64x(0x00FFFFFFFFFFFFFF);
-    const __m256i words = _mm256_load_si256(reinterpret_cast<const __m256i*>(packed));
+    const __m256i words = load(packed);
     const __m256i next_words = _mm256_srli_epi64(words, 8);
     const __m256i deltas = _mm256_and_si256(_mm256_sub_epi8(next_words, words), seven_bytes);
     // Bit 8 of the deltas; the comparison is signed.
-    FourBlocks blocks;
-    blocks.sign_plane = _mm256_and_si256(
+    const __m256i sign_plane = _mm256_and_si256(
         _mm256_cmpgt_epi8(_mm256_xor_si256(words, flip), _mm256_xor_si256(next_words, flip)),
         seven_bytes);
-    blocks.sign_x = _mm256_xor_si256(blocks.sign_plane, deltas);
-    const __m256i planes = antitranspose(deltas);
-    blocks.x = _mm256_xor_si256(planes, _mm256_srli_epi64(planes, 8));
-    blocks.x_zero = _mm256_cmpeq_epi8(blocks.x, zero);
-    blocks.plane_zero = _mm256_andnot_si256(blocks.x_zero, _mm256_cmpeq_epi8(planes, zero));
-    blocks.all_ones = _mm256_cmpeq_epi8(blocks.x, broadcast(0xFE));
-    return blocks;
+    return {antitranspose(deltas), sign_plane, _mm256_xor_si256(sign_plane, deltas)};
   }
 
-  /// Bytes of ones where the code of a plane has five bits.
-  __m256i five_bits() const { return _mm256_or_si256(plane_zero, all_ones); }
-
+  __m256i planes;      // a byte per plane
   __m256i sign_plane;  // a byte per delta; bit 7 counts
   __m256i sign_x;      // in the same way
-  __m256i x;           // a byte per plane, as are the following ones
-  __m256i x_zero;      // bytes of ones or zeros, as are the following ones
+};
+
+/// X of planes 0 to 7 and its kinds: a byte per plane, of ones or zeros for the kinds.
+struct PlaneKinds {
+  static PlaneKinds of(__m256i planes) {
+    const __m256i zero = _mm256_setzero_si256();
+    PlaneKinds kinds;
+    kinds.x = _mm256_xor_si256(planes, _mm256_srli_epi64(planes, 8));
+    kinds.x_zero = _mm256_cmpeq_epi8(kinds.x, zero);
+    kinds.plane_zero = _mm256_andnot_si256(kinds.x_zero, _mm256_cmpeq_epi8(planes, zero));
+    kinds.all_ones = _mm256_cmpeq_epi8(kinds.x, broadcast(0xFE));
+    return kinds;
+  }
+
+  /// Where the code of a plane has five bits.
+  __m256i five_bits() const { return _mm256_or_si256(plane_zero, all_ones); }
+
+  __m256i x;
+  __m256i x_zero;
   __m256i plane_zero;  // the plane is zero and X is not
   __m256i all_ones;
 };
 
 /// Turns `block_count` blocks (rounded up to whole vectors) of packed words into code bytes.
+///
+/// Three loops: processors look only so many instructions ahead, and so they overlap several steps
+/// of a short loop, but not of one that does it all.
 void code_blocks(const std::uint8_t* packed, std::size_t block_count, __m256i flip,
                  CodedBlocks& out) {
   for (std::size_t b = 0; b < block_count; b += blocks_per_vector) {
     const auto blocks = FourBlocks::from(packed + b * fast_block_size, flip);
-    const __m256i five_bits = blocks.five_bits();
+    store(&out.codes[b], blocks.planes);
+    store(&out.sign_x[b], blocks.sign_x);
+  }
+  for (std::size_t b = 0; b < block_count; b += blocks_per_vector) {
+    const auto kinds = PlaneKinds::of(load(&out.codes[b]));
+    const __m256i five_bits = kinds.five_bits();
     // Five bits with the value 1 for a zero plane, 0 for all ones, which come first.
-    __m256i codes = _mm256_sub_epi8(_mm256_andnot_si256(five_bits, codes_of_x(blocks.x)),
-                                    _mm256_andnot_si256(blocks.all_ones, blocks.plane_zero));
-    __m256i used = _mm256_andnot_si256(blocks.x_zero, broadcast(0xFF));
-    used = _mm256_andnot_si256(_mm256_and_si256(five_bits, broadcast(0xE0)), used);
-
-    const __m256i zero_before = _mm256_srli_epi64(blocks.x_zero, 8);
+    store(&out.codes[b], _mm256_sub_epi8(_mm256_andnot_si256(five_bits, codes_of_x(kinds.x)),
+                                         _mm256_andnot_si256(kinds.all_ones, kinds.plane_zero)));
+    const __m256i unused =
+        _mm256_or_si256(kinds.x_zero, _mm256_and_si256(five_bits, broadcast(0xE0)));
+    store(&out.used[b], _mm256_andnot_si256(unused, broadcast(0xFF)));
+  }
+  for (std::size_t b = 0; b < block_count; b += blocks_per_vector) {
+    const __m256i codes = load(&out.codes[b]);
+    const __m256i used = load(&out.used[b]);
+    const __m256i zero = _mm256_setzero_si256();
+    const __m256i x_zero = _mm256_cmpeq_epi8(used, zero);
+    const __m256i zero_before = _mm256_srli_epi64(x_zero, 8);
+    const __m256i two_zero_before = _mm256_and_si256(zero_before, _mm256_srli_epi64(x_zero, 16));
+    const __m256i zero_behind =
+        _mm256_or_si256(_mm256_slli_epi64(x_zero, 8), _mm256_set1_epi64x(0xFF));
     const __m256i irregular = _mm256_or_si256(
-        _mm256_or_si256(_mm256_andnot_si256(blocks.x_zero, zero_before),
-                        _mm256_andnot_si256(blocks.x_zero, _mm256_set1_epi64x(0xFFFF))),
-        _mm256_and_si256(blocks.sign_x, broadcast(0x80)));
-    const __m256i regular = _mm256_cmpeq_epi64(irregular, _mm256_setzero_si256());
-    // From plane p on, the run has 9 - p planes.
-    const __m256i run_start =
-        _mm256_and_si256(_mm256_andnot_si256(zero_before, blocks.x_zero), regular);
-    const __m256i run_codes = _mm256_set1_epi64x(0x0F0E0D0C0B0A0908);
-    codes = _mm256_or_si256(codes, _mm256_and_si256(run_start, run_codes));
-    used = _mm256_or_si256(used, _mm256_and_si256(run_start, broadcast(0x3F)));
+        _mm256_and_si256(load(&out.sign_x[b]), broadcast(0x80)),
+        _mm256_andnot_si256(x_zero, _mm256_or_si256(two_zero_before, _mm256_set1_epi64x(0xFFFF))));
+    const __m256i regular = _mm256_cmpeq_epi64(irregular, zero);
 
-    _mm256_store_si256(reinterpret_cast<__m256i*>(&out.codes[b]), codes);
-    _mm256_store_si256(reinterpret_cast<__m256i*>(&out.used[b]), used);
-    _mm256_store_si256(reinterpret_cast<__m256i*>(&out.regular[b]), regular);
-    store_mask(&out.zero_planes[b], blocks.x_zero);
-    store_mask(&out.sign_x[b], blocks.sign_x);
-    store_mask(&out.sign_plane[b], blocks.sign_plane);
+    // A zero X alone has a code of two bits. From plane p on, the run up to plane 8 has 9 - p.
+    const __m256i run_start = _mm256_andnot_si256(zero_before, x_zero);
+    const __m256i run_codes = _mm256_min_epu8(_mm256_or_si256(zero_behind, broadcast(0x01)),
+                                              _mm256_set1_epi64x(0x0F0E0D0C0B0A0908));
+    const __m256i run_used =
+        _mm256_and_si256(_mm256_or_si256(zero_behind, broadcast(0x03)), broadcast(0x3F));
+    const __m256i regular_codes = _mm256_or_si256(codes, _mm256_and_si256(run_start, run_codes));
+    const __m256i regular_used = _mm256_or_si256(used, _mm256_and_si256(run_start, run_used));
+    const __m256i bases = _mm256_slli_epi64(load(packed + b * fast_block_size), 56);
+    const __m256i base_used = _mm256_slli_epi64(broadcast(0xFF), 56);
+    store(&out.codes[b],
+          _mm256_blendv_epi8(codes, _mm256_or_si256(bases, _mm256_srli_epi64(regular_codes, 8)),
+                             regular));
+    store(&out.used[b],
+          _mm256_blendv_epi8(used, _mm256_or_si256(base_used, _mm256_srli_epi64(regular_used, 8)),
+                             regular));
+    out.regular[b / blocks_per_vector] =
+        static_cast<std::uint8_t>(_mm256_movemask_pd(_mm256_castsi256_pd(regular)));
   }
 }
 
 /// The codes of the zero X among planes 0 to 7, and which bits of their code bytes count: for a
-/// run, those of its first plane. Indexed by CodedBlocks::zero_planes.
+/// run, those of its first plane. Indexed by a mask with bit 7 - p set where X[p] is zero.
 struct ZeroPlanesTable {
   std::uint64_t codes[256];
   std::uint64_t used[256];
@@ -221,127 +250,69 @@ Code sign_code(unsigned x, unsigned plane, unsigned zero_planes) {
   return {raw, 8};
 }
 
-/// Codes of a chunk's blocks, in order, and of the block before. A block that takes more than 64
-/// bits has two.
-class PlaneCodes {
- public:
-  PlaneCodes() { codes_[0] = 0; }
+/// X of plane 8 and the plane itself, the first delta least significant.
+struct SignPlane {
+  static SignPlane of(const std::uint8_t* packed, __m256i flip) {
+    const __m128i words = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(packed));
+    const __m128i next_words = _mm_srli_epi64(words, 8);
+    const __m128i flip_words = _mm256_castsi256_si128(flip);
+    const auto plane = static_cast<unsigned>(_mm_movemask_epi8(
+        _mm_cmpgt_epi8(_mm_xor_si128(words, flip_words), _mm_xor_si128(next_words, flip_words))));
+    const auto plane_7 = static_cast<unsigned>(_mm_movemask_epi8(_mm_sub_epi8(next_words, words)));
+    return {(plane ^ plane_7) & 0x7F, plane & 0x7F};
+  }
 
-  /// Appends the codes of blocks.
-  void append(const std::uint8_t* packed, std::size_t block_count, const CodedBlocks& blocks) {
-    std::size_t size = size_;
-    for (std::size_t b = 0; b < block_count; ++b) {
-      const std::uint64_t base = packed[b * fast_block_size];
-      if (blocks.regular[b] != 0) {
-        const std::uint64_t used = blocks.used[b];
-        const auto count = static_cast<unsigned>(_mm_popcnt_u64(used));
-        codes_[size] = shift_left(base, count) | _pext_u64(blocks.codes[b], used);
-        counts_[size++] = fast_word_bits + count;
+  unsigned x;
+  unsigned plane;
+};
+
+/// Appends the codes of a block that is not regular.
+[[gnu::always_inline]] inline void write_irregular(const std::uint8_t* packed, std::uint64_t codes,
+                                                   std::uint64_t used, __m256i flip,
+                                                   CodeWriter& out) {
+  const auto zero_planes = static_cast<unsigned>(_pext_u64(~used, 0x0101010101010101));
+  const SignPlane sign_plane = SignPlane::of(packed, flip);
+  const ZeroPlanesTable& zeros =
+      sign_plane.x == 0 ? zeros_below_zero_sign : zeros_below_nonzero_sign;
+  used |= zeros.used[zero_planes];
+  const std::uint64_t bits = _pext_u64(codes | zeros.codes[zero_planes], used);
+  const auto count = static_cast<unsigned>(_mm_popcnt_u64(used));
+  const Code sign = sign_code(sign_plane.x, sign_plane.plane, zero_planes);
+  const std::uint64_t base = packed[0];
+  if (fast_word_bits + count + sign.count <= 64) {
+    out.put((base << count | bits) << sign.count | sign.bits, fast_word_bits + count + sign.count);
+  } else {  // in two halves
+    out.put(base << (count - 32) | bits >> 32, fast_word_bits + count - 32);
+    out.put((bits & 0xFFFFFFFF) << sign.count | sign.bits, 32 + sign.count);
+  }
+}
+
+/// Writes the codes of a chunk's blocks.
+void write_blocks(const std::uint8_t* packed, std::size_t block_count, const CodedBlocks& blocks,
+                  __m256i flip, CodeWriter& writer) {
+  CodeWriter out = writer;  // a copy, which nothing that is written can be part of
+  const auto write_regular = [&](std::size_t b) {
+    const std::uint64_t used = blocks.used[b];
+    out.put(_pext_u64(blocks.codes[b], used), static_cast<std::uint64_t>(_mm_popcnt_u64(used)));
+  };
+  for (std::size_t first = 0; first < block_count; first += blocks_per_vector) {
+    const unsigned regular = blocks.regular[first / blocks_per_vector];
+    const std::size_t count = min(block_count - first, blocks_per_vector);
+    if (regular == 0b1111 && count == blocks_per_vector) [[likely]] {
+      for (std::size_t i = 0; i < blocks_per_vector; ++i) write_regular(first + i);
+      continue;
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::size_t b = first + i;
+      if ((regular >> i & 1) != 0) {
+        write_regular(b);
       } else {
-        size = append_any(base, b, blocks, size);
+        write_irregular(packed + b * fast_block_size, blocks.codes[b], blocks.used[b], flip, out);
       }
     }
-    size_ = size;
   }
-
-  /// Writes the codes, four at a time, and keeps the rest. `bit` is where the first one goes.
-  ///
-  /// Each is stored as eight bytes from the byte on in which it begins. What belongs to others in
-  /// that byte are bits of the code before, since none has less than 7; the last bits of a code
-  /// that do not fit are stored with the one that follows.
-  std::uint64_t write(std::uint8_t* out, std::uint64_t bit) {
-    const __m256i swap_bytes = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(7, 6, 5, 4, 3, 2, 1, 0, 15, 14, 13, 12, 11, 10, 9, 8));
-    const __m256i bits_of_word = _mm256_set1_epi64x(64);
-    __m256i before = _mm256_set1_epi64x(static_cast<long long>(bit));
-    std::size_t i = 1;
-    for (; i + 4 <= size_; i += 4) {
-      const __m256i codes = load(&codes_[i]);
-      const __m256i counts = load(&counts_[i]);
-      const __m256i in_pairs = _mm256_add_epi64(counts, _mm256_slli_si256(counts, 8));
-      const __m256i first_pair = _mm256_blend_epi32(
-          _mm256_setzero_si256(), _mm256_permute4x64_epi64(in_pairs, 0b01'01'01'01), 0xF0);
-      const __m256i ends = _mm256_add_epi64(before, _mm256_add_epi64(in_pairs, first_pair));
-      const __m256i starts = _mm256_sub_epi64(ends, counts);
-      before = _mm256_permute4x64_epi64(ends, 0b11'11'11'11);
-
-      // Shifts by 64 give zero.
-      const __m256i filled = _mm256_and_si256(starts, _mm256_set1_epi64x(7));
-      const __m256i justified = _mm256_sllv_epi64(codes, _mm256_sub_epi64(bits_of_word, counts));
-      const __m256i previous =
-          _mm256_sllv_epi64(load(&codes_[i - 1]), _mm256_sub_epi64(bits_of_word, filled));
-      const __m256i stored = _mm256_shuffle_epi8(
-          _mm256_or_si256(previous, _mm256_srlv_epi64(justified, filled)), swap_bytes);
-      alignas(32) std::uint64_t at[4];
-      _mm256_store_si256(reinterpret_cast<__m256i*>(at), _mm256_srli_epi64(starts, 3));
-      const __m128i low = _mm256_castsi256_si128(stored);
-      const __m128i high = _mm256_extracti128_si256(stored, 1);
-      _mm_storel_epi64(reinterpret_cast<__m128i*>(out + at[0]), low);
-      store_upper_half(out + at[1], low);
-      _mm_storel_epi64(reinterpret_cast<__m128i*>(out + at[2]), high);
-      store_upper_half(out + at[3], high);
-    }
-    codes_[0] = codes_[i - 1];
-    std::size_t kept = 1;
-    for (; i < size_; ++i, ++kept) {
-      codes_[kept] = codes_[i];
-      counts_[kept] = counts_[i];
-    }
-    size_ = kept;
-    return static_cast<std::uint64_t>(_mm256_extract_epi64(before, 0));
-  }
-
-  /// Writes all, and zeros as padding.
-  std::uint64_t finish(std::uint8_t* out, std::uint64_t bit) {
-    // Codes of no bits, at least one of them: each stores the end of the last code once more.
-    for (int i = 0; i < 4; ++i, ++size_) {
-      codes_[size_] = codes_[size_ - 1];
-      counts_[size_] = 0;
-    }
-    return write(out, bit);
-  }
-
- private:
-  static __m256i load(const std::uint64_t* from) {
-    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-  }
-
-  /// To any address, other than _mm_storeh_pd, which is for those of doubles.
-  static void store_upper_half(std::uint8_t* out, __m128i x) {
-    const auto half = static_cast<std::uint64_t>(_mm_extract_epi64(x, 1));
-    std::memcpy(out, &half, sizeof half);
-  }
-
-  /// Appends one or two codes for a block of any kind.
-  std::size_t append_any(std::uint64_t base, std::size_t b, const CodedBlocks& blocks,
-                         std::size_t size) {
-    const bool sign_zero = blocks.sign_x[b] == 0;
-    const ZeroPlanesTable& zeros = sign_zero ? zeros_below_zero_sign : zeros_below_nonzero_sign;
-    const unsigned zero_planes = blocks.zero_planes[b];
-    const std::uint64_t used = blocks.used[b] | zeros.used[zero_planes];
-    const std::uint64_t bits = _pext_u64(blocks.codes[b] | zeros.codes[zero_planes], used);
-    const auto count = static_cast<unsigned>(_mm_popcnt_u64(used));
-    const Code sign = sign_code(blocks.sign_x[b], blocks.sign_plane[b], zero_planes);
-    // In the second code, if there are two, half of what belongs to planes 0 to 7.
-    const unsigned second = fast_word_bits + count + sign.count <= 64 ? 0 : 32;
-    if (second != 0) {
-      codes_[size] = base << (count - second) | bits >> second;
-      counts_[size++] = fast_word_bits + count - second;
-      codes_[size] = (bits & 0xFFFFFFFF) << sign.count | sign.bits;
-      counts_[size++] = second + sign.count;
-    } else {
-      codes_[size] = (base << count | bits) << sign.count | sign.bits;
-      counts_[size++] = fast_word_bits + count + sign.count;
-    }
-    return size;
-  }
-
-  static constexpr std::size_t capacity = 1 + 2 * CodedBlocks::capacity + 8;
-
-  std::uint64_t codes_[capacity];
-  std::uint64_t counts_[capacity];
-  std::size_t size_ = 1;  // the first one has been written
-};
+  writer = out;
+}
 
 /// The bits of a block's base and planes 0 to 7, those of five bits taken as 8, by the mask of the
 /// zero X; plane 8 included if its X is zero.
@@ -364,7 +335,7 @@ constexpr BlockBitsTable block_bits = [] {
   return table;
 }();
 
-/// The lengths of the codes that PlaneCodes::append makes of blocks of packed words. Blocks that
+/// The lengths of the codes that write_blocks makes of blocks of packed words. Blocks that
 /// fill up the last vector have words that are all equal.
 std::uint64_t count_blocks(const std::uint8_t* packed, std::size_t block_count, __m256i flip) {
   std::uint64_t bits = 0;
@@ -374,9 +345,10 @@ std::uint64_t count_blocks(const std::uint8_t* packed, std::size_t block_count, 
     const auto mask_of = [](__m256i bytes) {
       return static_cast<std::uint32_t>(_mm256_movemask_epi8(bytes));
     };
-    const std::uint32_t zero_planes = mask_of(blocks.x_zero);
+    const auto kinds = PlaneKinds::of(blocks.planes);
+    const std::uint32_t zero_planes = mask_of(kinds.x_zero);
     const std::uint32_t sign_x = mask_of(blocks.sign_x);
-    bits -= 3 * static_cast<std::uint64_t>(_mm_popcnt_u32(mask_of(blocks.five_bits())));
+    bits -= 3 * static_cast<std::uint64_t>(_mm_popcnt_u32(mask_of(kinds.five_bits())));
     for (int place = 0; place < 32; place += 8) {
       bits += block_bits.below_zero_sign[zero_planes >> place & 0xFF];
     }
@@ -402,22 +374,22 @@ class PlaneWriter8x8 {
   static constexpr std::size_t blocks = blocks_per_vector;
   static constexpr int slots = fast_block_size;
 
-  PlaneWriter8x8(const Parameters& p, std::uint8_t* out) : flip_(sign_flip(p)), out_(out) {}
+  PlaneWriter8x8(const Parameters& p, std::uint8_t* out) : flip_(sign_flip(p)), writer_(out) {}
 
   void put(const std::uint8_t* packed, std::size_t block_count) {
     code_blocks(packed, block_count, flip_, blocks_);
-    codes_.append(packed, block_count, blocks_);
-    bits_ = codes_.write(out_, bits_);
+    write_blocks(packed, block_count, blocks_, flip_, writer_);
   }
 
-  std::uint64_t finish() { return codes_.finish(out_, bits_); }
+  std::uint64_t finish() {
+    writer_.finish();
+    return writer_.bits();
+  }
 
  private:
   __m256i flip_;
-  std::uint8_t* out_;
-  std::uint64_t bits_ = 0;
+  CodeWriter writer_;
   CodedBlocks blocks_;
-  PlaneCodes codes_;
 };
 
 /// What PlaneCounter is for other settings.

@@ -56,6 +56,7 @@ template <class Group, bool base_sent_, bool eights_>
 struct PlaneSyntax {
   static constexpr bool base_sent = base_sent_;
   static constexpr bool eights = eights_;
+  static constexpr bool pairs = false;
   static_assert(!eights || (base_sent && Group::slots == 8));
 
   using Lane = typename Group::Lane;
@@ -146,22 +147,6 @@ inline constexpr auto planes_of_codes = [] {
 
 inline std::uint8_t plane_of_code(std::uint8_t code) {
   return code >= 0x80 ? code : planes_of_codes[code & 0x3F];
-}
-
-/// Calls `visit` with null pointers to the DecodeGroup and the PlaneSyntax for these settings.
-template <class Visitor>
-auto visit_plane_syntax(const Parameters& p, int bytes_per_word, Visitor&& visit) {
-  return visit_group<DecodeGroup>(bytes_per_word, p.block_size, [&]<class Group>(Group* group) {
-    if (p.base == Base::reused) {
-      return visit(group, static_cast<PlaneSyntax<Group, false, false>*>(nullptr));
-    }
-    if constexpr (Group::slots == 8) {
-      if (p.block_size == 8) {
-        return visit(group, static_cast<PlaneSyntax<Group, true, true>*>(nullptr));
-      }
-    }
-    return visit(group, static_cast<PlaneSyntax<Group, true, false>*>(nullptr));
-  });
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 #include <array>
 
 #include "ebpc/kernels/avx512_lanes.h"
-#include "ebpc/kernels/avx512_plane_syntax.h"
+#include "ebpc/kernels/avx512_plane_pairs.h"
 #include "ebpc/parameters.h"
 
 namespace ebpc {
@@ -161,7 +161,9 @@ class PlaneWords {
                                                 std::uint64_t& malformed) {
     // A permutation of two vectors takes five times as long as one of one.
     const __m512i indices = load_vector(Group::gather_columns[index(part)].data());
-    __m512i columns = _mm512_permutexvar_epi8(indices, load_vector(lanes));
+    __m512i planes = load_vector(lanes);
+    if constexpr (Syntax::pairs) planes = sum_planes(planes);
+    __m512i columns = _mm512_permutexvar_epi8(indices, planes);
     for (int i = 1; i < Group::block_vectors; ++i) {
       columns = _mm512_mask_permutexvar_epi8(columns, Group::gather_masks[index(part)][index(i)],
                                              indices, load_vector(lanes + 64 * i));
@@ -175,6 +177,31 @@ class PlaneWords {
     return columns;
   }
 
+  /// The planes before the XOR: those of a block added up, but from one on that is marked anew.
+  static __m512i sum_planes(__m512i planes) {
+    __m512i begins = _mm512_movm_epi8(_mm512_test_epi8_mask(planes, _mm512_set1_epi8(1)));
+    const auto add = [&](__m512i shifted, __m512i shifted_begins) {
+      constexpr int a_xor_b_and_not_c = 0xB4;  // planes ^ (shifted & ~begins)
+      planes = _mm512_ternarylogic_epi64(planes, shifted, begins, a_xor_b_and_not_c);
+      begins = _mm512_or_si512(begins, shifted_begins);
+    };
+    if constexpr (Group::block_bytes == 8) {
+      add(_mm512_slli_epi64(planes, 8), _mm512_slli_epi64(begins, 8));
+      add(_mm512_slli_epi64(planes, 16), _mm512_slli_epi64(begins, 16));
+      add(_mm512_slli_epi64(planes, 32), begins);
+    } else {
+      add(_mm512_bslli_epi128(planes, 1), _mm512_bslli_epi128(begins, 1));
+      add(_mm512_bslli_epi128(planes, 2), _mm512_bslli_epi128(begins, 2));
+      add(_mm512_bslli_epi128(planes, 4), _mm512_bslli_epi128(begins, 4));
+      add(_mm512_bslli_epi128(planes, 8), _mm512_bslli_epi128(begins, 8));
+      if constexpr (Group::block_bytes == 32) {
+        const __m512i last = _mm512_shuffle_epi8(planes, _mm512_set1_epi8(15));
+        add(_mm512_maskz_permutex_epi64(0b11001100, last, 0b01000100), begins);
+      }
+    }
+    return planes;
+  }
+
   /// Words from columns of planes. The top planes are of no use: sums are modulo 2^W.
   static __m512i deltas(__m512i columns) {
     // A column of 8 planes becomes a byte of a delta: the reverse of what encoding does.
@@ -183,6 +210,7 @@ class PlaneWords {
     if constexpr (Group::word_bytes > 1) {
       delta = _mm512_permutexvar_epi8(load_vector(Group::gather_words.data()), delta);
     }
+    if constexpr (Syntax::pairs) return delta;
     // Each bit is the XOR of all bits below: in its byte, and the parities of the lower bytes.
     const __m512i within =
         _mm512_gf2p8affine_epi64_epi8(delta, _mm512_set1_epi64(0x0103070F1F3F7FFF), 0);

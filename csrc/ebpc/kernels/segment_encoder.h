@@ -24,7 +24,9 @@ std::uint64_t code_chunks(const Parameters& p, WordSpan span, Zeros& zeros, Plan
   constexpr std::size_t chunk_words = 4096;
   constexpr std::size_t front = vector_bytes / sizeof(Word);
   constexpr std::size_t max_step = Planes::blocks * static_cast<std::size_t>(Planes::slots);
-  alignas(vector_bytes) Word buffer[front + max_step + chunk_words + 64 + max_step];
+  // Less than a step is left from the chunk before, or added to the last one, and a step is read
+  // behind the end.
+  alignas(vector_bytes) Word buffer[front + max_step + chunk_words + 64 + 2 * max_step];
   std::uint64_t masks[chunk_words / 64];
   Word* const packed = buffer + front;
   packed[-1] = 0;
@@ -40,6 +42,7 @@ std::uint64_t code_chunks(const Parameters& p, WordSpan span, Zeros& zeros, Plan
     zeros.put(masks, mask_count, static_cast<std::size_t>(end - begin));
     words += mask_count * 64;
     count -= mask_count * 64;
+    if (count < 64) break;  // coded with the last words
     const std::size_t size = static_cast<std::size_t>(end - packed);
     const std::size_t whole = size - size % step_words;
     planes.put(packed, whole / block_size);

@@ -9,9 +9,6 @@
 #include "ebpc/parameters.h"
 #include "ebpc/words.h"
 #include "ebpc/zero_stream.h"
-#ifdef __AVX2__
-#include <immintrin.h>
-#endif
 
 namespace ebpc {
 namespace {
@@ -51,7 +48,7 @@ class ZeroWriter {
   void put(const std::uint64_t* masks, std::size_t count, std::size_t /*ones*/) {
     if (max_run_ == 1) {
       // Each zero is a symbol of one bit, so that the stream is the mask.
-      for (std::size_t i = 0; i < count; ++i) out_.put_wide(mask_code(masks[i], 64), 64);
+      for (std::size_t i = 0; i < count; ++i) out_.put(mask_code(masks[i], 64), 64);
     } else if (max_run_ == ZeroTable::max_run) {
       alignas(vector_bytes) std::uint32_t entries[8 * max_masks];
       find_entries(masks, count, entries);
@@ -64,7 +61,7 @@ class ZeroWriter {
   /// Ends the stream with `count` words more (0 to 63). Returns its bits.
   std::uint64_t finish(std::uint64_t mask, int count) {
     if (max_run_ == 1) {
-      if (count > 0) out_.put_wide(mask_code(mask, count), count);
+      if (count > 0) out_.put_short(mask_code(mask, count), static_cast<std::uint64_t>(count));
     } else {
       put_runs(mask, count);
       while (run_ > 0) put_run(run_ < max_run_ ? run_ : max_run_);
@@ -74,84 +71,88 @@ class ZeroWriter {
   }
 
  private:
-  /// Eight words take one entry of the table. What an entry depends on besides these is found for
-  /// all of a mask at once: a chain from entry to entry would take several times as long.
-  void find_entries(const std::uint64_t* masks, std::size_t count, std::uint32_t* entries) {
-    std::uint64_t run = run_;
-    for (std::size_t i = 0; i < count; i += vector_qwords) {
-      const std::size_t end = min(count - i, vector_qwords);
-      Qwords some{};
-      if (end == vector_qwords) {
-        some = load_vector(masks + i);
-      } else {
-        for (std::size_t k = 0; k < end; ++k) some[k] = masks[i + k];
-      }
-      alignas(vector_bytes) std::uint64_t zeros[vector_qwords];
-      store_vector(zeros, trailing_zeros(some));
-      for (std::size_t k = 0; k < end; ++k, entries += 8) {
-        run = find_entries(masks[i + k], zeros[k], run, entries);
-      }
+  /// The bytes of qwords, the least significant first, put into that order in place.
+  static const std::uint8_t* bytes_of(std::uint64_t* qwords, std::size_t count) {
+    if constexpr (std::endian::native == std::endian::big) {
+      for (std::size_t i = 0; i < count; ++i) qwords[i] = byte_swap(qwords[i]);
     }
-    run_ = run;
+    return reinterpret_cast<const std::uint8_t*>(qwords);
   }
 
-  /// `zeros` is what trailing_zeros gives for this mask. Returns the zeros pending behind it.
-  static std::uint64_t find_entries(std::uint64_t mask, std::uint64_t zeros, std::uint64_t run,
-                                    std::uint32_t* entries) {
-    // The bytes below the first one in the mask continue what was pending.
-    const std::uint64_t below_first =
-        mask == 0 ? ~std::uint64_t{0} : low_bits(__builtin_ctzll(mask) & ~7);
-    zeros += run * lane_ones<8> & below_first;
-    zeros &= (ZeroTable::max_run - 1) * lane_ones<8>;
-    const std::uint64_t before = zeros << 8 | run;
-#ifdef __AVX2__
-    alignas(16) std::uint16_t indices[8];
-    _mm_store_si128(reinterpret_cast<__m128i*>(indices),
-                    _mm_unpacklo_epi8(_mm_cvtsi64_si128(static_cast<long long>(mask)),
-                                      _mm_cvtsi64_si128(static_cast<long long>(before))));
-    for (int k = 0; k < 8; ++k) entries[k] = zero_table.entries[indices[k]];
-#else
-    std::uint8_t mask_bytes[8];
-    std::uint8_t before_bytes[8];
-    store_little_endian(mask_bytes, mask);
-    store_little_endian(before_bytes, before);
-    for (int k = 0; k < 8; ++k) {
-      entries[k] = zero_table.entries[std::size_t{before_bytes[k]} << 8 | mask_bytes[k]];
+  /// Eight words take one entry of the table, which depends on the zeros before them too. From mask
+  /// to mask these are found one after the other, but not from entry to entry: such a chain would
+  /// take several times as long. Each step has a loop of its own, since processors overlap more
+  /// iterations of a short one.
+  void find_entries(const std::uint64_t* given_masks, std::size_t count, std::uint32_t* entries) {
+    alignas(vector_bytes) std::uint64_t masks[max_masks];
+    alignas(vector_bytes) std::uint64_t zeros[max_masks];
+    alignas(vector_bytes) std::uint64_t continuing[max_masks];  // bytes below the mask's first one
+    alignas(vector_bytes) std::uint64_t runs[max_masks];  // pending before the mask, in every byte
+    alignas(vector_bytes) std::uint64_t before[max_masks];
+    for (std::size_t i = 0; i < count; ++i) masks[i] = given_masks[i];
+    for (std::size_t i = count; i % vector_qwords != 0; ++i) masks[i] = runs[i] = 0;
+    for (std::size_t i = 0; i < count; i += vector_qwords) {
+      const Qwords some = load_vector(masks + i);
+      store_vector(zeros + i, trailing_zeros(some));
+      const auto below_first_one = vector_cast<std::uint8_t>((some - 1) & ~some);
+      store_vector(continuing + i, is_equal(below_first_one, all_elements(std::uint8_t{0xFF})));
     }
-#endif
-    return zeros >> 56;
+    std::uint64_t run = run_;
+    for (std::size_t i = 0; i < count; ++i) {
+      runs[i] = run * lane_ones<8>;
+      run = ((run & continuing[i] >> 56) + (zeros[i] >> 56)) % ZeroTable::max_run;
+    }
+    run_ = run;
+    for (std::size_t i = 0; i < count; i += vector_qwords) {
+      const Qwords run_bytes = load_vector(runs + i);
+      const Qwords pending = (load_vector(zeros + i) + (run_bytes & load_vector(continuing + i))) &
+                             (ZeroTable::max_run - 1) * lane_ones<8>;
+      store_vector(before + i, pending << 8 | (run_bytes & 0xFF));
+    }
+    const std::uint8_t* const mask_bytes = bytes_of(masks, count);
+    const std::uint8_t* const before_bytes = bytes_of(before, count);
+    alignas(vector_bytes) std::uint16_t indices[8 * max_masks];
+    for (std::size_t i = 0; i < 8 * count; ++i) {
+      indices[i] = static_cast<std::uint16_t>(before_bytes[i] << 8 | mask_bytes[i]);
+    }
+    for (std::size_t i = 0; i < 8 * count; ++i) entries[i] = zero_table.entries[indices[i]];
   }
 
   /// Writes the codes of whole masks, two entries at once.
-  static StreamWriter put_entries(const std::uint32_t* entries, std::size_t mask_count,
-                                  StreamWriter out) {
+  static CodeWriter put_entries(const std::uint32_t* entries, std::size_t mask_count,
+                                CodeWriter out) {
 #ifdef __AVX2__
-    for (std::size_t i = 0; i < mask_count; ++i, entries += 8) {
+    // Four entries at once, which hardly ever have more bits than one put takes: elements 0 and 2
+    // of each mask's four. Merging first, in a loop of its own.
+    alignas(vector_bytes) std::uint64_t codes[vector_qwords * max_masks];
+    alignas(vector_bytes) std::uint64_t lengths[vector_qwords * max_masks];
+    for (std::size_t i = 0; i < mask_count; ++i) {
       // Elements of 64 bits: an entry, and above it the one that follows.
       Qwords entry;
-      std::memcpy(&entry, entries, sizeof entry);
+      std::memcpy(&entry, entries + 8 * i, sizeof entry);
       const Qwords second_length = entry >> 32 & 31;
       const Qwords two = (entry << 32 >> (32 + 8)) << second_length | entry >> (32 + 8);
       const Qwords two_length = (entry & 31) + second_length;
-      // Four at once hardly ever have more bits than one put takes.
+      const Qwords next{two[1], 0, two[3], 0};
       const Qwords next_length{two_length[1], 0, two_length[3], 0};
-      const Qwords length = two_length + next_length;
-      if (length[0] <= 56 && length[2] <= 56) [[likely]] {
-        const Qwords next{two[1], 0, two[3], 0};
-        const Qwords four = two << next_length | next;
-        out.put(four[0], static_cast<int>(length[0]));
-        out.put(four[2], static_cast<int>(length[2]));
+      store_vector(codes + vector_qwords * i, two << next_length | next);
+      store_vector(lengths + vector_qwords * i, two_length + next_length);
+    }
+    for (std::size_t i = 0; i < vector_qwords * mask_count; i += 2) {
+      if (7 <= lengths[i] && lengths[i] <= 64) [[likely]] {
+        out.put(codes[i], lengths[i]);
       } else {
-        for (std::size_t k = 0; k < vector_qwords; ++k)
-          out.put(two[k], static_cast<int>(two_length[k]));
+        for (std::size_t k = 2 * i; k < 2 * i + 4; ++k) {
+          out.put_short(ZeroTable::code(entries[k]), ZeroTable::bits(entries[k]));
+        }
       }
     }
 #else
     for (std::size_t i = 0; i < 8 * mask_count; i += 2) {
       const std::uint32_t second = entries[i + 1];
-      out.put(std::uint64_t{ZeroTable::code(entries[i])} << ZeroTable::bits(second) |
-                  ZeroTable::code(second),
-              static_cast<int>(ZeroTable::bits(entries[i]) + ZeroTable::bits(second)));
+      out.put_short(std::uint64_t{ZeroTable::code(entries[i])} << ZeroTable::bits(second) |
+                        ZeroTable::code(second),
+                    ZeroTable::bits(entries[i]) + ZeroTable::bits(second));
     }
 #endif
     return out;
@@ -177,21 +178,29 @@ class ZeroWriter {
   /// Ends the run, if there is one, and appends `count` ones (1 to 64): in one go if they fit.
   void put_run_and_ones(int count) {
     while (run_ > max_run_) put_run(max_run_);
+    const std::uint64_t ones = low_bits(count);
+    const auto bits = static_cast<std::uint64_t>(count);
     if (run_ > 0 && count <= 32) {
-      out_.put((run_ - 1) << count | low_bits(count), 1 + length_bits_ + count);
+      out_.put_short((run_ - 1) << count | ones, run_bits() + bits);
       run_ = 0;
+      return;
+    }
+    while (run_ > 0) put_run(run_ < max_run_ ? run_ : max_run_);
+    if (count == 64) {
+      out_.put(ones, bits);
     } else {
-      while (run_ > 0) put_run(run_ < max_run_ ? run_ : max_run_);
-      out_.put_wide(low_bits(count), count);
+      out_.put_short(ones, bits);
     }
   }
 
   void put_run(std::uint64_t length) {
-    out_.put(length - 1, 1 + length_bits_);
+    out_.put_short(length - 1, run_bits());
     run_ -= length;
   }
 
-  StreamWriter out_;
+  std::uint64_t run_bits() const { return static_cast<std::uint64_t>(1 + length_bits_); }
+
+  CodeWriter out_;
   std::uint64_t max_run_;
   int length_bits_;
   std::uint64_t run_ = 0;  // zeros seen and not yet coded
