@@ -23,6 +23,7 @@ import torch_ebpc
 from evaluation import compressors, throughput
 from evaluation.compressors import Compressor
 from evaluation.throughput import Data, Row
+from torch_ebpc.report import written
 
 LAYERS: dict[str, type[torch.nn.Module]] = {
     "ReLU": torch.nn.ReLU,
@@ -162,7 +163,7 @@ def main(arguments: list[str] | None = None) -> int:
             "codings": {choice.data.name: dict(choice.codings) for choice in choices},
         }
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(content, indent=1) + "\n")
+        written(json.dumps(content, indent=1) + "\n", options.json)
     return 0
 
 

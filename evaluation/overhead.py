@@ -27,7 +27,7 @@ from evaluation.images import find_images
 from evaluation.models import LoadedModel, load_model
 from torch_ebpc.cli.images import PreparedImages
 from torch_ebpc.cli.settings import positive
-from torch_ebpc.report import software_versions
+from torch_ebpc.report import software_versions, written
 
 WORDS: dict[str, torch_ebpc.Quantizer | torch_ebpc.FloatCast | None] = {
     "fixed8": torch_ebpc.Quantizer(8, rounding="truncate", headroom=0.75),
@@ -159,7 +159,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         content = {"machine": information, "cases": [case.as_dict() for case in cases]}
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(content, indent=1) + "\n")
+        written(json.dumps(content, indent=1) + "\n", options.json)
     return 0
 
 

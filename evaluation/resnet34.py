@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from evaluation.files import whole_files
 from evaluation.images import find_images
 from evaluation.models import load_model
 from torch_ebpc.cli.measurement import Measurement, measure
@@ -65,13 +66,13 @@ def show(measurement: Measurement) -> None:
 
 
 def write(measurement: Measurement, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     report = measurement.report
-    report.to_csv(folder / "layers.csv")
-    report.to_json(folder / "report.json")
-    report.to_markdown(folder / "report.md")
-    for suffix in ("png", "svg"):
-        report.plot(folder / f"layers.{suffix}")
+    with whole_files(folder) as new:
+        report.to_csv(new / "layers.csv")
+        report.to_json(new / "report.json")
+        report.to_markdown(new / "report.md")
+        for suffix in ("png", "svg"):
+            report.plot(new / f"layers.{suffix}")
     print(f"report: {folder}")
 
 

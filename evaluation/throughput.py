@@ -33,7 +33,7 @@ from evaluation.compressors import Compressor
 from evaluation.images import find_images
 from evaluation.models import LoadedModel, load_model
 from torch_ebpc.cli.images import PreparedImages
-from torch_ebpc.report import software_versions
+from torch_ebpc.report import software_versions, written
 
 
 @dataclasses.dataclass(frozen=True)
@@ -317,7 +317,8 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     panels[0].set_ylabel("GB/s of uncompressed bytes, one thread")
     figure.suptitle("8-bit ReLU maps of ResNet-34")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
-    figure.savefig(path)
+    with torch_ebpc.whole_file(path) as file:
+        figure.savefig(file, format=path.suffix.removeprefix(".") or None)
 
 
 def machine() -> dict[str, Any]:
@@ -347,7 +348,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         content = {"machine": information, "rows": [row.as_dict() for row in rows]}
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(content, indent=1) + "\n")
+        written(json.dumps(content, indent=1) + "\n", options.json)
     if options.plot:
         options.plot.parent.mkdir(parents=True, exist_ok=True)
         plot(rows, options.plot)

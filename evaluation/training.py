@@ -45,6 +45,7 @@ from torch_ebpc._saved_memory import Range, range_of, words_of
 from torch_ebpc.cli.images import ImageSet, PreparedImages
 from torch_ebpc.cli.networks import LoadedModel
 from torch_ebpc.cli.settings import positive
+from torch_ebpc.report import written
 from torch_ebpc.saved_tensors import made_by
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -385,7 +386,7 @@ def main(arguments: list[str] | None = None) -> int:
             "rows": [dataclasses.asdict(row) for row in rows],
         }
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(content, indent=1) + "\n")
+        written(json.dumps(content, indent=1) + "\n", options.json)
     return 0
 
 

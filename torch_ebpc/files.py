@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -21,10 +22,11 @@ _READ_BYTES = 1 << 22
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Opens a file for writing that appears, or replaces the one that is there, when all has been
-    written and has reached the disk; with any exception nothing is changed or left behind.
+    written and has reached the disk; with any exception nothing is changed or left behind. A file
+    that is replaced hands on its mode; a new one has the mode that the umask says.
 
-    It is written under another name beside ``path``, ``.NAME.*.tmp``, which only a kill or power
-    failure leaves behind.
+    It is written under another name beside ``path``, ``.torch_ebpc.*.tmp``, which only a kill or
+    power failure leaves behind.
 
     Raises:
         OSError: the file cannot be written, with its name; on a full disk ``errno.ENOSPC``.
@@ -40,23 +42,38 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
         raise OSError(f"{target} must be a regular file, if it exists")
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    # Without the target's name, which may be as long as a name can be.
+    temporary = target.with_name(f".torch_ebpc.{secrets.token_hex(8)}.tmp")
     try:
-        with open(temporary, "xb") as file:
+        with named_errors(target), open(temporary, "xb") as file:
+            if target.exists():
+                os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
-    except BaseException as error:
+    except BaseException:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-            raise OSError(error.errno, error.strerror, str(target)) from error
         raise
-    folder = os.open(target.parent, os.O_RDONLY)
+    # The new name too. The file is there by now, so that where this cannot be done (a folder may
+    # be writable and not readable) there is nothing to report.
+    with contextlib.suppress(OSError):
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextlib.contextmanager
+def named_errors(name: str | os.PathLike[str]) -> Iterator[None]:
+    """Gives errors of the system that name no file, as those of writing do not, the name of one."""
     try:
-        os.fsync(folder)  # the new name too
-    finally:
-        os.close(folder)
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(name)) from error
 
 
 def write_file(
@@ -138,7 +155,7 @@ def map_file(path: str | os.PathLike[str]) -> Tensor:
     processes map it themselves.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: the file cannot be read, or is not a regular file that knows its size.
 
     Example:
         >>> import tempfile
@@ -149,10 +166,15 @@ def map_file(path: str | os.PathLike[str]) -> Tensor:
         ...     torch_ebpc.decompress(torch_ebpc.map_file(path), index=3)
         tensor([6., 7.])
     """
-    size = os.stat(path).st_size
-    if size == 0:
-        return torch.empty(0, dtype=torch.uint8)
-    with open(path, "rb"):  # says clearly if it may not be read
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(f"{os.fspath(path)} must be a regular file")
+    size = status.st_size
+    with open(path, "rb") as file:  # says clearly if it may not be read
+        if size == 0:
+            if file.read(1):  # as files of /proc are
+                raise OSError(f"{os.fspath(path)} must have a size, found 0 bytes to map")
+            return torch.empty(0, dtype=torch.uint8)
         return torch.from_file(os.fspath(path), shared=False, size=size, dtype=torch.uint8)
 
 

@@ -8,7 +8,6 @@ import dataclasses
 import datetime
 import io
 import json
-import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 
 from torch_ebpc._library import __version__
 from torch_ebpc.config import cpu_name, kernel
+from torch_ebpc.files import whole_file
 from torch_ebpc.layer_row import LayerRow
 
 if TYPE_CHECKING:
@@ -234,7 +234,8 @@ class Report:
 
     def plot(self, path: str | Path | None = None) -> Any:
         """Bars of the ratio by row and method, on a logarithmic scale and readable in black and
-        white; returns the matplotlib figure, also written to ``path``. Needs matplotlib."""
+        white; returns the matplotlib figure, also written to ``path`` in the format that its
+        suffix says, whole or not at all. Needs matplotlib."""
         from matplotlib.figure import Figure
         from matplotlib.ticker import LogLocator
 
@@ -266,7 +267,8 @@ class Report:
         axes.set_title(self.heading(), fontsize="medium", wrap=True)
         axes.legend()
         if path is not None:
-            figure.savefig(path)
+            with whole_file(path) as file:
+                figure.savefig(file, format=Path(path).suffix.removeprefix(".") or None)
         return figure
 
 
@@ -310,11 +312,6 @@ def _as_text(value: Any) -> str:
 def written(text: str, path: str | Path | None) -> str:
     """Also writes the text to ``path``, whole or not at all."""
     if path is not None:
-        path = Path(path)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole_file(path) as file:
+            file.write(text.encode())
     return text

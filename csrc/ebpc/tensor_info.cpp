@@ -28,11 +28,11 @@ std::uint64_t word_count(const TensorInfo& tensor) {
     throw Error(ErrorCode::argument, "shape must have at most " + std::to_string(max_dims) +
                                          " dimensions, got " + std::to_string(tensor.shape.size()));
   }
-  const auto limit = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) /
-                     static_cast<std::uint64_t>(traits(tensor.dtype).bytes);
+  const auto limit = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
   bool is_empty = false;
+  bool is_too_large = false;
   std::uint64_t words =
-      1;  // an empty tensor's strides have to fit as well, so its zeros count as 1
+      1;  // with 1 for sizes of zero: an empty tensor's strides have to fit as well
   for (const std::int64_t size : tensor.shape) {
     if (size < 0) {
       throw Error(ErrorCode::argument,
@@ -40,10 +40,12 @@ std::uint64_t word_count(const TensorInfo& tensor) {
     }
     is_empty = is_empty || size == 0;
     const auto factor = static_cast<std::uint64_t>(std::max<std::int64_t>(size, 1));
-    if (words > limit / factor) {
-      throw Error(ErrorCode::argument, "shape must describe less than 2^63 bytes, got more");
-    }
+    is_too_large = is_too_large || words > limit / factor;
     words *= factor;
+  }
+  const auto word_bytes = static_cast<std::uint64_t>(traits(tensor.dtype).bytes);
+  if (is_too_large || (!is_empty && words > limit / word_bytes)) {
+    throw Error(ErrorCode::argument, "shape must describe less than 2^63 bytes, got more");
   }
   return is_empty ? 0 : words;
 }

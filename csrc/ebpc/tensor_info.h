@@ -50,7 +50,8 @@ struct TensorInfo {
 };
 
 /// The number of words. Throws Error(argument) if a size is negative, there are more than max_dims
-/// dimensions, or the bytes of all sizes but zeros do not fit into 63 bits.
+/// dimensions, the tensor's bytes do not fit into 63 bits, or, if it is empty, its other sizes'
+/// product does not.
 std::uint64_t word_count(const TensorInfo& tensor);
 
 /// The parameters for words of this dtype: word_bits 0 stands for the dtype's width. Throws

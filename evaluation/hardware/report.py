@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 from pathlib import Path
@@ -10,31 +9,30 @@ from typing import Any
 
 from tabulate import tabulate
 
+from evaluation.files import whole_files
 from evaluation.hardware import plots, simulators
 from evaluation.hardware.energy import MEMORIES
 from evaluation.hardware.study import Study
 from evaluation.hardware.tables import all_tables
 from torch_ebpc import hardware
+from torch_ebpc.report import csv_text
 
 
 def write(study: Study, title: str, provenance: dict[str, Any], folder: Path) -> None:
-    """report.md, layers.csv, report.json and the plots."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """report.md, layers.csv, report.json and the plots, as :func:`whole_files` does."""
     figures = {
         "registers": plots.registers(study),
         "words_per_cycle": plots.words_per_cycle(study, title),
         "traffic": plots.traffic(study, title),
     }
-    for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=150)
-        figure.savefig(folder / f"{name}.svg")
-    (folder / "report.md").write_text(markdown(study, title, provenance, list(figures)))
-    (folder / "report.json").write_text(json.dumps(as_dict(study, title, provenance), indent=1))
     records = [layer.as_dict(study.options) for layer in [*study.layers.values(), study.total()]]
-    with (folder / "layers.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(records[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
+    with whole_files(folder) as new:
+        for name, figure in figures.items():
+            figure.savefig(new / f"{name}.png", dpi=150)
+            figure.savefig(new / f"{name}.svg")
+        (new / "report.md").write_text(markdown(study, title, provenance, list(figures)))
+        (new / "report.json").write_text(json.dumps(as_dict(study, title, provenance), indent=1))
+        (new / "layers.csv").write_text(csv_text(records))
 
 
 def markdown(study: Study, title: str, provenance: dict[str, Any], figures: list[str]) -> str:
@@ -94,13 +92,18 @@ def as_dict(study: Study, title: str, provenance: dict[str, Any]) -> dict[str, A
 def export_simulators(study: Study, name: str, folder: Path) -> None:
     """SCALE-Sim's topology and table, and a Timeloop problem for each convolution in both
     spellings."""
+    with whole_files(folder) as new:
+        _write_simulators(study, name, new)
+
+
+def _write_simulators(study: Study, name: str, folder: Path) -> None:
     scale_sim = folder / "scale-sim"
-    scale_sim.mkdir(parents=True, exist_ok=True)
+    scale_sim.mkdir()
     topology = simulators.scale_sim_topology(row.convolution for row in study.convolutions.values())
     (scale_sim / f"{name}.csv").write_text(topology)
     (scale_sim / f"{name}_compression.csv").write_text(simulators.scale_sim_compression(study))
     for version, subfolder in (("0.3", "sparseloop"), ("0.4", "timeloop")):
-        (folder / subfolder).mkdir(parents=True, exist_ok=True)
+        (folder / subfolder).mkdir()
         for row in study.convolutions.values():
             written_as = row.convolution.written_as
             density = None

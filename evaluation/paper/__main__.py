@@ -28,6 +28,11 @@ from evaluation.paper.taps import FUNCTIONS, TapSelection
 from evaluation.presets import PRESETS, Preset
 from torch_ebpc.cli.settings import positive
 
+RULE_OPTIONS = (
+    "scale", "batch_size", "headroom", "rounding", "block_size", "max_zero_run", "base", "order",
+)  # fmt: skip
+"""The fields of a preset that have an option of their name."""
+
 
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(prog="python -m evaluation.paper", description=__doc__)
@@ -80,9 +85,7 @@ def parser() -> argparse.ArgumentParser:
 def rule_from(options: argparse.Namespace) -> Preset:
     """The preset with the given flags on top of it."""
     given = {
-        field.name: getattr(options, field.name)
-        for field in dataclasses.fields(Preset)
-        if getattr(options, field.name, None) is not None
+        name: getattr(options, name) for name in RULE_OPTIONS if getattr(options, name) is not None
     }
     return dataclasses.replace(PRESETS[options.preset].complete(), **given)
 
@@ -123,10 +126,10 @@ def main(arguments: list[str] | None = None) -> int:
         work = options.output.with_name(f"{options.output.name}.work")
         try:
             study = run_study(network, images, rule, extent_from(options), work, ranks, taps)
-        except NothingToMeasureError as error:
+            return finish(study, options, ranks, begin) if ranks.first else 0
+        except (NothingToMeasureError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
-        return finish(study, options, ranks, begin) if ranks.first else 0
 
 
 def finish(study: Study, options: argparse.Namespace, ranks: Ranks, begin: float) -> int:

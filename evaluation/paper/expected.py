@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.paper.study import Measured, Study
+from torch_ebpc.report import written
 
 EXPECTED = Path(__file__).parents[1] / "expected.json"
 # Counts are exact for equal maps; maps differ between CPUs and builds of PyTorch in the last bits,
@@ -40,7 +41,7 @@ def store(study: Study, path: Path = EXPECTED) -> None:
     entries = [entry for entry in _entries(path) if entry["identity"] != identity]
     rounded = {name: round(ratio, 5) for name, ratio in ratios(study).items()}
     entries.append({"identity": identity, "tolerance": TOLERANCE, "ratios": rounded})
-    path.write_text(json.dumps(entries, indent=1) + "\n")
+    written(json.dumps(entries, indent=1) + "\n", path)
 
 
 def ratios(study: Study) -> dict[str, float]:

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
+import sys
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+import torch_ebpc
 from evaluation.paper.ranks import Ranks
 
 Arrays = dict[str, np.ndarray]
@@ -53,22 +56,20 @@ class Store:
         return self.folder / f"{name}-{unit.number:06d}.npz"
 
     def load(self, name: str, unit: Unit) -> Arrays | None:
-        """A stored result, or None."""
+        """A stored result, or None: it is not there, or damaged, which a warning says."""
         path = self._path(name, unit)
-        if not path.exists():
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except FileNotFoundError:
             return None
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError) as error:
+            print(f"{path} is measured again, since it is damaged: {error}", file=sys.stderr)
+            return None
 
     def save(self, name: str, unit: Unit, arrays: Arrays) -> None:
-        path = self._path(name, unit)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        try:
-            with partial.open("wb") as file:
-                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with torch_ebpc.whole_file(self._path(name, unit)) as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 @dataclasses.dataclass(frozen=True)

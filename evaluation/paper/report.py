@@ -5,17 +5,16 @@ from __future__ import annotations
 import csv
 import datetime
 import json
-import os
 import platform
 import re
 import resource
-import shutil
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
+from evaluation.files import whole_files
 from evaluation.paper import notes, sections, sections_more
 from evaluation.paper.averages import DEFINITIONS
 from evaluation.paper.figures import draw
@@ -27,33 +26,24 @@ TEMPLATE = Path(__file__).with_name("templates") / "report.html.jinja"
 
 
 def write_report(study: Study, folder: Path, run: dict[str, Any]) -> None:
-    """Puts all files into ``folder``, which has either the old report or the new one, never a part.
+    """Puts all files into ``folder``, as :func:`whole_files` does: an old report stays until the
+    new one is complete, and what else is there stays.
 
     Args:
         run: what may differ between runs of equal figures, as from :func:`run_record`.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    try:
-        partial.mkdir()
-        names = list(draw(study, partial))
+    with whole_files(folder) as new:
+        names = list(draw(study, new))
         all_sections = build_sections(study, run)
-        (partial / "report.md").write_text(_markdown(study, all_sections), encoding="utf-8")
-        (partial / "report.html").write_text(
-            _html(study, all_sections, {name: partial / f"{name}.svg" for name in names}),
+        (new / "report.md").write_text(_markdown(study, all_sections), encoding="utf-8")
+        (new / "report.html").write_text(
+            _html(study, all_sections, {name: new / f"{name}.svg" for name in names}),
             encoding="utf-8",
         )
-        _write_counts(study, partial / "counts.csv")
-        _write_layers(study, partial / "layers.csv")
+        _write_counts(study, new / "counts.csv")
+        _write_layers(study, new / "layers.csv")
         content = figures_of(study) | {"provenance": study.provenance, "run": run}
-        (partial / "report.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        if folder.exists():
-            folder.rename(old)
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        (new / "report.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def run_record(begin: float, end: float, processes: int) -> dict[str, Any]:

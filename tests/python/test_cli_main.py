@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -115,6 +117,23 @@ def test_every_exception_has_a_message_and_an_exit_code(monkeypatch, capsys, err
     monkeypatch.setattr(tensors, "compress", fail)
     assert main(["compress", "x"]) == code
     assert capsys.readouterr().err == message
+
+
+def test_an_interrupt_while_a_command_is_imported_ends_it_after_that(monkeypatch, capsys):
+    imported = []
+
+    def slowly(name):
+        os.kill(os.getpid(), signal.SIGINT)
+        imported.append(name)
+        return tensors
+
+    monkeypatch.setattr(importlib, "import_module", slowly)
+    monkeypatch.setattr(tensors, "compress", lambda options: pytest.fail("it has run"))
+    handler = signal.getsignal(signal.SIGINT)
+    assert main(["compress", "x"]) == 130
+    assert capsys.readouterr().err == "torch-ebpc: interrupted\n"
+    assert imported == ["torch_ebpc.cli.tensors"]
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_a_package_that_is_missing_is_named(monkeypatch, capsys, tmp_path):

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from paper_example import tiny_network
+from paper_example import tiny_network, to_tensor
 from PIL import Image
 
 from evaluation.images import find_images
@@ -33,6 +33,38 @@ def test_unreadable_images_are_left_out_and_named(folder):
     text = str(images)
     assert "2; left out, unreadable: 2 (image cut.jpg cannot be read: " in text
     assert "image text.png cannot be read: " in text
+
+
+DAMAGED = {
+    "header.png": b"\x89PNG\r\n\x1a\n\0\0\0\5IHDR12345",
+    "size.ppm": b"P6\n-3 x\n255\n",
+    "cut.ppm": b"P6\n8 8\n255\n123",
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_whatever_the_damage_the_image_is_named_and_the_others_stay(folder, name):
+    (folder / name).write_bytes(DAMAGED[name])
+    images = find_images(folder).readable()
+    assert [file.name for file in images.files] == ["whole.jpg", "whole.png"]
+    assert sum(f"image {name} cannot be read: " in text for text in images.unreadable) == 1
+
+
+@pytest.mark.parametrize("size", [(7, 7), (1, 1), (300, 5)])
+def test_a_small_jpeg_is_readable(tmp_path, size):
+    Image.new("RGB", size).save(tmp_path / "small.jpg")
+    images = find_images(tmp_path).readable()
+    assert images.unreadable == []
+    pixels, _ = PreparedImages(images, to_tensor)[0]
+    assert pixels.shape == (3, size[1], size[0])
+
+
+def test_what_a_transform_raises_is_not_said_of_the_image(folder):
+    def fail(image):
+        raise ValueError("of the transform")
+
+    with pytest.raises(ValueError, match=r"^of the transform$"):
+        PreparedImages(find_images(folder).readable(), fail)[0]
 
 
 def test_readable_images_stay_all_in_order(folder):

@@ -123,4 +123,28 @@ def test_a_stored_unit_is_not_computed_again(tmp_path: Path) -> None:
     assert {name: array.tolist() for name, array in first.items()} == {
         name: array.tolist() for name, array in again.items()
     }
-    assert not list(tmp_path.glob("*.partial"))
+    assert all(path.suffix == ".npz" for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "emptied"])
+def test_a_damaged_unit_is_computed_again_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    runner = Runner(Store(tmp_path), Ranks(), 4)
+    first = runner.run("a", "a", units_of(range(4), 2), compute)
+    path = tmp_path / "a-000001.npz"
+    whole = path.read_bytes()
+    place = whole.index(b"image/x.npy") + 60
+    path.write_bytes(
+        {
+            "cut": whole[:100],
+            "flipped": whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :],
+            "emptied": b"",
+        }[damage]
+    )
+    again = runner.run("a", "a", units_of(range(4), 2), compute)
+    assert {name: array.tolist() for name, array in first.items()} == {
+        name: array.tolist() for name, array in again.items()
+    }
+    assert f"{path} is measured again, since it is damaged: " in capsys.readouterr().err
+    assert Store(tmp_path).load("a", Unit(1, (2, 3))) is not None, "it is stored again"

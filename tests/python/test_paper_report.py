@@ -17,7 +17,7 @@ from torch.nn import functional
 
 import torch_ebpc
 from evaluation.images import find_images
-from evaluation.paper import expected
+from evaluation.paper import expected, report
 from evaluation.paper.figures import FIGURES
 from evaluation.paper.study import NothingToMeasureError, Study
 from torch_ebpc.cli.images import PreparedImages
@@ -114,6 +114,26 @@ def test_html_is_self_contained(study: Study, output: Path) -> None:
     assert page.tags.count("svg") == len(FIGURES)
     assert not {"link", "img", "iframe"} & set(page.tags)
     assert not re.search(r"@import|url\((?!#)", text)
+
+
+def test_a_second_report_replaces_the_first_and_nothing_else(
+    study: Study, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (output / "thesis.txt").write_text("mine")
+    before = {path: path.read_bytes() for path in output.iterdir()}
+
+    def fail(study: Study, path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(report, "_write_layers", fail)
+        with pytest.raises(KeyboardInterrupt):
+            report.write_report(study, output, {"seconds": 1})
+    assert before == {path: path.read_bytes() for path in output.iterdir()}
+    report.write_report(study, output, {"seconds": 2})
+    assert set(output.iterdir()) == set(before)
+    assert (output / "thesis.txt").read_text() == "mine"
+    assert json.loads((output / "report.json").read_text())["run"] == {"seconds": 2}
 
 
 def test_gradients_of_inputs_are_zero_where_nothing_passes(study: Study) -> None:

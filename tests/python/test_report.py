@@ -6,6 +6,7 @@ import csv
 import datetime
 import io
 import json
+import os
 import re
 
 import pandas
@@ -222,10 +223,10 @@ def test_a_file_is_written_whole_or_not_at_all(report, tmp_path, monkeypatch):
     path = tmp_path / "report.csv"
     path.write_text("the report before")
 
-    def fail(self, target):
+    def fail(source, target):
         raise OSError("disk full")
 
-    monkeypatch.setattr(type(path), "replace", fail)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
         report.to_csv(path)
     assert path.read_text() == "the report before"

@@ -190,6 +190,7 @@ def _files(command: argparse.ArgumentParser) -> None:
 
 def _compress(command: argparse.ArgumentParser) -> None:
     _files(command)
+    _max_bytes(command, "a .pt file's tensors")
     code = command.add_argument_group("code")
     code.add_argument(
         "--codec",
@@ -211,11 +212,15 @@ def _compress(command: argparse.ArgumentParser) -> None:
 
 def _decompress(command: argparse.ArgumentParser) -> None:
     _files(command)
+    _max_bytes(command, "tensors")
+
+
+def _max_bytes(command: argparse._ActionsContainer, what: str) -> None:
     command.add_argument(
         "--max-bytes",
         type=_size,
         metavar="SIZE",
-        help="refuse more bytes of tensors, such as 500M, 20G (default: 1G, or 64 times the input)",
+        help=f"refuse more bytes of {what}, such as 500M, 20G (default: 1G, or 64 times the file)",
     )
 
 
@@ -224,6 +229,7 @@ def _inspect(command: argparse.ArgumentParser) -> None:
         "files", nargs="*", default=["-"], metavar="FILE", help="'-', or none: standard input"
     )
     command.add_argument("--json", action="store_true", help="print JSON")
+    _max_bytes(command, "a .pt file's tensors")
 
 
 def _report(command: argparse.ArgumentParser) -> None:

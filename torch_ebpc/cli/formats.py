@@ -100,7 +100,7 @@ def _decompress_container(
     _check_size(info.tensor_bytes, info.container_bytes, options.max_bytes)
     if Path(target).suffix in (".pt", ".pth"):
         x = torch_ebpc.decompress(torch_ebpc.map_file(path), max_bytes=info.tensor_bytes)
-        torch.save(x, file)
+        _save_pt(x, file)
         return
     if info.dtype == torch.bfloat16:
         raise ValueError("NumPy has no bfloat16: give --output NAME.pt")
@@ -119,28 +119,39 @@ def _decompress_container(
 
 
 def _check_size(tensor_bytes: int, container_bytes: int, max_bytes: int | None) -> None:
-    """The limit of :func:`torch_ebpc.decompress`, for what is not unpacked in one piece."""
+    """The limit of :func:`torch_ebpc.decompress`, for what does not go through that."""
     limit = max(1 << 30, 64 * container_bytes) if max_bytes is None else max_bytes
     if tensor_bytes > limit:
         raise torch_ebpc.EBPCLimitError(
-            f"expected a tensor of at most {limit} bytes, found {tensor_bytes}"
+            f"expected tensors of at most {limit} bytes, found {tensor_bytes}"
         )
 
 
 # ---- .pt -----------------------------------------------------------------------------------------
 
 
-def read_pt(path: Path) -> tuple[Any, bool]:
+def read_pt(path: Path, max_bytes: int | None) -> tuple[Any, bool]:
     """What the file holds, and whether it is packed.
 
+    Args:
+        max_bytes: of all tensors written out in full, since one that is expanded takes next to
+            nothing in a file, and of what the archive unpacks to. By default 1 GiB, or 64 times
+            the bytes of the file if that is more.
+
     Raises:
+        EBPCLimitError: there are more bytes.
         ValueError: it is not a file of torch.save, or not of tensors and plain containers alone.
     """
-    members = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
-    if any(name.partition("/")[2].startswith("code/") for name in members):
+    size = path.stat().st_size
+    members = []
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    if any(each.filename.partition("/")[2].startswith("code/") for each in members):
         raise ValueError("expected tensors, found a TorchScript program")
-    if any(name.endswith(".npy") for name in members):
+    if any(each.filename.endswith(".npy") for each in members):
         raise ValueError("expected a file of torch.save, found an .npz archive: extract it")
+    _check_size(sum(each.file_size for each in members), size, max_bytes)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle's, zip's and PyTorch's own
@@ -150,10 +161,34 @@ def read_pt(path: Path) -> tuple[Any, bool]:
             "expected a file that torch.load(weights_only=True) reads, found:"
             f" {reason[1] if reason else str(error).splitlines()[0]}"
         ) from error
-    if isinstance(content, dict) and _MARK in content:
+    packed = isinstance(content, dict) and _MARK in content
+    if packed:
         _check_version(content[_MARK])
-        return content["content"], True
-    return content, False
+        if "content" not in content:
+            raise ValueError(f"expected the keys {_MARK} and content, found no content")
+        content = content["content"]
+    in_memory = (
+        x
+        for _, x in named_tensors(content)
+        if x.device.type == "cpu" and x.layout == torch.strided and not x.is_nested
+    )
+    _check_size(sum(x.nbytes for x in in_memory), size, max_bytes)
+    return content, packed
+
+
+def named_tensors(content: Any) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor in nested dicts, lists and tuples, by its keys and indices."""
+    seen: set[int] = set()  # lists can hold themselves
+
+    def visit(name: str, item: Any) -> Iterator[tuple[str, Tensor]]:
+        if isinstance(item, Tensor):
+            yield name, item
+        elif isinstance(item, (dict, list, tuple)) and id(item) not in seen:
+            seen.add(id(item))
+            for key, value in item.items() if isinstance(item, dict) else enumerate(item):
+                yield from visit(f"{name}.{key}" if name else str(key), value)
+
+    return visit("", content)
 
 
 def _check_version(version: object) -> None:
@@ -162,19 +197,32 @@ def _check_version(version: object) -> None:
 
 
 def _compress_pt(path: Path, file: BinaryIO, target: str, options: argparse.Namespace) -> None:
-    content, packed = read_pt(path)
+    content, packed = read_pt(path, options.max_bytes)
     check_packed(packed, expected=False)
     with progress("compressing", path.stat().st_size, quiet=options.quiet) as bar:
         content = torch_ebpc.pack(content, *_code(options), progress=bar.update)
-    torch.save({_MARK: _VERSION, "content": content}, file)
+    _save_pt({_MARK: _VERSION, "content": content}, file)
 
 
 def _decompress_pt(path: Path, file: BinaryIO, target: str, options: argparse.Namespace) -> None:
-    content, packed = read_pt(path)
+    content, packed = read_pt(path, options.max_bytes)
     check_packed(packed, expected=True)
     with progress("decompressing", path.stat().st_size, quiet=options.quiet) as bar:
         content = torch_ebpc.unpack(content, options.max_bytes, progress=bar.update)
-    torch.save(content, file)
+    _save_pt(content, file)
+
+
+def _save_pt(content: Any, file: BinaryIO) -> None:
+    """Raises:
+    OSError: what the file says, on a full disk for example.
+    """
+    try:
+        torch.save(content, file)
+    except RuntimeError as error:
+        # PyTorch tries to finish its archive nevertheless, and says that this did not work.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def _code(options: argparse.Namespace) -> tuple[int, int, str, str]:
@@ -195,7 +243,7 @@ def check_packed(packed: bool, *, expected: bool) -> None:
 def _compress_safetensors(
     path: Path, file: BinaryIO, target: str, options: argparse.Namespace
 ) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {}
     with open_safetensors(path) as (source, metadata, packed):
@@ -204,13 +252,14 @@ def _compress_safetensors(
             for name in source.keys():  # noqa: SIM118 (it is not a dict)
                 x = source.get_tensor(name)
                 tensors[name] = torch_ebpc.pack(x, *_code(options), progress=bar.update)
-    save_file(tensors, file.name, {**metadata, _MARK: str(_VERSION)})
+    # Not save_file: it writes another file, which would then be in the place of this one.
+    file.write(save(tensors, {**metadata, _MARK: str(_VERSION)}))
 
 
 def _decompress_safetensors(
     path: Path, file: BinaryIO, target: str, options: argparse.Namespace
 ) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     with open_safetensors(path) as (source, metadata, packed):
         check_packed(packed, expected=True)
@@ -218,7 +267,7 @@ def _decompress_safetensors(
     with progress("decompressing", path.stat().st_size, quiet=options.quiet) as bar:
         tensors = torch_ebpc.unpack(content, options.max_bytes, progress=bar.update)
     del metadata[_MARK]
-    save_file(tensors, file.name, metadata or None)
+    file.write(save(tensors, metadata or None))
 
 
 @contextlib.contextmanager

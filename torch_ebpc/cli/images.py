@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import dataclasses
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +63,7 @@ class ImageSet:
             self.files, desc="checking images", unit="image", leave=False, disable=None
         ):
             try:
-                with _opened(file) as image:
-                    image.draft("RGB", (image.width // 8, image.height // 8))
-                    image.load()
+                _pixels(file, shrink=8)
             except OSError as error:
                 unreadable.append(str(error))
             else:
@@ -131,17 +128,20 @@ class PreparedImages(Dataset[tuple[torch.Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         file = self._files[index]
-        with _opened(file) as image:
-            return self._transform(image.convert("RGB")), file.label
+        return self._transform(_pixels(file)), file.label
 
 
-@contextlib.contextmanager
-def _opened(file: ImageFile) -> Iterator[Image.Image]:
-    """Raises:
-    OSError: naming the file, also of what is read of it inside of the block.
+def _pixels(file: ImageFile, shrink: int = 1) -> Image.Image:
+    """The image as RGB; a JPEG maybe smaller, by ``shrink`` at most.
+
+    Raises:
+        OSError: it cannot be read, with its name.
     """
     try:
         with Image.open(file.path) as image:
-            yield image
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise OSError(f"image {file.name} cannot be read: {error}") from error
+            if shrink > 1:
+                image.draft("RGB", (max(1, image.width // shrink), max(1, image.height // shrink)))
+            return image.convert("RGB")
+    except Exception as error:  # of any type, depending on format and damage
+        reason = str(error) or type(error).__name__
+        raise OSError(f"image {file.name} cannot be read: {reason}") from error

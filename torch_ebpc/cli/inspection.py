@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from tabulate import tabulate
 from torch import Tensor
 
 import torch_ebpc
-from torch_ebpc.cli.formats import kind_of, open_safetensors, read_npy, read_pt
+from torch_ebpc.cli.formats import kind_of, named_tensors, open_safetensors, read_npy, read_pt
 from torch_ebpc.cli.streams import named, opened_source, shown
 from torch_ebpc.ops import DTYPES
 from torch_ebpc.report import METHOD_TITLES
@@ -26,7 +26,7 @@ def inspect(options: argparse.Namespace) -> int:
     described = []
     for name in options.files:
         with opened_source(name) as path, named(name):
-            described.append({"file": shown(name), **_description(path)})
+            described.append({"file": shown(name), **_description(path, options.max_bytes)})
     if options.json:
         print(json.dumps(described[0] if len(described) == 1 else described, indent=1))
     else:
@@ -34,7 +34,7 @@ def inspect(options: argparse.Namespace) -> int:
     return 0
 
 
-def _description(path: Path) -> dict[str, Any]:
+def _description(path: Path, max_bytes: int | None) -> dict[str, Any]:
     kind = kind_of(path)
     if kind == "container":
         info = torch_ebpc.inspect(torch_ebpc.map_file(path))
@@ -45,27 +45,12 @@ def _description(path: Path) -> dict[str, Any]:
     if kind == "npy":
         return {"kind": kind, "packed": False, **_tensors([("", read_npy(path))], packed=False)}
     if kind == "pt":
-        content, packed = read_pt(path)
-        return {"kind": kind, "packed": packed, **_tensors(_named_tensors(content), packed=packed)}
+        content, packed = read_pt(path, max_bytes)
+        return {"kind": kind, "packed": packed, **_tensors(named_tensors(content), packed=packed)}
     with open_safetensors(path) as (file, metadata, packed):
         tensors = ((name, file.get_tensor(name)) for name in file.keys())  # noqa: SIM118
         described = {"kind": kind, "packed": packed, **_tensors(tensors, packed=packed)}
     return {**described, "metadata": metadata}
-
-
-def _named_tensors(content: Any) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor in nested dicts, lists and tuples, by its keys and indices."""
-    seen: set[int] = set()  # lists can hold themselves
-
-    def visit(name: str, item: Any) -> Iterator[tuple[str, Tensor]]:
-        if isinstance(item, Tensor):
-            yield name, item
-        elif isinstance(item, (dict, list, tuple)) and id(item) not in seen:
-            seen.add(id(item))
-            for key, value in item.items() if isinstance(item, dict) else enumerate(item):
-                yield from visit(f"{name}.{key}" if name else str(key), value)
-
-    return visit("", content)
 
 
 def _tensors(tensors: Iterable[tuple[str, Tensor]], *, packed: bool) -> dict[str, Any]:

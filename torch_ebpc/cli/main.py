@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
+import threading
 import traceback
+from collections.abc import Iterator
 
 from torch_ebpc.cli.arguments import parser
 
@@ -18,7 +22,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs a command and returns its exit code (see ``torch-ebpc --help``)."""
     options = parser().parse_args(arguments)
     try:
-        command = importlib.import_module(f"torch_ebpc.cli.{options.module}")
+        with _interrupts_deferred():
+            command = importlib.import_module(f"torch_ebpc.cli.{options.module}")
         code: int = getattr(command, options.function)(options)
         sys.stdout.flush()
         return code
@@ -35,6 +40,22 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             print(f"torch-ebpc: error: {_message(error)}", file=sys.stderr)
         return ERROR
+
+
+@contextlib.contextmanager
+def _interrupts_deferred() -> Iterator[None]:
+    """For imports: a module that is interrupted half-way fails later, and says other things."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # interrupts go to the main thread
+        return
+    interrupts: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: interrupts.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if interrupts:
+        raise KeyboardInterrupt
 
 
 def _message(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch_ebpc
+from torch_ebpc.files import named_errors
 
 PIPE = "-"
 
@@ -31,16 +33,28 @@ def check_source(name: str) -> None:
 
 @contextlib.contextmanager
 def opened_source(name: str) -> Iterator[Path]:
-    """A file that can be read at any place: of standard input, all of it in a temporary one."""
+    """A file that can be read at any place: of standard input and other pipes, all of it in a
+    temporary one."""
     check_source(name)
-    if name != PIPE:
-        with open(name, "rb"):  # says clearly if it may not be read
-            yield Path(name)
-        return
-    with tempfile.NamedTemporaryFile(prefix="torch-ebpc-") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
+    with contextlib.ExitStack() as stack:
+        if name == PIPE:
+            source: BinaryIO = sys.stdin.buffer
+        else:
+            source = stack.enter_context(open(name, "rb"))
+            if stat.S_ISREG(os.fstat(source.fileno()).st_mode):
+                yield Path(name)
+                return
+        file = stack.enter_context(_temporary_file())
+        shutil.copyfileobj(source, file)
         file.flush()
         yield Path(file.name)
+
+
+@contextlib.contextmanager
+def _temporary_file() -> Iterator[BinaryIO]:
+    folder = tempfile.gettempdir()
+    with named_errors(folder), tempfile.NamedTemporaryFile(prefix="torch-ebpc-") as file:
+        yield file  # type: ignore[misc]
 
 
 def check_target(name: str, *, force: bool) -> None:
@@ -72,12 +86,12 @@ def opened_target(name: str, *, force: bool) -> Iterator[BinaryIO]:
         with torch_ebpc.whole_file(name) as file:
             yield file
         return
-    with tempfile.NamedTemporaryFile(prefix="torch-ebpc-") as temporary:
-        yield temporary  # type: ignore[misc]
+    with _temporary_file() as temporary:
+        yield temporary
         temporary.flush()
-        with open(temporary.name, "rb") as written:
+        with open(temporary.name, "rb") as written, named_errors(shown(PIPE, "output")):
             shutil.copyfileobj(written, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+            sys.stdout.buffer.flush()
 
 
 @contextlib.contextmanager
@@ -96,4 +110,6 @@ def named(name: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, torch_ebpc.EBPCError) as error:
-        raise type(error)(f"{shown(name)}: {error}") from error
+        limited = isinstance(error, torch_ebpc.EBPCLimitError)
+        hint = "; --max-bytes allows more" if limited else ""
+        raise type(error)(f"{shown(name)}: {error}{hint}") from error

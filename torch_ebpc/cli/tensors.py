@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from torch_ebpc import EBPCLimitError
 from torch_ebpc.cli.formats import (
     COMPRESSORS,
     DECOMPRESSORS,
@@ -35,10 +34,7 @@ def compress(options: argparse.Namespace) -> int:
 
 
 def decompress(options: argparse.Namespace) -> int:
-    try:
-        _convert_all(options, DECOMPRESSORS, _without_suffix)
-    except EBPCLimitError as error:
-        raise EBPCLimitError(f"{error}; --max-bytes allows more") from error
+    _convert_all(options, DECOMPRESSORS, _without_suffix)
     return 0
 
 
