@@ -255,7 +255,7 @@ def decompress(
     """
     check_max_bytes(max_bytes)
     if index is None:
-        _, dtype, memory_format, *_ = fields = _header_fields(packed, header_only=False)
+        _, dtype, memory_format, *_ = fields = _header_fields(packed, header_only=True)
         with translated():
             x: Tensor = torch.ops.torch_ebpc.decompress.default(
                 packed,
