@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -89,20 +90,40 @@ def test_other_threads_run_while_one_is_coding(name):
         other.join()
 
 
+def succeeds_in_a_forked_process(work: Callable[[], bool]) -> bool:
+    child = os.fork()
+    if child == 0:
+        succeeds = False
+        try:
+            succeeds = work()
+        finally:
+            os._exit(0 if succeeds else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def test_a_forked_process_codes_by_itself():
     x = feature_map(500_000)
     packed = torch_ebpc.compress(x)  # in several threads, which the child will not have
-    child = os.fork()
-    if child == 0:
+
+    def is_the_same() -> bool:
         # No other operator of PyTorch: those wait for their threads for ever.
-        same = False
-        try:
-            again = torch_ebpc.compress(x)
-            back = torch_ebpc.decompress(packed)
-            same = again.tolist() == packed.tolist() and back.tolist() == x.tolist()
-        finally:
-            os._exit(0 if same else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        again = torch_ebpc.compress(x)
+        back = torch_ebpc.decompress(packed)
+        return again.tolist() == packed.tolist() and back.tolist() == x.tolist()
+
+    assert succeeds_in_a_forked_process(is_the_same)
+
+
+def test_a_forked_process_with_one_thread_takes_any_strides():
+    x = feature_map(500_000).view(5, 10, 100, 100).to(memory_format=torch.channels_last)
+    packed = torch_ebpc.compress(x)
+
+    def is_the_same() -> bool:
+        torch.set_num_threads(1)
+        again = torch_ebpc.compress(x)
+        return torch.equal(again, packed) and torch.equal(torch_ebpc.decompress(again), x)
+
+    assert succeeds_in_a_forked_process(is_the_same)
 
 
 class Samples(Dataset):
