@@ -170,8 +170,7 @@ def _is_compressed(layer: Any, x: Any) -> bool:
     ):
         warnings.warn(
             f"{layer.ebpc_name}: DistributedDataParallel replaces its counts by those of rank 0:"
-            " call insert_compression on the very module that is wrapped, or set"
-            " broadcast_buffers=False",
+            " wrap the very module that insert_compression returns",
             stacklevel=3,
         )
     return True

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from torch_ebpc import ops
 from torch_ebpc._compiled import is_compiled, layer_name
@@ -224,7 +225,9 @@ def _example_calls(
     matched = matched_layers(probe, layers)
     for name, layer in matched.items():
         layer.register_forward_hook(lambda layer, inputs, x, name=name: note(name, x))
-    positional, keywords = copy.deepcopy((positional, keywords))
+    positional, keywords = tree_map_only(
+        Tensor, lambda x: x.detach().clone(), (list(positional), dict(keywords))
+    )
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         probe(*positional, **keywords)
     if quantizer is not None and quantizer.scale == "calibrated":
