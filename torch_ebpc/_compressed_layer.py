@@ -152,11 +152,11 @@ def _is_compressed(layer: Any, x: Any) -> bool:
     if isinstance(x, torch.fx.Proxy):
         return True
     reason = why_left_alone(x, layer.ebpc_quantized)
+    if torch.compiler.is_compiling():  # which has no place for a warning
+        return reason is None
     if reason is not None:
         warn_left_alone(layer.ebpc_name, reason, 3)
         return False
-    if torch.compiler.is_compiling():
-        return True
     if torch._C._functorch.is_functorch_wrapped_tensor(x):
         raise NotImplementedError(
             f"{layer.ebpc_name}: compression cannot run inside of torch.func.vmap, grad or jvp,"
