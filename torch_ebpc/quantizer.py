@@ -112,9 +112,9 @@ class Quantizer:
         """
         # As few passes over memory as there can be: the range decides which of them are needed.
         bounds = value_range(x) if bounds is None else bounds
-        low, high = self._scaled(bounds, scale).tolist()
-        if not (abs(low) < float("inf") and abs(high) < float("inf")):
+        if not bounds.isfinite().all():
             raise ValueError("x must be finite to be quantized, got inf or NaN")
+        low, high = self._scaled(bounds, scale).tolist()
         if not self.signed and low <= -1:
             raise ValueError(
                 f"x must not be negative for unsigned words, got {low * scale:g};"
