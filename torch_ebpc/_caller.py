@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -10,9 +11,10 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils.hooks import RemovableHandle
 
-# In evaluation, these look whether a function mode is on, and then take another path than without.
-_WITHOUT_MODE = (nn.MultiheadAttention, nn.TransformerEncoder)
+# In evaluation, these first look whether a function mode is on, and then take another path.
+_LOOK_FOR_MODES = (nn.MultiheadAttention, nn.TransformerEncoder, nn.TransformerEncoderLayer)
 
 
 class Hook:
@@ -67,21 +69,28 @@ class Caller:
         self._closed = False
         self._handles = contextlib.ExitStack()
         attached.callback(self._close)
+        # TorchScript takes no hooks of its own, and encoder layers take another path with some.
+        parts = {
+            part
+            for module in modules.values()
+            if isinstance(module, (torch.jit.ScriptModule, nn.TransformerEncoderLayer))
+            for part in module.modules()
+        }
+        unseen = {module: name for name, module in modules.items() if module in parts}
         for name, module in modules.items():
-            begin, end = self._hooks(name, module)
-            if isinstance(module, torch.jit.ScriptModule):  # which takes no hooks of its own
-                handles = (
-                    register_module_forward_pre_hook(begin),
-                    register_module_forward_hook(end, always_call=True),
-                )
-            else:
+            if module not in unseen:
+                begin, end = self._hooks({module: name}, name)
                 # The latter is called as well when the module's forward raises.
-                handles = (
+                self._register(
                     module.register_forward_pre_hook(Hook(begin)),
                     module.register_forward_hook(Hook(end), always_call=True),
                 )
-            for handle in handles:
-                self._handles.callback(handle.remove)
+        if unseen:
+            begin, end = self._hooks(unseen)
+            self._register(
+                register_module_forward_pre_hook(begin),
+                register_module_forward_hook(end, always_call=True),
+            )
 
     @property
     def modules(self) -> list[str]:
@@ -98,30 +107,36 @@ class Caller:
         """Whether the block was left."""
         return self._closed
 
+    def _register(self, *handles: RemovableHandle) -> None:
+        for handle in handles:
+            self._handles.callback(handle.remove)
+
     def _hooks(
-        self, name: str, followed: nn.Module
+        self, names: Mapping[nn.Module, str], default: str | None = None
     ) -> tuple[Callable[..., None], Callable[..., None]]:
-        is_script = isinstance(followed, torch.jit.ScriptModule)
-        sees_mode = isinstance(followed, _WITHOUT_MODE)
+        """Hooks for modules of these names; others, such as replicas, have the ``default``."""
 
-        def is_meant(module: nn.Module) -> bool:
-            # What a compiler traces runs later or never, without these hooks.
-            return not torch.compiler.is_compiling() and (module is followed or not is_script)
-
+        # What a compiler traces runs later or never, without these hooks.
         def begin(module: nn.Module, arguments: Any) -> None:
-            if is_meant(module):
-                self._begin(name, with_mode=module.training or not sees_mode)
+            name = names.get(module, default)
+            if name is not None and not torch.compiler.is_compiling():
+                if name in self.modules and not _is_recursive(module):
+                    self._drop()
+                looks = isinstance(module, _LOOK_FOR_MODES) and not module.training
+                self._begin(name, with_mode=not looks)
 
         def end(module: nn.Module, arguments: Any, output: Any) -> None:
+            name = names.get(module, default)
             # Where another hook raised before `begin`, the innermost module is not this one.
-            if is_meant(module) and self.modules[-1:] == [name]:
+            if self.modules[-1:] == [name] and not torch.compiler.is_compiling():
                 self._end()
 
         return begin, end
 
     def _begin(self, name: str, with_mode: bool) -> None:
         thread = self._thread
-        if not thread.names:
+        outermost = not thread.names
+        if outermost:
             with self._lock:
                 if self._closed:
                     return
@@ -129,33 +144,51 @@ class Caller:
             if not in_backward():
                 thread.calls.clear()
         thread.names.append(name)
-        thread.before.append(None)
-        if self._mode is not None and self._mode.switch(with_mode):
-            thread.before[-1] = not with_mode
+        thread.suspended.append(False)
+        # In a backward pass that a module has called, PyTorch has put the mode aside.
+        if self._mode is not None and (outermost or not in_backward()):
+            # What a module calls comes after it has looked for modes, so that it stays on.
+            changed = self._mode.switch(with_mode)
+            thread.suspended[-1] = changed and not with_mode
 
     def _end(self) -> None:
         thread = self._thread
         thread.names.pop()
-        before = thread.before.pop()
-        if self._mode is not None and before is not None:
-            self._mode.switch(before)
+        suspended = thread.suspended.pop()
+        if self._mode is not None and (suspended or not thread.names):
+            self._mode.switch(bool(thread.names))
         if not thread.names:
             with self._lock:
                 self._passes -= 1
                 if self._closed and self._passes == 0:
                     self._handles.close()
 
-    def _close(self) -> None:
-        while self.modules:  # an interrupt has left a pass without its end
+    def _drop(self) -> None:
+        """Ends a pass that an interrupt has left without its end."""
+        while self.modules:
             self._end()
+
+    def _close(self) -> None:
+        self._drop()
         with self._lock:
             self._closed = True
             if self._passes == 0:
                 self._handles.close()
 
 
+def _is_recursive(module: nn.Module) -> bool:
+    """Whether a module that is just called is running already."""
+    calls = 0
+    frame = inspect.currentframe()
+    while frame is not None:
+        code = frame.f_code
+        calls += code is nn.Module._call_impl.__code__ and frame.f_locals.get("self") is module
+        frame = frame.f_back
+    return calls > 1
+
+
 class _Thread(threading.local):
     def __init__(self) -> None:
         self.names: list[str] = []
-        self.before: list[bool | None] = []  # what the mode was, where a module has changed it
+        self.suspended: list[bool] = []  # whether each of them has switched the mode off
         self.calls: dict[str, int] = {}

@@ -116,5 +116,27 @@ def require_python_layers(model: nn.Module, layers: Mapping[str, nn.Module]) -> 
         )
 
 
+def warn_of_unfused_layers(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
+    """Warns where hooks in ``layers``, which are modules of ``model`` by name, change the path that
+    PyTorch takes."""
+    if not torch.backends.mha.get_fastpath_enabled():
+        return
+    matched = set(layers.values())
+    unfused = [
+        name or type(module).__name__
+        for name, module in named_layers(model).items()
+        if isinstance(module, nn.TransformerEncoderLayer)
+        and not module.training
+        and not matched.isdisjoint(module.modules())
+    ]
+    if unfused:
+        warnings.warn(
+            f"{', '.join(unfused)}: PyTorch has a fused kernel for an encoder layer in evaluation,"
+            " but not where there are hooks in it: outputs may differ in the last bits. With"
+            " torch.backends.mha.set_fastpath_enabled(False) it is the same with and without hooks",
+            stacklevel=4,
+        )
+
+
 def _is_inside(name: str, part: str) -> bool:
     return name == part or name.startswith(f"{part}.")

@@ -17,10 +17,16 @@ from torch.overrides import (
     _pop_mode,
     _push_mode,
 )
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
+from torch.utils.hooks import RemovableHandle
 
 from torch_ebpc._caller import Caller, Hook, in_backward
-from torch_ebpc._compiled import bypass_compiled_code, python_layers, require_python_layers
+from torch_ebpc._compiled import (
+    bypass_compiled_code,
+    python_layers,
+    require_python_layers,
+    warn_of_unfused_layers,
+)
 from torch_ebpc._graphs import graph_of
 from torch_ebpc._parts import map_parts
 from torch_ebpc._recomputed import Recomputed
@@ -150,6 +156,7 @@ class Taps:
         self._layers = matched_layers(model, layers, may_be_empty=bool(self._operations))
         if self._graph is None:
             require_python_layers(model, self._layers)
+            warn_of_unfused_layers(model, self._layers)
         elif self._layers:
             raise ValueError(
                 "layers must be () for a TorchScript module or a graph of torch.export, in which"
@@ -163,6 +170,7 @@ class Taps:
         self._left_out: dict[str, str] = {}
         self._caller: Caller | None = None
         self._recomputed = Recomputed()
+        self._on_leaves: dict[str, RemovableHandle] = {}
         self._attached: contextlib.ExitStack | None = None
         self._failure: Exception | None = None  # in TorchScript, which loses it
 
@@ -214,6 +222,8 @@ class Taps:
         attached, self._attached = self._attached, None
         if attached is not None:
             attached.close()
+        while self._on_leaves:
+            self._on_leaves.popitem()[1].remove()
         failure, self._failure = self._failure, None
         if failure is not None and "TorchScript interpreter" in str(exception):
             raise failure from exception  # which has lost its type and its message there
@@ -375,7 +385,11 @@ class Taps:
             if self._attached is attached and call is not None:
                 self._call_back(dataclasses.replace(tap, call=call), gradient)
 
-        output.register_hook(hook)  # type: ignore[no-untyped-call]
+        handle = output.register_hook(hook)  # type: ignore[no-untyped-call]
+        if output.is_leaf:  # a parameter, which stays: one hook is enough
+            if tap.name in self._on_leaves:
+                self._on_leaves[tap.name].remove()
+            self._on_leaves[tap.name] = handle
 
     def _call_back(self, tap: Tap, tensor: Tensor) -> Tensor | None:
         before = _in_callback.set(True)
@@ -425,6 +439,8 @@ class _ScriptTaps(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._composites = composites
 
     def switch(self, on: bool) -> bool:
+        if on == (self in _get_current_dispatch_mode_stack()):
+            return False
         if not on:
             self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             return True
