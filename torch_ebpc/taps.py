@@ -411,12 +411,14 @@ class _FunctionTaps(TorchFunctionMode):
         if on == (self in modes):
             return False
         if on:
-            _push_mode(self)  # type: ignore[no-untyped-call]
-            return True
-        above = modes[modes.index(self) + 1 :]  # the model's own, or other taps'
-        for _ in range(len(above) + 1):
+            # Below what the model may have entered meanwhile, and leaves as the uppermost.
+            first, new = 0, [self, *modes]
+        else:
+            first = modes.index(self)
+            new = modes[first + 1 :]
+        for _ in modes[first:]:
             _pop_mode()  # type: ignore[no-untyped-call]
-        for mode in above:
+        for mode in new:
             _push_mode(mode)  # type: ignore[no-untyped-call]
         return True
 
