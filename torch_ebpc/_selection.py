@@ -142,7 +142,7 @@ def operation_of(function: Any) -> str | None:
         name = function.overloadpacket.__name__
     else:
         try:
-            resolved = resolve_name(function)
+            resolved = None if isinstance(function, type) else resolve_name(function)
         except TypeError:  # not hashable, so no function of PyTorch
             return None
         if resolved is not None:
@@ -154,7 +154,7 @@ def operation_of(function: Any) -> str | None:
     is_operator = is_operator or name.startswith("__")
     name = name.removeprefix("__").rstrip("_")
     # In-place and reflected operators: iadd and radd are add.
-    if is_operator and name[0] in ("i", "r") and hasattr(operator, f"__{name[1:]}__"):
+    if is_operator and name[:1] in ("i", "r") and hasattr(operator, f"__{name[1:]}__"):
         name = name[1:]
     return operation_named(name)
 

@@ -10,14 +10,10 @@ from types import TracebackType
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
-from torch.overrides import (
-    TorchFunctionMode,
-    _get_current_function_mode_stack,
-    _pop_mode,
-    _push_mode,
-)
-from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
+from torch import Tensor, nn, overrides
+from torch.overrides import TorchFunctionMode
+from torch.utils import _python_dispatch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.hooks import RemovableHandle
 
 from torch_ebpc._caller import Caller, Hook, in_backward
@@ -66,21 +62,21 @@ class Tap:
 class Taps:
     """A context manager that hands the tensors of chosen calls in a model to a callback.
 
-    Calls are counted anew in each forward pass of ``model``. Everything is removed when the block
-    is left, also by an exception; the model can then be copied and pickled as before. No tensor is
-    kept. Several may be entered at once, each by a ``with`` block of its own.
+    Everything is removed when the block is left, also by an exception. A copy or pickle of the
+    model that is made inside of it has none of it. No tensor is kept. Several may be entered at
+    once, in any order and threads.
 
     Args:
         model: any module.
         callback: called as ``callback(tap, tensor)``, with the tensor itself and not a copy. A
             tensor that it returns takes the place of that one (but see gradients).
-        layers: which modules: a module type, a name as in ``model.named_modules()``, several of
-            those, or a predicate ``(name, module) -> bool``. Where there are ``functions``, none
-            need match.
+        layers: which modules: a module type, a name as in ``model.named_modules()`` (of a shared
+            module, any of its names), several of those, or a predicate ``(name, module) -> bool``.
+            Where there are ``functions``, none need match.
         functions: PyTorch functions that the model calls by itself, without a module, given as the
             callables. Each stands for its operation in every spelling: ``torch.relu`` also for
             ``F.relu``, ``x.relu()`` and the in-place ones; ``torch.add`` or ``operator.add`` also
-            for ``x + y`` and ``x += y``. Such a call is named after the module that makes it and
+            for ``x + y`` and ``x += y``; ``torch.cat`` also for its alias ``torch.concat``. Such a call is named after the module that makes it and
             the operation, ``layer1.0.add#1``. Not reported are calls made inside a matched module
             or inside another PyTorch function, and additions of a tensor and a number.
         of: ``"outputs"`` of these calls; ``"inputs"``, the first tensor among each call's
@@ -89,24 +85,43 @@ class Taps:
             Outputs that require no gradient are passed over, and what the callback returns is
             ignored.
 
+    Tensors come as they are, of any dtype and layout (nested ones too). Of an output that is a
+    tuple, list, dict or dataclass, each tensor in it is handed by itself, under its place in it:
+    ``lstm[0]#1``, ``lstm[1][0]#1``, ``backbone[feat1]#1``. A call that has no tensor to hand over
+    is left out, and named in :attr:`left_out`.
+
     Raises:
         ValueError: a layer name is unknown, nothing matches, hooks do not run in a matched layer,
             or ``of`` is none of the three.
-        TypeError: an argument has the wrong type, or hooks do not run in the model; during a
-            forward pass, that a matched call's output is not a tensor, or that there is no tensor
-            among its arguments.
+        TypeError: an argument has the wrong type, or hooks do not run in the model.
+
+    **Passes.** Calls are counted anew in each pass, and by each thread for itself. A pass is a call
+    of ``model``, or of a module of it that is called by itself, such as ``model.encoder(x)``; what
+    runs inside of it belongs to it, the model itself too if it calls itself. A method that is not
+    ``forward``, such as ``model.encode(x)``, is therefore as many passes as it calls modules, and
+    functions are seen inside of those alone. What a backward pass computes again, for a checkpoint,
+    is no call; gradients have the name of the call that is repeated (with ``use_reentrant=True``,
+    those of functions only inside of modules).
+
+    **Fused attention.** What PyTorch computes by one fused kernel, as it does in evaluation in
+    nn.MultiheadAttention and nn.TransformerEncoder, makes no calls that could be tapped, and taps
+    do not change that: outputs stay the same to the last bit. But a matched module that is or is in
+    a nn.TransformerEncoderLayer has a hook, with which PyTorch runs that layer call by call, so
+    that outputs may differ in the last bits; a warning names it.
 
     **Compiled models.** Compiled code does not run hooks. So while the block is entered, what
     torch.compile has compiled runs as plain Python, with a warning if that is the model or part of
     it. Layers have the names that they had before.
 
     **Graphs.** A TorchScript module or exported program (``torch.export.load(...).module()``) runs
-    below Python, where modules have no hooks: ``functions`` are tapped in the dispatcher. Names
-    are those of the same model in Python with hooks on its modules, ``layer1.0.relu#1``, if the
-    graph still says which module a call is from and has no such call in a branch or loop; else
-    ``relu#1``, ``relu#2`` in the order of execution. A replacement also takes effect in place. An
-    exception of the callback leaves TorchScript as a RuntimeError, but this block as itself. Parts
-    of a model that are TorchScript are left out, with a warning.
+    without modules that have hooks: ``functions`` alone are tapped. Names are those of the same
+    model in Python with hooks on its modules, ``layer1.0.relu#1``, if the graph still says which
+    module a call is from and has no such call in a branch or loop; else ``relu#1``, ``relu#2`` in
+    the order of execution. A replacement also takes effect in place. In TorchScript, operations
+    that PyTorch has composed of others (convolutions, linear, pools, norms, softmax) must run in
+    torch.inference_mode(), or a ValueError says so, and an exception of the callback leaves the
+    model as a RuntimeError, but this block as itself. Parts of a model that are TorchScript are
+    left out, with a warning.
 
     Where a call works in place, the replacement of its output is what the call returns:
     ``x = x.relu_()`` gets it, ``x.relu_()`` as a statement does not.
@@ -407,20 +422,9 @@ class _FunctionTaps(TorchFunctionMode):
         self._taps = taps
 
     def switch(self, on: bool) -> bool:
-        modes = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
-        if on == (self in modes):
-            return False
-        if on:
-            # Below what the model may have entered meanwhile, and leaves as the uppermost.
-            first, new = 0, [self, *modes]
-        else:
-            first = modes.index(self)
-            new = modes[first + 1 :]
-        for _ in modes[first:]:
-            _pop_mode()  # type: ignore[no-untyped-call]
-        for mode in new:
-            _push_mode(mode)  # type: ignore[no-untyped-call]
-        return True
+        modes = overrides._get_current_function_mode_stack()  # type: ignore[no-untyped-call]
+        # Below what the model may have entered meanwhile, and leaves as the uppermost.
+        return _switch(self, on, modes, 0, overrides)
 
     def __torch_function__(
         self,
@@ -441,19 +445,15 @@ class _ScriptTaps(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._composites = composites
 
     def switch(self, on: bool) -> bool:
-        if on == (self in _get_current_dispatch_mode_stack()):
-            return False
-        if not on:
-            self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-            return True
-        self._taps._failure = None
-        if self._composites and not torch.is_inference_mode_enabled():
+        if on:
+            self._taps._failure = None
+        if on and self._composites and not torch.is_inference_mode_enabled():
             raise ValueError(
                 f"functions: {', '.join(self._composites)} must run in torch.inference_mode() to"
                 " be tapped in TorchScript; elsewhere PyTorch runs the parts that it consists of"
             )
-        self.__enter__()  # type: ignore[no-untyped-call]
-        return True
+        modes = _python_dispatch._get_current_dispatch_mode_stack()
+        return _switch(self, on, modes, len(modes), _python_dispatch)
 
     def __torch_dispatch__(
         self,
@@ -467,6 +467,20 @@ class _ScriptTaps(TorchDispatchMode):  # type: ignore[no-untyped-call]
         except Exception as error:
             self._taps._failure = error
             raise
+
+
+def _switch(mode: Any, on: bool, modes: list[Any], place: int, stack: Any) -> bool:
+    """Puts ``mode`` at its place among ``modes``, which are those of this thread, or takes it away;
+    returns whether that changed anything. The module ``stack`` pushes and pops."""
+    if on == (mode in modes):
+        return False
+    place = place if on else modes.index(mode)
+    new = [mode, *modes[place:]] if on else modes[place + 1 :]
+    for _ in modes[place:]:
+        stack._pop_mode()
+    for each in new:
+        stack._push_mode(each)
+    return True
 
 
 def _adds_number(operation: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> bool:
