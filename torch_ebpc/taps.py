@@ -76,9 +76,10 @@ class Taps:
         functions: PyTorch functions that the model calls by itself, without a module, given as the
             callables. Each stands for its operation in every spelling: ``torch.relu`` also for
             ``F.relu``, ``x.relu()`` and the in-place ones; ``torch.add`` or ``operator.add`` also
-            for ``x + y`` and ``x += y``; ``torch.cat`` also for its alias ``torch.concat``. Such a call is named after the module that makes it and
-            the operation, ``layer1.0.add#1``. Not reported are calls made inside a matched module
-            or inside another PyTorch function, and additions of a tensor and a number.
+            for ``x + y`` and ``x += y``; ``torch.cat`` also for its alias ``torch.concat``. Such a
+            call is named after the module that makes it and the operation, ``layer1.0.add#1``. Not
+            reported are calls made inside a matched module or inside another PyTorch function, and
+            additions of a tensor and a number.
         of: ``"outputs"`` of these calls; ``"inputs"``, the first tensor among each call's
             arguments, which for a convolution is what an accelerator reads; or ``"gradients"``,
             those of the outputs, during the backward pass, under the name of the forward call.
