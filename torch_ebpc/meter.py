@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
@@ -130,6 +131,7 @@ class CompressionMeter:
         self._called_operations: set[str] = set()
         self._largest: dict[str, float] = {}
         self._calibrating = False
+        self._lock = threading.Lock()  # of rows, where several threads run the model
 
     # ---- Entering and leaving --------------------------------------------------------------------
 
@@ -200,10 +202,11 @@ class CompressionMeter:
 
     def _on_tap(self, tap: Tap, tensor: Tensor) -> Tensor | None:
         try:
-            if self._calibrating:
-                self._note_magnitude(tap.name, tensor)
-                return None
-            return self._measure(tap, tensor)
+            with self._lock:
+                if self._calibrating:
+                    self._note_magnitude(tap.name, tensor)
+                    return None
+                return self._measure(tap, tensor)
         except (TypeError, ValueError, AssertionError, EBPCError) as error:
             raise type(error)(f"{tap.name}: {error}") from error
 

@@ -183,7 +183,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
                     self._model_memory[id(storage)] = (weakref.ref(storage), kind)
         modules = _modules_that_call_hooks(model)
         if modules:
-            self._caller = Caller(model, modules, self._attached)
+            self._caller = Caller(modules, self._attached)
 
     # ---- Saving and unpacking --------------------------------------------------------------------
 
