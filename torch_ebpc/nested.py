@@ -151,7 +151,7 @@ def bytes_of(x: Tensor) -> int:
     elif x.layout in (torch.sparse_csc, torch.sparse_bsc):
         parts = [x.ccol_indices(), x.row_indices(), x.values()]
     elif x.is_nested:
-        parts = [x.detach().values()]  # type: ignore[no-untyped-call]
+        parts = [x.detach().values()]
     else:
         parts = []
     return sum(part.nbytes for part in parts)
@@ -205,16 +205,16 @@ def _why_left(tensors: list[tuple[str, Tensor]]) -> dict[int, str]:
             if _packable(x) and _may_overlap_itself(x):
                 left[id(x)] = "overlaps with itself"
     ranges.sort(key=lambda each: each[:2])
-    group: list[Tensor] = []
-    group_end = 0
-    for begin, end, x in [*ranges, (1 << 64, 1 << 64, None)]:
-        if begin >= group_end:
-            if len({_memory(each) for each in group}) > 1:
-                left |= {id(y): "overlaps with another" for y in group if _packable(y)}
-            group = []
-        if x is not None:
-            group.append(x)
-        group_end = max(group_end, end)
+    groups: list[list[Tensor]] = []  # that overlap, one with the next
+    reach = 0
+    for begin, end, x in ranges:
+        if begin >= reach:
+            groups.append([])
+        groups[-1].append(x)
+        reach = max(reach, end)
+    for group in groups:
+        if len({_memory(x) for x in group}) > 1:
+            left |= {id(x): "overlaps with another" for x in group if _packable(x)}
     return left
 
 
