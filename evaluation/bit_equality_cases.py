@@ -56,7 +56,7 @@ SAVINGS = {"forced": Forced, "default": torch_ebpc.save_compressed}
 
 def all_cases(quick: bool) -> Iterator[Case]:
     """All, or some of each group but DistributedDataParallel's."""
-    yield from operator_cases(every=40 if quick else 1)
+    yield from operator_cases(every=60 if quick else 1)
     # Each model comes in four or six ways: of some models so, and of some so.
     step = 7 if quick else 1
     for group in (
