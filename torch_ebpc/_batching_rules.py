@@ -17,6 +17,7 @@ _WITHOUT_BATCHES = (
     "decode_segments",
     "decompress",
     "decompress_range",
+    "fingerprint",
     "inspect",
     "recover",
     "statistics",

@@ -61,6 +61,11 @@ def _fake_inspect(packed: Tensor, header_only: bool = False) -> Tensor:
     return packed.new_empty(size, dtype=torch.int64)
 
 
+@_fake("fingerprint")
+def _fake_fingerprint(bytes: Tensor) -> Tensor:
+    return bytes.new_empty(2, dtype=torch.int64)
+
+
 @_fake("encode")
 def _fake_encode(
     input: Tensor,
