@@ -71,6 +71,8 @@ class Taps:
             those of the outputs, during the backward pass, under the name of the forward call.
             Outputs that require no gradient are passed over, and what the callback returns is
             ignored.
+        whole: hands over each output as the call returns it, whatever it is, and ignores what the
+            callback returns. For ``of="outputs"`` alone.
 
     Raises:
         ValueError: a layer name is unknown, nothing matches, hooks do not run in a matched layer,
@@ -111,6 +113,7 @@ class Taps:
         *,
         functions: Sequence[Callable[..., Any]] = (),
         of: TapKind = "outputs",
+        whole: bool = False,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
@@ -144,6 +147,7 @@ class Taps:
                 f" hooks do not run, got {', '.join(self._layers)}: give functions alone"
             )
         self._of = of
+        self._whole = whole
         self._calls: dict[str, int] = {}
         self._attached: contextlib.ExitStack | None = None
         self._failure: Exception | None = None  # of the callback, in the last forward pass
@@ -264,6 +268,9 @@ class Taps:
 
     def _tap_output(self, tap: Tap, output: Any) -> Tensor | None:
         """Returns the replacement of the output, if there is one."""
+        if self._whole:
+            self._call_back(tap, output)
+            return None
         if not isinstance(output, Tensor):
             raise TypeError(f"{tap.name}: the output must be a tensor, got {type(output).__name__}")
         if self._of != "gradients":
