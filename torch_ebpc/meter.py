@@ -432,10 +432,14 @@ def _name_of(argument: Any) -> Any:
 
 
 def _negative_zeros(words: Tensor) -> int:
-    if not words.is_floating_point():
+    if not words.is_floating_point() or words.numel() == 0:
         return 0
-    integer = _integer_dtype(words)
-    return int((words.view(integer) == torch.iinfo(integer).min).sum())
+    # As an integer, -0.0 is the smallest there is: most maps need this one fast pass alone.
+    integers = words.view(_integer_dtype(words))
+    smallest = torch.iinfo(integers.dtype).min
+    if integers.min() > smallest:
+        return 0
+    return int((integers == smallest).count_nonzero())
 
 
 def _warn_of_brevitas(model: nn.Module, layers: Sequence[str]) -> None:

@@ -101,7 +101,7 @@ class Report:
                     f"reports must be of the same methods, got {', '.join(first.methods)}"
                     f" and {', '.join(report.methods)}"
                 )
-            left_out = report.left_out | left_out
+            left_out |= report.left_out
             for row in report.rows:
                 if row.name in rows:
                     rows[row.name].extend(row)

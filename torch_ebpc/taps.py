@@ -121,6 +121,8 @@ class Taps:
             raise TypeError(f"callback must be callable, got {type(callback).__name__}")
         if of not in ("outputs", "inputs", "gradients"):
             raise ValueError(f"of must be 'outputs', 'inputs' or 'gradients', got {of!r}")
+        if whole and of != "outputs":
+            raise ValueError(f"of must be 'outputs' with whole=True, got {of!r}")
         if not isinstance(functions, Iterable):
             raise TypeError(f"functions must be a sequence of functions, got {functions!r}")
         self._model = model
