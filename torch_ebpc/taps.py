@@ -85,6 +85,8 @@ class Taps:
             those of the outputs, during the backward pass, under the name of the forward call.
             Outputs that require no gradient are passed over, and what the callback returns is
             ignored.
+        whole: hands over each output as the call returns it, whatever it is, and ignores what the
+            callback returns. For ``of="outputs"`` alone.
 
     Tensors come as they are, of any dtype and layout (nested ones too). Of an output that is a
     tuple, list, dict or dataclass, each tensor in it is handed by itself, under its place in it:
@@ -144,6 +146,7 @@ class Taps:
         *,
         functions: Sequence[Callable[..., Any]] = (),
         of: TapKind = "outputs",
+        whole: bool = False,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
@@ -151,6 +154,8 @@ class Taps:
             raise TypeError(f"callback must be callable, got {type(callback).__name__}")
         if of not in ("outputs", "inputs", "gradients"):
             raise ValueError(f"of must be 'outputs', 'inputs' or 'gradients', got {of!r}")
+        if whole and of != "outputs":
+            raise ValueError(f"of must be 'outputs' with whole=True, got {of!r}")
         if not isinstance(functions, Iterable):
             raise TypeError(f"functions must be a sequence of functions, got {functions!r}")
         self._model = model
@@ -187,6 +192,7 @@ class Taps:
         self._caller: Caller | None = None
         self._recomputed = Recomputed()
         self._on_leaves: dict[str, RemovableHandle] = {}
+        self._whole = whole
         self._attached: contextlib.ExitStack | None = None
         self._failure: Exception | None = None  # in TorchScript, which loses it
 
@@ -370,6 +376,9 @@ class Taps:
 
     def _tap_outputs(self, tap: Tap, output: Any) -> Any:
         """Returns the output, with what is replaced in it."""
+        if self._whole:
+            self._call_back(tap, output)
+            return output
         found = False
 
         def each(part: str, tensor: Tensor) -> Tensor | None:

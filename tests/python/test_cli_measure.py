@@ -144,7 +144,7 @@ def test_json_goes_down_a_pipe_into_report(photos, capsys, monkeypatch):
         (["--images", "PHOTOS", "--functions", "nothing"], "functions must be of torch or torch."),
         (
             ["--images", "PHOTOS", "--functions", "gelu"],
-            "nothing was measured: the network never calls gelu()",
+            "nothing was measured: never called: gelu()",
         ),
         (["--images", "PHOTOS", "--csv", "nowhere/r"], "nowhere/r: there is no folder nowhere"),
         (["--images", "PHOTOS", "--csv", "old"], "old exists already; --force replaces it"),

@@ -36,8 +36,8 @@ def measure(options: argparse.Namespace) -> int:
 
     measurement = measured(network, images, settings)
     if not measurement.report.rows:
-        never_called = ", ".join(measurement.report.never_called)
-        raise ValueError(f"nothing was measured: the network never calls {never_called}")
+        why = measurement.report.footing().replace("\n", "; ")
+        raise ValueError(f"nothing was measured: {why}")
     write_report(measurement.report, options)
     if measurement.top1.known:
         print(f"top-1: {measurement.top1}", end="", file=sys.stderr)
