@@ -12,7 +12,7 @@ from evaluation.hardware import cycles, energy, report, schedule, study, tables,
 from evaluation.hardware.__main__ import main, make_parser, options_from
 from evaluation.hardware.maps import MapRecorder
 from evaluation.hardware.traffic import Interface
-from evaluation.images import find_images
+from evaluation.inputs import find_images
 from evaluation.models import load_model
 
 
