@@ -127,7 +127,10 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"\n*** {network.warning} ***\n", file=sys.stderr)
         work = options.output.with_name(f"{options.output.name}.work")
         try:
-            study = run_study(network, images, rule, extent_from(options), work, ranks, taps)
+            study = run_study(
+                network, images, rule, extent_from(options), work, ranks, taps,
+                untrained=options.untrained,
+            )  # fmt: skip
             return finish(study, options, ranks, begin) if ranks.first else 0
         except (NothingToMeasureError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
