@@ -26,9 +26,6 @@ def _like(recorded: Tensor, x: Tensor) -> Tensor:
 
 
 class _Block(_resnet.BasicBlock):  # type: ignore[misc, name-defined]
-    first: Tensor
-    second: Tensor
-
     def forward(self, x: Tensor) -> Tensor:
         y = self.relu(_like(self.first, self.bn1(self.conv1(x))))
         y = self.bn2(self.conv2(y))
@@ -45,8 +42,6 @@ class Replay(_resnet.ResNet):  # type: ignore[misc, name-defined]
     Args:
         recorded: by the call's name, for example ``layer1.0.relu#2``.
     """
-
-    first: Tensor
 
     def __init__(self, recorded: dict[str, Tensor]) -> None:
         with torch.random.fork_rng(devices=[]):
