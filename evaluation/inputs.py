@@ -39,11 +39,12 @@ def find_inputs(
     """
     try:
         return load_model(name, weights, untrained=untrained), find_images(folder)
-    except NoWeightsError as error:
+    except NoWeightsError:
         if folder is not None or name != "resnet34":
-            raise NoWeightsError(f"{error}; give --weights FILE, or --untrained") from error
+            raise
         print(
-            f"{error}; its recorded maps take their place (your own: --weights FILE --images DIR)",
+            f"no weights of {name}: its recorded maps take their place"
+            " (your own: --weights FILE --images DIR)",
             file=sys.stderr,
         )
         return recorded.load()

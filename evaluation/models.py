@@ -78,7 +78,10 @@ def load_model(
         return network
     stand_in = data_folder() / "weights" / f"{name}.pth"
     if not stand_in.exists():
-        raise NoWeightsError(f"no weights of {name}: neither TorchVision's nor {stand_in} is there")
+        raise NoWeightsError(
+            f"no weights of {name}: neither TorchVision's nor {stand_in} is there;"
+            " give --weights FILE, or --untrained"
+        )
     network = load_torchvision(name, stand_in)
     return dataclasses.replace(
         network,
