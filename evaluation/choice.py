@@ -22,6 +22,8 @@ from tqdm import tqdm
 import torch_ebpc
 from evaluation import compressors, throughput
 from evaluation.compressors import Compressor
+from evaluation.inputs import find_inputs, spread
+from evaluation.recorded.network import RecordedModel
 from evaluation.throughput import Data, Row
 from torch_ebpc.report import written
 
@@ -140,16 +142,20 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     torch.set_num_threads(1)
+    network, images = find_inputs()
+    images = spread(images, options.images)
     choices = []
     for layers, module in LAYERS.items():
-        network, maps = throughput.feature_maps(options.images, module)
+        if isinstance(network, RecordedModel) and module is not torch.nn.ReLU:
+            continue  # only what ReLUs give is recorded
+        maps = throughput.feature_maps(network, images, module)
         named = [dataclasses.replace(data, name=f"{layers} {kind}") for kind, data in maps.items()]
         found = [choice_for(data) for data in tqdm(named, desc=layers, unit="kind")]
         throughput.measure([row for each in found for row in each.rows.values()], options.rounds)
         choices += found
     information = throughput.machine()
     print(f"\n{network.warning or network.name}; weights: {network.weights}")
-    print(f"{options.images} images; {information['cpu']}; {information['date']}\n")
+    print(f"{images}; {information['cpu']}; {information['date']}\n")
     print(tables(choices))
     if options.json:
         rows = [

@@ -316,7 +316,7 @@ class Report:
         axes.legend()
         if path is not None:
             with whole_file(path) as file:
-                figure.savefig(file, format=Path(path).suffix.removeprefix(".") or None)
+                save_figure(figure, file, Path(path).suffix.removeprefix("."))
         return figure
 
 
@@ -367,6 +367,17 @@ def _as_text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {each}" for key, each in value.items())
     return str(value)
+
+
+def save_figure(figure: Any, file: Any, format: str, **options: Any) -> None:
+    """Writes a matplotlib figure to a file or path, in the format "svg", "png" and so on (by
+    default PNG): the same bytes for the same figure, without date or random ids, and text as
+    text."""
+    import matplotlib
+
+    undated: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    with matplotlib.rc_context({"svg.hashsalt": "torch_ebpc", "svg.fonttype": "none"}):
+        figure.savefig(file, format=format or None, metadata=undated.get(format), **options)
 
 
 def written(text: str, path: str | Path | None) -> str:

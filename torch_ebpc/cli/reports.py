@@ -14,7 +14,7 @@ from typing import Any
 
 import torch_ebpc
 from torch_ebpc.cli.streams import PIPE, check_target, named, opened_source, opened_target
-from torch_ebpc.report import METHOD_TITLES, tabulated
+from torch_ebpc.report import METHOD_TITLES, save_figure, tabulated
 
 DIFFERENT = 1
 _FILES = ("csv", "json", "md", "plot")
@@ -77,7 +77,7 @@ def write_report(report: torch_ebpc.Report, options: argparse.Namespace) -> None
                 file.write(texts[name]().encode())
             else:
                 suffix = Path(target).suffix.removeprefix(".") or "svg"
-                report.plot().savefig(file, format=suffix)
+                save_figure(report.plot(), file, suffix)
 
 
 # ---- Two reports ---------------------------------------------------------------------------------
