@@ -32,9 +32,9 @@ def pack(
 
     Tensors of the dtypes that :func:`compress` knows become their containers, uint8 [bytes]. All
     else stays as it is: tensors that this would not make smaller, of other dtypes, devices and
-    layouts, or that require grad and are not parameters; numbers, strings. But a uint8 tensor
-    always becomes a container, so that in the result a uint8 tensor is a container and any other
-    tensor is itself. Tied weights, the same memory under two names, stay tied.
+    layouts, or that require grad and are not parameters; numbers, strings. But a strided uint8
+    tensor always becomes a container, so that in the result what :func:`is_container` says is one
+    and any other tensor is itself. Tied weights, the same memory under two names, stay tied.
 
     Args:
         content: a tensor, or dicts, lists and tuples of tensors and other objects; not changed.
@@ -43,8 +43,8 @@ def pack(
             ``update``.
 
     Raises:
-        ValueError: an argument is out of range, or there is a uint8 tensor that cannot be
-            compressed (it is not on the CPU, not strided, or has more than 24 dimensions).
+        ValueError: an argument is out of range, or there is a uint8 tensor of a class of its own,
+            which a container does not keep.
 
     Example:
         >>> content = {"maps": torch.randn(10, 100).relu(), "step": 7}
@@ -56,11 +56,11 @@ def pack(
     """
 
     def packed(x: Tensor) -> Tensor:
-        if not _packable(x):
-            if x.dtype == torch.uint8:
+        if not packable(x):
+            if is_container(x):
                 raise ValueError(
-                    "content's uint8 tensors must be strided CPU tensors of at most"
-                    f" {_MAX_DIMS} dimensions, got shape {tuple(x.shape)}, {x.layout}, {x.device}"
+                    "content's uint8 tensors must be of the class Tensor or Parameter, got"
+                    f" {type(x).__name__}"
                 )
             return x
         container = ops.compress(x.detach(), None, block_size, max_zero_run, base, codec)
@@ -94,7 +94,7 @@ def unpack(
 
     def counted(x: Tensor) -> Tensor:
         nonlocal container_bytes, tensor_bytes
-        if x.dtype == torch.uint8:
+        if is_container(x):
             info = ops.inspect(x.detach())
             container_bytes += info.container_bytes
             tensor_bytes += info.tensor_bytes
@@ -108,7 +108,7 @@ def unpack(
         )
 
     def unpacked(x: Tensor) -> Tensor:
-        if x.dtype != torch.uint8:
+        if not is_container(x):
             return x
         tensor = ops.decompress(x.detach(), max_bytes=limit)
         return _as_parameter(tensor) if isinstance(x, nn.Parameter) else tensor
@@ -119,21 +119,29 @@ def unpack(
 _MAX_DIMS = 24
 
 
-def _packable(x: Tensor) -> bool:
+def is_container(x: Tensor) -> bool:
+    """Of a tensor in what :func:`pack` returned: the others are themselves."""
+    return x.dtype == torch.uint8 and _is_plain(x)
+
+
+def _is_plain(x: Tensor) -> bool:
+    return (
+        x.layout == torch.strided
+        and not x.is_nested
+        and x.device.type == "cpu"
+        and x.dim() <= _MAX_DIMS
+    )
+
+
+def packable(x: Tensor) -> bool:
+    """Whether :func:`pack` makes a container of it, if that is smaller."""
     # A parameter that is frozen has nothing in its container to tell it from one that is not.
     restorable = (
         x.requires_grad == x.is_floating_point()
         if isinstance(x, nn.Parameter)
         else type(x) is Tensor and not x.requires_grad
     )
-    return (
-        restorable
-        and x.dtype in ops.DTYPES
-        and x.layout == torch.strided
-        and not x.is_nested
-        and x.device.type == "cpu"
-        and x.dim() <= _MAX_DIMS
-    )
+    return restorable and x.dtype in ops.DTYPES and _is_plain(x)
 
 
 def _as_parameter(x: Tensor) -> nn.Parameter:
@@ -157,7 +165,7 @@ def _mapped(
         if isinstance(item, Tensor):
             result = done[key] = function(item)
             if progress is not None:
-                progress(item.nbytes)
+                progress(item.nbytes if item.layout == torch.strided else 0)
         elif isinstance(item, dict):
             # A copy, for what its class keeps beside its items: a state dict's versions.
             result = done[key] = copy.copy(item)
@@ -174,6 +182,6 @@ def _mapped(
 
 
 def _memory(x: Tensor) -> Any:
-    if not _packable(x) or x.numel() == 0:
+    if not packable(x) or x.numel() == 0:
         return id(x)
     return x.data_ptr(), x.shape, x.stride(), x.dtype, type(x)
