@@ -494,9 +494,7 @@ def test_the_total_of_inspect_is_over_all_tensors(capsys):
 def test_the_ratio_of_a_file_that_grows_is_below_1_both_ways(capsys):
     save_file({"x": torch.empty(0), "s": torch.tensor(1.0)}, "x.safetensors")
     assert main(["compress", "x.safetensors"]) == 0
-    assert capsys.readouterr().err.endswith(
-        ": 124 -> 164 bytes, ratio 0.76 (larger than before)\n"
-    )
+    assert capsys.readouterr().err.endswith(": 124 -> 164 bytes, ratio 0.76 (larger than before)\n")
     assert main(["decompress", "x.safetensors.ebpc", "-o", "y.safetensors"]) == 0
     assert capsys.readouterr().err.endswith(": 164 -> 124 bytes, ratio 0.76\n")
 
