@@ -34,9 +34,9 @@ def pack(
 
     Tensors of the dtypes that :func:`compress` knows become their containers, uint8 [bytes]. All
     else stays as it is: tensors that this would not make smaller, of other dtypes, devices and
-    layouts, subclasses, or that require grad and are not parameters; numbers, strings. But a uint8
-    tensor always becomes a container, so that in the result a uint8 tensor is a container and any
-    other tensor is itself. Tied weights, the same memory under two names, stay tied.
+    layouts, subclasses, or that require grad and are not parameters; numbers, strings. But a strided
+    uint8 tensor always becomes a container, so that in the result what :func:`is_container` says is
+    one and any other tensor is itself. Tied weights, the same memory under two names, stay tied.
 
     What a container cannot keep whole stays as it is too, and a warning names it: tensors that
     overlap with others (``flat`` and ``flat[:5000]``) or with themselves (expanded ones), so that
@@ -50,9 +50,9 @@ def pack(
             ``update``.
 
     Raises:
-        ValueError: an argument is out of range, or there is a uint8 tensor that cannot be
-            compressed (it is not on the CPU, not strided, has more than 24 dimensions, overlaps
-            with another, or has attributes).
+        ValueError: an argument is out of range, or there is a strided uint8 tensor that a container
+            cannot keep whole (it is of a class of its own, overlaps with another, or has
+            attributes).
 
     Warns:
         UserWarning: tensors stay as they are that one would expect to be packed.
@@ -70,12 +70,12 @@ def pack(
     left = _why_left(everything.tensors)
 
     def packed(x: Tensor) -> Tensor:
-        if not _packable(x) or id(x) in left:
-            if x.dtype == torch.uint8:
+        if not packable(x) or id(x) in left:
+            if is_container(x):
                 raise ValueError(
-                    "content's uint8 tensors must be strided CPU tensors of at most"
-                    f" {_MAX_DIMS} dimensions, without attributes, that overlap with no other, got"
-                    f" {left.get(id(x)) or _kind_of(x)}"
+                    "content's uint8 tensors must be of the class Tensor or Parameter, without"
+                    " attributes, and overlap with no other, got one that"
+                    f" {left.get(id(x)) or f'is a {type(x).__name__}'}"
                 )
             return x
         container = ops.compress(x.detach(), None, block_size, max_zero_run, base, codec)
@@ -117,7 +117,7 @@ def unpack(
 
     def counted(x: Tensor) -> Tensor:
         nonlocal container_bytes, tensor_bytes
-        if x.dtype == torch.uint8:
+        if is_container(x):
             info = ops.inspect(x.detach())
             container_bytes += info.container_bytes
             tensor_bytes += info.tensor_bytes
@@ -132,7 +132,7 @@ def unpack(
         )
 
     def unpacked(x: Tensor) -> Tensor:
-        if x.dtype != torch.uint8:
+        if not is_container(x):
             return x
         tensor = ops.decompress(x.detach(), max_bytes=limit)
         return _as_parameter(tensor) if isinstance(x, nn.Parameter) else tensor
@@ -161,29 +161,29 @@ _MAX_DIMS = 24
 _NAMED = 5  # paths in a warning
 
 
-def _packable(x: Tensor) -> bool:
+def is_container(x: Tensor) -> bool:
+    """Of a tensor in what :func:`pack` returned: the others are themselves."""
+    return x.dtype == torch.uint8 and _is_plain(x)
+
+
+def _is_plain(x: Tensor) -> bool:
+    return (
+        x.layout == torch.strided
+        and not x.is_nested
+        and x.device.type == "cpu"
+        and x.dim() <= _MAX_DIMS
+    )
+
+
+def packable(x: Tensor) -> bool:
+    """Whether :func:`pack` makes a container of it, if that is smaller."""
     # A parameter that is frozen has nothing in its container to tell it from one that is not.
     restorable = (
         x.requires_grad == x.is_floating_point()
         if type(x) is nn.Parameter
         else type(x) is Tensor and not x.requires_grad
     )
-    return (
-        restorable
-        and x.dtype in ops.DTYPES
-        and _is_plain(x)
-        and not (x.is_conj() or x.is_neg())
-        and x.dim() <= _MAX_DIMS
-    )
-
-
-def _is_plain(x: Tensor) -> bool:
-    """Whether there is memory to look at."""
-    return x.layout == torch.strided and not x.is_nested and x.device.type == "cpu"
-
-
-def _kind_of(x: Tensor) -> str:
-    return f"shape {tuple(x.shape)}, {x.layout}, {x.device}"
+    return restorable and x.dtype in ops.DTYPES and _is_plain(x) and not (x.is_conj() or x.is_neg())
 
 
 def _as_parameter(x: Tensor) -> nn.Parameter:
@@ -198,11 +198,11 @@ def _why_left(tensors: list[tuple[str, Tensor]]) -> dict[int, str]:
     left = {}
     ranges = []
     for _, x in tensors:
-        if _packable(x) and vars(x):
+        if packable(x) and vars(x):
             left[id(x)] = f"has attributes: {', '.join(vars(x))}"
         if type(x) in (Tensor, nn.Parameter) and _is_plain(x) and x.numel() > 0:
             ranges.append((*_range_of(x), x))
-            if _packable(x) and _may_overlap_itself(x):
+            if packable(x) and _may_overlap_itself(x):
                 left[id(x)] = "overlaps with itself"
     ranges.sort(key=lambda each: each[:2])
     groups: list[list[Tensor]] = []  # that overlap, one with the next
@@ -214,7 +214,7 @@ def _why_left(tensors: list[tuple[str, Tensor]]) -> dict[int, str]:
         reach = max(reach, end)
     for group in groups:
         if len({_memory(x) for x in group}) > 1:
-            left |= {id(x): "overlaps with another" for x in group if _packable(x)}
+            left |= {id(x): "overlaps with another" for x in group if packable(x)}
     return left
 
 
@@ -237,7 +237,7 @@ def _may_overlap_itself(x: Tensor) -> bool:
 
 def _memory(x: Tensor) -> Any:
     """Equal for tensors that are the same under two names, both of which are alive."""
-    if not _packable(x) or x.numel() == 0:
+    if not packable(x) or x.numel() == 0:
         return id(x)
     return x.data_ptr(), x.shape, x.stride(), x.dtype, type(x)
 

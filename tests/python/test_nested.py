@@ -152,20 +152,35 @@ def test_bytes_that_are_no_container_are_refused():
         torch_ebpc.unpack(damaged)
 
 
-def test_bytes_that_are_sparse_or_have_no_data_are_refused():
-    with pytest.raises(TypeError, match=r"must be a strided tensor, got layout torch.sparse_coo"):
-        torch_ebpc.unpack([torch.ones(3, dtype=torch.uint8).to_sparse()])
-    with pytest.raises(ValueError, match="must be on the CPU, got meta"):
-        torch_ebpc.unpack([torch.ones(3, dtype=torch.uint8, device="meta")])
+@pytest.mark.parametrize(
+    "x",
+    [
+        torch.eye(3, dtype=torch.uint8).to_sparse(),
+        torch.ones(3, dtype=torch.uint8, device="meta"),
+        torch.ones([1] * 25, dtype=torch.uint8),
+    ],
+    ids=["sparse", "meta", "25 dimensions"],
+)
+def test_bytes_that_no_container_can_be_taken_for_stay_as_they_are(x):
+    sizes = []
+    (packed,) = torch_ebpc.pack([x], progress=sizes.append)
+    (unpacked,) = torch_ebpc.unpack([packed])
+    assert packed is x
+    assert unpacked is x
+    assert len(sizes) == 1
 
 
-def test_bytes_that_cannot_be_told_from_a_container_are_refused():
-    message = (
-        r"content's uint8 tensors must be strided CPU tensors of at most 24 dimensions, without"
-        r" attributes, that overlap with no other, got shape \(3, 3\), torch.sparse_coo, cpu"
-    )
-    with pytest.raises(ValueError, match=message):
-        torch_ebpc.pack([torch.eye(3).to(torch.uint8).to_sparse()])
+def test_bytes_of_a_class_of_their_own_are_refused():
+    class Bytes(torch.Tensor):
+        pass
+
+    with pytest.raises(
+        ValueError, match="must be of the class Tensor or Parameter.* got one that is a Bytes"
+    ):
+        torch_ebpc.pack([torch.zeros(3, dtype=torch.uint8).as_subclass(Bytes)])
+
+
+def test_wrong_arguments_of_pack_are_refused():
     with pytest.raises(ValueError, match="block_size must be from 2 to 64, got 1"):
         torch_ebpc.pack([torch.zeros(3)], block_size=1)
 

@@ -149,7 +149,7 @@ def _difference(before: float | None, after: float | None) -> float | None:
         return None
     if before == after:
         return 0.0
-    return math.inf if math.isinf(before) else after / before - 1
+    return math.inf if before == 0 else after / before - 1
 
 
 def _heading(first: torch_ebpc.Report, second: torch_ebpc.Report) -> str:
