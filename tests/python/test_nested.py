@@ -175,7 +175,7 @@ def test_bytes_of_a_class_of_their_own_are_refused():
         pass
 
     with pytest.raises(
-        ValueError, match="must be of the class Tensor or Parameter.* got one that is a Bytes"
+        ValueError, match=r"must be of the class Tensor or Parameter.* got one that is a Bytes"
     ):
         torch_ebpc.pack([torch.zeros(3, dtype=torch.uint8).as_subclass(Bytes)])
 
