@@ -121,7 +121,8 @@ test-python: setup
 
 # Every C++ test with the address and undefined behaviour sanitizers, and the operators' Python tests with the
 # library of the same build; what runs in threads with the thread sanitizer.
-SANITIZED := $(CONFIGURE) -S . -DTORCH_EBPC_BUILD_TESTS=ON -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O1
+SANITIZED := $(CONFIGURE) -S . -DTORCH_EBPC_BUILD_TESTS=ON -DCMAKE_BUILD_TYPE=Debug \
+  -DCMAKE_CXX_FLAGS=-O1 -DCMAKE_CXX_COMPILER=g++
 SANITIZED_PYTHON_TESTS := arguments errors golden_containers hardware methods ops partial statistics stream threads
 # Python is not linked with the sanitizers, so they have to be in the process before it. What CPython keeps to
 # its end is no leak of ours.

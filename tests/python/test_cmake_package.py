@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -68,6 +69,6 @@ def test_every_installed_header_compiles_by_itself(installed_prefix):
     assert {"ebpc/container.h", "ebpc/codec.h", "ebpc/kernels/dispatch.h"} <= names
     text = "".join(f'#include "{name}"\n' for name in sorted(names, reverse=True))
     include = f"-I{installed_prefix / 'include'}"
-    command = ["g++", "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", include, "-xc++", "-"]
+    command = [os.environ.get("CXX", "c++"), "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", include, "-xc++", "-"]
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -107,7 +107,7 @@ def test_streams_that_are_no_transmission_are_format_errors():
         f"plane_stream must have {streams.plane_stream.numel() + 1} bytes for "
     )
     bits = streams.plane_bits
-    assert (streams.zero_bits, bits % 8) == (20 + 4, 6)
+    assert (streams.zero_bits, bits % 8) == (20 + 4, 2)
     assert message_of(zero_bits=23) == (
         "zero_stream at byte 2 (bit 23): expected more bits, found the end of the stream"
     )
