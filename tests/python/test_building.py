@@ -203,7 +203,9 @@ def test_kernels_are_compiled_for_what_the_cpu_is_asked_for(tmp_path):
 def test_setup_takes_ninja_where_it_is_and_the_options_of_cmake_args(tmp_path, ninja):
     for name in ("setup.py", "version.txt", "pyproject.toml", "README.md", "LICENSE"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-    (tmp_path / "torch_ebpc" / "cli").mkdir(parents=True)
+    for package in ("torch", "torch_ebpc", "torch_ebpc/cli"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
     tools = tmp_path / "tools"
     tools.mkdir()
     program(tools / "cmake", f'echo "$*" >> {tmp_path}/calls')
