@@ -56,7 +56,7 @@ def _fake_decompress(
 
 
 @_fake("inspect")
-def _fake_inspect(packed: Tensor, header_only: bool = False) -> Tensor:
+def _fake_inspect(packed: Tensor, allow_cut: bool = False) -> Tensor:
     size = torch.library.get_ctx().new_dynamic_size(min=INSPECT_FIELDS)
     return packed.new_empty(size, dtype=torch.int64)
 

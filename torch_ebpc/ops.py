@@ -255,7 +255,7 @@ def decompress(
     """
     check_max_bytes(max_bytes)
     if index is None:
-        _, dtype, memory_format, *_ = fields = _header_fields(packed, header_only=True)
+        _, dtype, memory_format, *_ = fields = _header_fields(packed)
         with translated():
             x: Tensor = torch.ops.torch_ebpc.decompress.default(
                 packed,
@@ -291,12 +291,12 @@ def inspect(packed: Tensor) -> ContainerInfo:
         >>> info.dtype, info.shape, info.word_bits
         (torch.float32, (2, 3), 32)
     """
-    return read_info(packed, header_only=False)
+    return read_info(packed, allow_cut=False)
 
 
-def read_info(packed: Tensor, *, header_only: bool) -> ContainerInfo:
-    """As :func:`inspect`; with ``header_only``, the payload may be missing."""
-    fields = _header_fields(packed, header_only)
+def read_info(packed: Tensor, *, allow_cut: bool) -> ContainerInfo:
+    """As :func:`inspect`; with ``allow_cut``, the payload may be missing, wholly or in part."""
+    fields = _header_fields(packed, allow_cut)
     version, dtype, memory_format, word_bits, block_size, max_zero_run, base, *counts = fields
     segments, words = counts[9::2], counts[10::2]
     codings = zip(CODINGS[version], segments, words, strict=False)
@@ -315,11 +315,11 @@ def read_info(packed: Tensor, *, header_only: bool) -> ContainerInfo:
     return ContainerInfo(*values)
 
 
-def _header_fields(packed: Tensor, header_only: bool) -> list[int]:
+def _header_fields(packed: Tensor, allow_cut: bool = False) -> list[int]:
     """What the operator `inspect` returns."""
     check_bytes("packed", packed)
     with translated():
-        fields: list[int] = torch.ops.torch_ebpc.inspect.default(packed, header_only).tolist()
+        fields: list[int] = torch.ops.torch_ebpc.inspect.default(packed, allow_cut).tolist()
     return fields
 
 

@@ -47,7 +47,7 @@ def recover(packed: Tensor, max_bytes: int | None = None) -> RecoveredTensor:
         >>> torch_ebpc.recover(packed).lost_samples
         (range(2, 3),)
     """
-    info = ops.read_info(packed, header_only=True)
+    info = ops.read_info(packed, allow_cut=True)
     check_max_bytes(max_bytes)
     with translated():
         tensor, lost = torch.ops.torch_ebpc.recover.default(

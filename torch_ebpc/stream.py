@@ -227,7 +227,7 @@ class ContainerDecoder:
         size = int(torch.ops.torch_ebpc.header_bytes.default(self._pending))
         if available < size:
             return
-        self.info = ops.read_info(self._pending, header_only=True)
+        self.info = ops.read_info(self._pending, allow_cut=True)
         self._ends = torch.ops.torch_ebpc.segment_ends.default(self._pending)
         self._header = self._pending[:size].clone()
         self._pending = self._pending[size:]

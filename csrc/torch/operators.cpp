@@ -64,11 +64,11 @@ Tensor decompress(const Tensor& packed, Shape shape, ScalarType dtype, std::stri
   });
 }
 
-Tensor inspect(const Tensor& packed, bool header_only) {
+Tensor inspect(const Tensor& packed, bool allow_cut) {
   return with_named_errors([&] {
     const Tensor bytes = bytes_of("packed", packed);
     const ebpc::ContainerInfo info =
-        header_only ? ebpc::inspect_header(span_of(bytes)) : ebpc::inspect(span_of(bytes));
+        allow_cut ? ebpc::inspect_header(span_of(bytes)) : ebpc::inspect(span_of(bytes));
     const ebpc::Parameters& p = info.parameters;
     std::vector<std::int64_t> fields{info.version,
                                      static_cast<std::int64_t>(info.tensor.dtype),
@@ -246,7 +246,7 @@ STABLE_TORCH_LIBRARY(torch_ebpc, m) {
       "decompress(Tensor packed, SymInt[] shape, ScalarType dtype, "
       "str memory_format='contiguous', int? max_bytes=None) -> Tensor");
   // int64 [48 + dimensions]; the fields are named in torch_ebpc/ops.py.
-  m.def("inspect(Tensor packed, bool header_only=False) -> Tensor");
+  m.def("inspect(Tensor packed, bool allow_cut=False) -> Tensor");
   // int64 [2], the same for the same bytes in this process: csrc/torch/fingerprint.h.
   m.def("fingerprint(Tensor bytes) -> Tensor");
   // bits: int64 [2], of the zero stream and of the plane stream.
