@@ -125,6 +125,10 @@ class Stored:
         self.words: Tensor | None = None  # decompressed, for us alone, while they are due once more
         held.add(*self._bytes)
 
+    @property
+    def tensor_bytes(self) -> int:
+        return self._bytes[0]
+
     def __del__(self) -> None:
         self._held.release(*self._bytes)
 

@@ -118,6 +118,8 @@ class SavedReport:
     rows: list[SavedRow]
     peak_tensor_bytes: int = 0  #: the most that autograd alone would have held at one time
     peak_stored_bytes: int = 0  #: the most that was held at one time
+    trims: int = 0  #: how often freed memory was given back to the system
+    trim_seconds: float = 0.0  #: what that took
     has_layers: bool = False
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -183,12 +185,17 @@ class SavedReport:
         )
 
     def footing(self) -> str:
-        """What was left as it is, and why."""
+        """What was left as it is, and why; and how often freed memory was given back."""
         lines = [
             f"left as they are, {why}: {count:,} ({size:,} tensor bytes"
             + (", not counted above)" if why in (PARAMETER, BUFFER) else ")")
             for why, (count, size) in sorted(self.total().kept.items())
         ]
+        if self.trims:
+            lines.append(
+                f"freed memory given back to the system: {self.trims:,} times,"
+                f" {1e3 * self.trim_seconds:.1f} ms"
+            )
         if self.has_layers and self.rows and all(row.layer == OUTSIDE for row in self.rows):
             lines.append(
                 "no layer of the model was seen running: another model ran, or a compiled function"

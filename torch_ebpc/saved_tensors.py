@@ -16,6 +16,7 @@ from torch import Tensor, UntypedStorage, nn
 from torch_ebpc import ops
 from torch_ebpc._caller import Caller
 from torch_ebpc._compiled import is_compiled
+from torch_ebpc._malloc import Trimmer
 from torch_ebpc._saved_memory import (
     Held,
     Kept,
@@ -73,8 +74,9 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
     ``torch.utils.checkpoint`` is theirs. A checkpoint's inputs are saved before it begins, so they
     are compressed.
 
-    ``docs/training.md`` says how much smaller, and what malloc needs to be told so that memory that
-    is freed leaves the process.
+    What is freed is given back to the system, where glibc's malloc would keep it, whenever more is
+    resident than this process has needed so far (``malloc_trim``, in both passes). With another
+    libc or allocator nothing is done. ``docs/training.md`` says how much smaller all of it gets.
 
     Args:
         model: whose layers the report tells apart, and whose buffers are left alone. Without one, a
@@ -83,6 +85,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         min_ratio: so are those that have fewer than this times the bytes of their container.
         block_size, max_zero_run, base: as for :func:`torch_ebpc.compress`, but for the default:
             floating-point words become smaller with ``block_size=16``.
+        trim: whether to give freed memory back to the system.
 
     Raises:
         ValueError: an argument is out of range.
@@ -107,6 +110,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         block_size: int = 16,
         max_zero_run: int = 16,
         base: str = "sent",
+        trim: bool = True,
     ) -> None:
         if model is not None and not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module or None, got {type(model).__name__}")
@@ -118,6 +122,8 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
             raise TypeError(f"min_ratio must be a float, got {type(min_ratio).__name__}")
         if not min_ratio >= 1:
             raise ValueError(f"min_ratio must be at least 1, got {min_ratio}")
+        if not isinstance(trim, bool):
+            raise TypeError(f"trim must be a bool, got {type(trim).__name__}")
         self._code: dict[str, Any] = {
             "block_size": block_size,
             "max_zero_run": max_zero_run,
@@ -138,6 +144,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         self._model_memory: dict[int, tuple[weakref.ref[UntypedStorage], str]] = {}
         self._rows: dict[RowKey, SavedRow] = {}
 
+        self._trimmer = Trimmer(trim)
         self._held = Held()
         self._stored: weakref.WeakValueDictionary[_Key, Stored] = weakref.WeakValueDictionary()
         self._last_unpacked: weakref.ref[Stored] | None = None
@@ -197,6 +204,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         handle = self._saved(x, row)
         row.pack_seconds = time.perf_counter() - begin
         self._count(row)
+        self._trimmer.passed(row.tensor_bytes)
         return handle
 
     def _saved(self, x: Tensor, row: SavedRow) -> Kept | Packed:
@@ -265,6 +273,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
 
     def _unpack(self, saved: Kept | Packed) -> Tensor:
         if isinstance(saved, Kept):
+            self._trimmer.passed(0 if saved.stored is None else saved.stored.tensor_bytes)
             return saved.unpack()
         begin = time.perf_counter()
         stored = saved.stored
@@ -289,6 +298,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
                 self._last_unpacked = weakref.ref(stored)
         row.unpack_seconds = time.perf_counter() - begin
         self._count(row)
+        self._trimmer.passed(words.nbytes)
         return saved.view_of(given)
 
     # ---- Reporting -------------------------------------------------------------------------------
@@ -300,12 +310,15 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
                 rows=[row.copy() for row in self._rows.values()],
                 peak_tensor_bytes=self._held.peak_tensor_bytes,
                 peak_stored_bytes=self._held.peak_stored_bytes,
+                trims=self._trimmer.trims,
+                trim_seconds=self._trimmer.seconds,
                 has_layers=self._model is not None,
                 provenance={
                     "model": None if self._model is None else type(self._model).__name__,
                     "min_bytes": self._min_bytes,
                     "min_ratio": self._min_ratio,
                     "code": dict(self._code),
+                    "trim": self._trimmer.available,
                     **software_versions(),
                 },
             )
