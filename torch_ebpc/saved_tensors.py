@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import threading
 import time
@@ -18,14 +19,18 @@ from torch_ebpc._caller import Caller
 from torch_ebpc._compiled import is_compiled
 from torch_ebpc._malloc import Trimmer
 from torch_ebpc._saved_memory import (
+    Cast,
+    Container,
     Held,
     Kept,
     Packed,
     Stored,
+    cast_of_leaf,
+    estimated_bytes,
     fingerprint_of,
     is_parameter,
     range_of,
-    seems_worth,
+    suited,
     why_unusual,
     words_of,
 )
@@ -33,6 +38,7 @@ from torch_ebpc.nested import bytes_of
 from torch_ebpc.report import software_versions
 from torch_ebpc.saved_report import (
     BUFFER,
+    CAST,
     MODEL,
     OUTSIDE,
     PARAMETER,
@@ -55,6 +61,8 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
       same memory. What is stored is found again by its memory and a fingerprint of its bytes (128
       bits), and only while some graph holds it.
     - The words of a tensor are coded in the order of memory, and it comes back with its strides.
+    - A cast of a parameter or another leaf, as autocast makes one of each weight, is not stored: it
+      is cast again when asked. Where the leaf has been modified by then, that is autograd's error.
     - Tensors of dtypes that :func:`torch_ebpc.compress` does not know are coded by their bits:
       indices (int64), masks (bool), float64, complex numbers and all others.
     - Left as they are, and named in the report: parameters, other leaves that require grad, and
@@ -85,6 +93,8 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         min_ratio: so are those that have fewer than this times the bytes of their container.
         block_size, max_zero_run, base: as for :func:`torch_ebpc.compress`, but for the default:
             floating-point words become smaller with ``block_size=16``.
+        compress: if false, nothing is compressed: the report says what autograd saves, and by a
+            sample what it would be kept in.
         trim: whether to give freed memory back to the system.
 
     Raises:
@@ -110,6 +120,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         block_size: int = 16,
         max_zero_run: int = 16,
         base: str = "sent",
+        compress: bool = True,
         trim: bool = True,
     ) -> None:
         if model is not None and not isinstance(model, nn.Module):
@@ -122,8 +133,9 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
             raise TypeError(f"min_ratio must be a float, got {type(min_ratio).__name__}")
         if not min_ratio >= 1:
             raise ValueError(f"min_ratio must be at least 1, got {min_ratio}")
-        if not isinstance(trim, bool):
-            raise TypeError(f"trim must be a bool, got {type(trim).__name__}")
+        for name, value in (("compress", compress), ("trim", trim)):
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} must be a bool, got {type(value).__name__}")
         self._code: dict[str, Any] = {
             "block_size": block_size,
             "max_zero_run": max_zero_run,
@@ -135,6 +147,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         self._model = model
         self._min_bytes = min_bytes
         self._min_ratio = float(min_ratio)
+        self._compress = compress
         self._thread = _Entered()
         self._lock = threading.Lock()  # of what follows
         self._threads = 0  # that are inside
@@ -200,7 +213,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
 
     def _pack(self, x: Tensor) -> Kept | Packed:
         begin = time.perf_counter()
-        row = SavedRow(self._layer(), made_by(x), str(x.dtype).removeprefix("torch."), saves=1)
+        row = SavedRow(self._layer(), made_by(x), _name(x.dtype), saves=1)
         handle = self._saved(x, row)
         row.pack_seconds = time.perf_counter() - begin
         self._count(row)
@@ -212,7 +225,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         why = why_unusual(x)
         if why is not None:
             row.keep(why, bytes_of(x))
-            return Kept(x, Stored(None, bytes_of(x), None, row.key, self._held))
+            return Kept(x, Stored(None, bytes_of(x), bytes_of(x), None, row.key, self._held))
         storage = x.untyped_storage()
         why = self._held_by_the_model(x, storage)
         if why is not None:
@@ -232,21 +245,31 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         if stored is None and elements is not None and tensor_bytes >= self._min_bytes:
             words = words_of(x, elements)
             # Whoever has written into this memory, and by whatever way: the same bytes are found.
-            key: _Key = (id(storage), elements, fingerprint_of(words))
+            fingerprint = fingerprint_of(words)
+            key: _Key = (id(storage), elements, fingerprint)
             stored = self._again(key, storage, row)
-            if stored is None and (container := self._compressed(words)) is not None:
-                row.packed = 1
-                row.packed_tensor_bytes = tensor_bytes
-                row.container_bytes = container.numel()
-                stored = Stored(storage, tensor_bytes, container, row.key, self._held)
-                self._stored[key] = stored
+            if stored is None:
+                content: Cast | Container | None = cast_of_leaf(x, elements, fingerprint)
+                if content is not None:
+                    row.made_by = CAST
+                    stored_bytes: int | None = content.bytes
+                else:
+                    content, stored_bytes = self._compressed(words)
+                if stored_bytes is not None:
+                    row.packed = 1
+                    row.packed_tensor_bytes = tensor_bytes
+                    row.container_bytes = stored_bytes
+                    held = tensor_bytes, stored_bytes
+                    content = content if self._compress else None
+                    stored = Stored(storage, *held, content, row.key, self._held)
+                    self._stored[key] = stored
             why = "hardly smaller"
         if stored is None:
             row.keep(why, tensor_bytes)
-            stored = Stored(storage, tensor_bytes, None, row.key, self._held)
+            stored = Stored(storage, tensor_bytes, tensor_bytes, None, row.key, self._held)
             self._stored[left] = stored
         stored.saves += 1
-        if stored.container is None or elements is None:
+        if stored.content is None or elements is None:
             return Kept(x, stored)
         return Packed(x, stored, elements)
 
@@ -256,6 +279,8 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         if stored is None or not stored.is_of(storage):
             return None
         row.repeated = 1
+        if stored.row[1] == CAST:
+            row.made_by = CAST
         return stored
 
     def _held_by_the_model(self, x: Tensor, storage: UntypedStorage) -> str | None:
@@ -264,12 +289,16 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         memory, kind = self._model_memory.get(id(storage), (None, None))
         return kind if memory is not None and memory() is storage else None
 
-    def _compressed(self, words: Tensor) -> Tensor | None:
-        """Their container; None if it would be hardly smaller."""
-        if not seems_worth(words, self._min_ratio, self._code):
-            return None
-        container = ops.compress(words, **self._code)
-        return container if container.numel() * self._min_ratio <= words.nbytes else None
+    def _compressed(self, words: Tensor) -> tuple[Container | None, int | None]:
+        """Their container and its bytes, or only what those would be; of what would be hardly
+        smaller, neither."""
+        words = suited(words, self._code)
+        most = int(words.nbytes / self._min_ratio)
+        estimate = estimated_bytes(words, self._code)
+        if not self._compress or estimate > most:
+            return None, estimate if estimate <= most else None
+        container = Container(ops.compress(words, **self._code))
+        return (container, container.bytes) if container.bytes <= most else (None, None)
 
     def _unpack(self, saved: Kept | Packed) -> Tensor:
         if isinstance(saved, Kept):
@@ -287,7 +316,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
             stored.unpacks += 1
             due = stored.unpacks % stored.saves != 0
         if words is None:
-            words = saved.decompress()
+            words = saved.words()
             row.decompressed = 1
         given = words
         if due:
@@ -312,6 +341,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
                 peak_stored_bytes=self._held.peak_stored_bytes,
                 trims=self._trimmer.trims,
                 trim_seconds=self._trimmer.seconds,
+                compressed=self._compress,
                 has_layers=self._model is not None,
                 provenance={
                     "model": None if self._model is None else type(self._model).__name__,
@@ -362,6 +392,14 @@ def _modules_that_call_hooks(model: nn.Module) -> dict[str, nn.Module]:
 def made_by(x: Tensor) -> str:
     """The function that made a tensor, or what it is a view of: ``"Convolution"``."""
     base = x if x._base is None else x._base
-    if base.grad_fn is None:
-        return "leaf"
-    return re.sub(r"Backward\d*$", "", base.grad_fn.name())
+    return "leaf" if base.grad_fn is None else _function(base.grad_fn.name())
+
+
+@functools.cache
+def _function(name: str) -> str:
+    return re.sub(r"Backward\d*$", "", name)
+
+
+@functools.cache
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
