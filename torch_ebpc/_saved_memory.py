@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, UntypedStorage, nn
 
 from torch_ebpc import ops
+from torch_ebpc.saved_report import SavedRow
 
 # A view with gaps is kept by its whole storage, unless that has more than so many times its bytes.
 _LARGEST_STORAGE = 4
@@ -104,9 +105,9 @@ def why_unusual(x: Tensor) -> str | None:
     kind = type(x)
     if kind is not Tensor and kind is not nn.Parameter:
         return f"subclass {kind.__name__}"
-    if x.layout != torch.strided:
+    if x.layout is not torch.strided:
         return f"layout {str(x.layout).removeprefix('torch.')}"
-    if x.device.type != "cpu":
+    if not x.is_cpu:
         return f"device {x.device.type}"
     if x.is_quantized:
         return "quantized"
@@ -152,6 +153,12 @@ class Cast(NamedTuple):
         return words_of(cast, Range(self.dtype, 0, cast.numel()))
 
 
+class Estimate(NamedTuple):
+    """What words would be compressed in, where it is only to be reported."""
+
+    bytes: int
+
+
 def cast_of_leaf(x: Tensor, elements: Range, fingerprint: tuple[int, int]) -> Cast | None:
     """How the memory of ``x`` can be made again of a leaf; None if it is no cast of one."""
     base = x if x._base is None else x._base
@@ -186,36 +193,33 @@ def modified(x: Tensor, what: str) -> RuntimeError:
 class Stored:
     """A range of memory and the bytes that it had, for all tensors that were saved in it."""
 
-    # There is one of these for every saved tensor, and fewer objects wake the garbage collector less.
+    # There is one for every saved tensor; fewer objects wake the garbage collector less often.
     __slots__ = (
-        "__weakref__", "_bytes", "_held", "_storage", "content", "row", "saves", "unpacks", "words",
+        "__weakref__", "_held", "_storage", "content", "row", "saves", "stored_bytes",
+        "tensor_bytes", "unpacks", "words",
     )  # fmt: skip
 
     def __init__(
         self,
         storage: UntypedStorage | None,
         tensor_bytes: int,
-        stored_bytes: int,
-        content: Container | Cast | None,
-        row: tuple[str, str, str],
+        content: Container | Cast | Estimate | None,
+        row: SavedRow,
         held: Held,
     ) -> None:
         self._storage = None if storage is None else weakref.ref(storage)
-        self._bytes = tensor_bytes, stored_bytes
         self._held = held
+        self.tensor_bytes = tensor_bytes
+        self.stored_bytes = tensor_bytes if content is None else content.bytes
         self.content = content  # None where the memory is kept as it is
         self.row = row  # of the report, that it counts in
         self.saves = 0
         self.unpacks = 0
         self.words: Tensor | None = None  # unpacked, for us alone, while they are due once more
-        held.add(*self._bytes)
-
-    @property
-    def tensor_bytes(self) -> int:
-        return self._bytes[0]
+        held.add(self.tensor_bytes, self.stored_bytes)
 
     def __del__(self) -> None:
-        self._held.release(*self._bytes)
+        self._held.release(self.tensor_bytes, self.stored_bytes)
 
     def is_of(self, storage: UntypedStorage) -> bool:
         return self._storage is not None and self._storage() is storage
@@ -279,7 +283,7 @@ class Packed:
 
     def words(self) -> Tensor:
         """Of the range, made again."""
-        assert self.stored.content is not None
+        assert isinstance(self.stored.content, (Container, Cast))
         return self.stored.content.words(self._range)
 
     def view_of(self, words: Tensor) -> Tensor:

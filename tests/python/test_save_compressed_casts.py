@@ -1,4 +1,5 @@
-"""save_compressed under autocast: casts of weights are made again, of the same weights."""
+"""save_compressed: casts of weights are made again, of the same weights; and bytes are coded as
+the words that they are."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from sample_inputs import assert_same_bits
 from small_models import small_network
 from torch import Tensor, nn
 
+import torch_ebpc
 from torch_ebpc import SavedReport, save_compressed
 from torch_ebpc.saved_report import CAST
 
@@ -122,3 +124,24 @@ def test_what_is_not_the_cast_of_a_leaf_is_stored(other):
     assert_same_bits(x.grad, expected)
     assert casts_of(saved.report()) == (0, 0, 0)
     assert saved.report().total().packed == 1
+
+
+@pytest.mark.parametrize("shift", [0, 1, 4])
+@pytest.mark.parametrize("floats", [True, False])
+def test_bytes_are_coded_as_words_of_32_bits_where_these_become_smaller(shift, floats):
+    """Such as the workspaces of recurrent layers, and wherever they begin."""
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(8192, generator=generator).relu()
+    content = x.view(torch.uint8) if floats else (x > 0).repeat(4).view(torch.uint8)
+    memory = torch.empty(content.numel() + shift, dtype=torch.uint8)
+    given = memory[shift:].copy_(content)
+    y = torch.ones(1, requires_grad=True)
+    with save_compressed() as saved:
+        z = y * given
+    total = saved.report().total()
+    as_bytes = torch_ebpc.compress(given, block_size=16).numel()
+    words = content.view(torch.int32)
+    as_words = as_bytes if shift == 1 else torch_ebpc.compress(words, block_size=16).numel()
+    assert as_words < as_bytes or not floats or shift == 1
+    assert total.container_bytes == min(as_bytes, as_words)
+    assert_same_bits(z.grad_fn._saved_other, given)
