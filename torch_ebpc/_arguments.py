@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -10,19 +11,46 @@ import torch
 from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
 
-DTYPES: tuple[torch.dtype, ...] = (
-    torch.int8,
-    torch.uint8,
-    torch.int16,
-    torch.uint16,
-    torch.int32,
-    torch.float16,
-    torch.bfloat16,
-    torch.float32,
-)
-"""The dtypes that can be compressed, in the order of their numbers in the container."""
+DTYPE_NAMES = torch.ops.torch_ebpc.dtypes().split()
+"""The names of the dtypes that can be compressed; the table itself is in C++
+(``csrc/ebpc/tensor_info.cpp``)."""
 
-DTYPE_NAMES = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
+DTYPES: tuple[torch.dtype, ...] = tuple(
+    getattr(torch, name) for name in DTYPE_NAMES if hasattr(torch, name)
+)
+"""Those of them that this PyTorch has."""
+
+
+def dtype_named(name: str) -> torch.dtype:
+    """Raises a TypeError where this PyTorch is too old to have it."""
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype):
+        raise TypeError(f"the container holds {name}, which torch {torch.__version__} does not have")
+    return dtype
+
+
+def word_of(zero: Any, dtype: torch.dtype) -> int:
+    """The word that a value of the dtype is, for the parameter ``zero``.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is no value of the dtype, or the dtype has more than one word in an element.
+    """
+    if isinstance(zero, bool) or not isinstance(zero, (int, float)):
+        raise TypeError(f"zero must be a number, got {type(zero).__name__}")
+    if not dtype.is_floating_point and not dtype.is_complex:
+        if zero != int(zero):
+            raise ValueError(f"zero must be a value of {dtype}, got {zero}")
+        return int(zero)
+    if zero == 0 and math.copysign(1, zero) > 0:
+        return 0
+    if dtype.is_complex or dtype.itemsize > 4:
+        raise ValueError(f"zero must be 0 for {dtype}, whose elements are several words, got {zero}")
+    value = torch.tensor(float(zero), dtype=torch.float64, device="cpu").to(dtype)
+    if not torch.equal(value.double(), torch.tensor(float(zero), dtype=torch.float64)):
+        raise ValueError(f"zero must be a value of {dtype}, got {zero}")
+    integer = {1: torch.int8, 2: torch.int16, 4: torch.int32}[dtype.itemsize]
+    return int(value.view(integer).item())
 
 
 def check_input(name: str, x: Any, *, cuts_graph: bool, may_be_meta: bool = False) -> None:
@@ -31,7 +59,7 @@ def check_input(name: str, x: Any, *, cuts_graph: bool, may_be_meta: bool = Fals
     _check_strided(name, x)
     if x.dtype not in DTYPES:
         hint = f": pass {name}.int_repr()" if x.is_quantized else ""
-        raise TypeError(f"{name}'s dtype must be one of {DTYPE_NAMES}, got {x.dtype}{hint}")
+        raise TypeError(f"{name}'s dtype must be one of {', '.join(DTYPE_NAMES)}, got {x.dtype}{hint}")
     _check_device(name, x, may_be_meta=may_be_meta)
     if cuts_graph and x.requires_grad and torch.is_grad_enabled():
         raise ValueError(

@@ -12,14 +12,11 @@ from torch import Tensor
 _WITHOUT_BATCHES = (
     "compress",
     "encode",
-    "encode_segments",
     "decode",
-    "decode_segments",
     "decompress",
-    "decompress_range",
-    "inspect",
-    "recover",
+    "open_container",
     "statistics",
+    "unpack",
 )
 
 

@@ -34,6 +34,20 @@ constexpr std::array<std::pair<ScalarType, ebpc::DType>, ebpc::dtype_count> dtyp
     {ScalarType::Half, ebpc::DType::float16},
     {ScalarType::BFloat16, ebpc::DType::bfloat16},
     {ScalarType::Float, ebpc::DType::float32},
+    {ScalarType::Bool, ebpc::DType::boolean},
+    {ScalarType::UInt32, ebpc::DType::uint32},
+    {ScalarType::Long, ebpc::DType::int64},
+    {ScalarType::UInt64, ebpc::DType::uint64},
+    {ScalarType::Double, ebpc::DType::float64},
+    {ScalarType::Float8_e4m3fn, ebpc::DType::float8_e4m3fn},
+    {ScalarType::Float8_e5m2, ebpc::DType::float8_e5m2},
+    {ScalarType::Float8_e4m3fnuz, ebpc::DType::float8_e4m3fnuz},
+    {ScalarType::Float8_e5m2fnuz, ebpc::DType::float8_e5m2fnuz},
+    {ScalarType::Float8_e8m0fnu, ebpc::DType::float8_e8m0fnu},
+    {ScalarType::Float4_e2m1fn_x2, ebpc::DType::float4_e2m1fn_x2},
+    {ScalarType::ComplexHalf, ebpc::DType::complex32},
+    {ScalarType::ComplexFloat, ebpc::DType::complex64},
+    {ScalarType::ComplexDouble, ebpc::DType::complex128},
 }};
 
 /// Whether the channels (dimension 1) vary fastest, as in PyTorch's
