@@ -19,8 +19,12 @@ constexpr std::array max_zero_runs{1, 1, 16, 256};
 }  // namespace
 
 Parameters SegmentCoding::parameters(const Parameters& p) const {
-  return {p.word_bits, p.is_signed, block_sizes[static_cast<std::size_t>(plane)],
-          max_zero_runs[static_cast<std::size_t>(zero)], Base::reused};
+  return {p.word_bits,
+          p.is_signed,
+          block_sizes[static_cast<std::size_t>(plane)],
+          max_zero_runs[static_cast<std::size_t>(zero)],
+          Base::reused,
+          p.zero};
 }
 
 CodedStreams smallest_coding(const Kernel& kernel, const Parameters& p, WordSpan words) {

@@ -136,7 +136,8 @@ TEST(Container, NoiseIsStoredRawAndNothingIsLarger) {
     EXPECT_EQ(info.raw_segments, info.segments);
     EXPECT_EQ(info.raw_words, info.words);
     EXPECT_EQ(info.zero_stream_bits + info.plane_stream_bits, 0U);
-    EXPECT_EQ(container.size(), max_compressed_bytes(tensor));
+    EXPECT_EQ(container.size(), memory.size() + info.header_bytes);
+    EXPECT_LE(container.size(), max_compressed_bytes(tensor));
   }
 }
 
@@ -238,7 +239,7 @@ TEST(Container, ABufferThatIsTooSmallIsRefused) {
                        compress(tensor, {Codec::ebpc, default_parameters(DType::int8)},
                                 memory.data(), out);
                      }),
-            "out must have room for 73 bytes, got 72");
+            "out must have room for 81 bytes, got 80");
   const Bytes container = compressed(tensor, default_parameters(DType::int8), memory);
   Bytes words(6);
   for (const std::uint64_t size : {0, 4, 6}) {

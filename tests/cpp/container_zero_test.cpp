@@ -53,6 +53,14 @@ Bytes signed_zeros(Random& random, DType dtype, std::uint64_t words) {
   return stored(values, traits(dtype).bytes, p.is_signed);
 }
 
+/// Words of which none has its top bit set.
+Bytes positive_memory(Random& random, DType dtype, std::uint64_t words) {
+  const Parameters p = default_parameters(dtype);
+  Values values = random_values(random, p, words);
+  for (auto& value : values) value = std::max<std::int64_t>(value, 0);
+  return stored(values, traits(dtype).bytes, p.is_signed);
+}
+
 /// Whole, in pieces, in parts, in threads: the same bytes and the same words.
 void expect_round_trip(const TensorInfo& tensor, const ContainerCode& code, const Bytes& memory) {
   const Bytes container = written(tensor, code, memory);
@@ -146,7 +154,7 @@ TEST(ContainerZero, AZeroPointCostsLessThanAThousandth) {
 TEST(ContainerZero, NegativeZerosCostABitEachAtMost) {
   Random random(54);
   const std::uint64_t words = 100 * segment_words;
-  Bytes memory = random_memory(random, DType::float32, words);
+  Bytes memory = positive_memory(random, DType::float32, words);
   const TensorInfo tensor = row_of(DType::float32, words);
   const Parameters p = default_parameters(DType::float32);
   const std::uint64_t positive = written(tensor, {Codec::ebpc, p}, memory).size();
@@ -162,12 +170,12 @@ TEST(ContainerZero, NegativeZerosCostABitEachAtMost) {
   const ContainerCode both{Codec::ebpc, p, Zeros::both_signs};
   EXPECT_EQ(with_suitable_zero(DType::float32, {Codec::ebpc, p}, {memory.data(), words, 4}), both);
   EXPECT_LE(written(tensor, both, memory).size(), positive + zeros / 8 + 6 * 100);
-  EXPECT_GT(written(tensor, {Codec::ebpc, p}, memory).size(), 2 * positive);
+  EXPECT_GT(written(tensor, {Codec::ebpc, p}, memory).size(), positive + zeros / 2);
 }
 
 TEST(ContainerZero, WhatNeedsNothingNewIsWrittenAsBefore) {
   Random random(55);
-  const Bytes memory = random_memory(random, DType::bfloat16, 10'000);
+  const Bytes memory = positive_memory(random, DType::bfloat16, 10'000);
   const WordSpan words{memory.data(), 10'000, 2};
   const Parameters p = default_parameters(DType::bfloat16);
   EXPECT_EQ(with_suitable_zero(DType::bfloat16, {Codec::ebpc, p}, words),

@@ -104,7 +104,8 @@ struct ZeroLane {
       if (!put_any_pair()) return false;
     }
     // The last words, where there is room to write more.
-    Word last_words[2 * max_pair_words] = {};
+    Word last_words[2 * max_pair_words];
+    fill(last_words, 2 * max_pair_words);
     Word* const place = words;
     const std::size_t left = words_left();
     if (left > 0 && left < max_pair_words) {
