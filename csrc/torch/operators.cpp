@@ -183,8 +183,8 @@ Tensor statistics(const Tensor& input, OptionalInt word_bits, std::int64_t block
 std::string dtypes() {
   std::string names;
   for (int i = 0; i < ebpc::dtype_count; ++i) {
-    names +=
-        (names.empty() ? "" : " ") + std::string(ebpc::traits(static_cast<ebpc::DType>(i)).name);
+    if (i > 0) names += ' ';
+    names += ebpc::traits(static_cast<ebpc::DType>(i)).name;
   }
   return names;
 }

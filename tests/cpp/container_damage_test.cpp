@@ -127,9 +127,9 @@ TEST(DamagedContainer, ANewerVersionIsRefusedByName) {
       return reading_error(container);
     };
     const std::string expected =
-        "container at byte 8 (format version): expected from 1 to 2, which this library reads, "
+        "container at byte 8 (format version): expected from 1 to 3, which this library reads, "
         "found ";
-    EXPECT_EQ(message(3), expected + "3");
+    EXPECT_EQ(message(4), expected + "4");
     EXPECT_EQ(message(0), expected + "0");
     EXPECT_EQ(message(256), expected + "256");
     EXPECT_EQ(message(65535), expected + "65535");
