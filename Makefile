@@ -11,7 +11,7 @@ FORMATTED := $(NATIVE_SOURCES) $(shell find tests/cpp tests/fuzz tests/cmake eva
 OPTIONS ?=
 
 .PHONY: help setup evaluate paper bench bench-hooks bench-training bench-kernels hardware libtorch docs wheel test-wheel
-.PHONY: test test-cpp test-python test-portable sanitize fuzz coverage lint format clean
+.PHONY: bit-equality test test-cpp test-python test-portable sanitize fuzz coverage lint format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo 'make bench          speed of compressing and decompressing, beside other compressors'
 	@echo 'make bench-hooks    what a meter adds to the forward passes of ResNet-34'
 	@echo 'make bench-training peak memory and time of training with save_compressed, beside what PyTorch has'
+	@echo 'make bit-equality   that save_compressed and meters change no bit of outputs and gradients (minutes)'
 	@echo 'make bench-kernels  speed of every kernel, at several settings (OPTIONS="--help" lists options)'
 	@echo 'make hardware       ResNet-34 through the hardware model: registers, cycles, FIFOs, memory traffic, exports'
 	@echo 'make libtorch       ResNet-34 with compression in it, scripted, in a C++ program without Python'
@@ -68,6 +69,9 @@ bench-hooks: setup
 	$(BIN)/python -m evaluation.overhead --json reports/overhead.json $(OPTIONS)
 bench-training: setup
 	$(BIN)/python -m evaluation.training --json reports/training.json $(OPTIONS)
+
+bit-equality: setup
+	$(BIN)/python -m evaluation.bit_equality $(OPTIONS)
 
 bench-kernels: $(VENV)/.requirements
 	.ci/system-packages libbenchmark-dev

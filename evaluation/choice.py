@@ -20,8 +20,11 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 import torch_ebpc
+from torch_ebpc.container import CODINGS
 from evaluation import compressors, throughput
 from evaluation.compressors import Compressor
+from evaluation.inputs import find_inputs, spread
+from evaluation.recorded.network import RecordedModel
 from evaluation.throughput import Data, Row
 from torch_ebpc.report import written
 
@@ -102,7 +105,7 @@ def best_name(choice: Choice) -> str:
 
 def zero_codings() -> list[str]:
     """The second halves of the codings' names, and raw."""
-    return list(dict.fromkeys(name.split(", ")[-1] for name in torch_ebpc.ops.CODINGS[2]))
+    return list(dict.fromkeys(name.split(", ")[-1] for name in CODINGS["auto"]))
 
 
 def shares(choices: list[Choice]) -> list[list[str]]:
@@ -117,7 +120,7 @@ def shares(choices: list[Choice]) -> list[list[str]]:
 
         line = [choice.data.name]
         for zeros in zero_codings():
-            names = [name for name in torch_ebpc.ops.CODINGS[2] if name.split(", ")[-1] == zeros]
+            names = [name for name in CODINGS["auto"] if name.split(", ")[-1] == zeros]
             line.append(" / ".join(share(name) for name in names))
         lines.append(line)
     return lines
@@ -140,16 +143,20 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     torch.set_num_threads(1)
+    network, images = find_inputs()
+    images = spread(images, options.images)
     choices = []
     for layers, module in LAYERS.items():
-        network, maps = throughput.feature_maps(options.images, module)
+        if isinstance(network, RecordedModel) and module is not torch.nn.ReLU:
+            continue  # only what ReLUs give is recorded
+        maps = throughput.feature_maps(network, images, module)
         named = [dataclasses.replace(data, name=f"{layers} {kind}") for kind, data in maps.items()]
         found = [choice_for(data) for data in tqdm(named, desc=layers, unit="kind")]
         throughput.measure([row for each in found for row in each.rows.values()], options.rounds)
         choices += found
     information = throughput.machine()
     print(f"\n{network.warning or network.name}; weights: {network.weights}")
-    print(f"{options.images} images; {information['cpu']}; {information['date']}\n")
+    print(f"{images}; {information['cpu']}; {information['date']}\n")
     print(tables(choices))
     if options.json:
         rows = [

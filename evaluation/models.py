@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import socket
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,11 +14,12 @@ import torch
 from torch_ebpc.cli.networks import LoadedModel, import_torchvision, load_torchvision
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+DOWNLOAD_SECONDS = 10.0  # without a byte, after which a download has failed
 
 
 def data_folder() -> Path:
     """Where images and weights are: $TORCH_EBPC_DATA, or `shared` beside the checkout."""
-    return Path(os.environ.get("TORCH_EBPC_DATA", SHARED))
+    return Path(os.environ.get("TORCH_EBPC_DATA") or SHARED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,29 +51,53 @@ STAND_IN_PREPROCESSING = {
 }
 
 
-def load_model(name: str, weights_file: Path | None = None) -> LoadedModel:
+class NoWeightsError(FileNotFoundError):
+    """There are no weights of a network."""
+
+
+def load_model(
+    name: str, weights_file: Path | None = None, *, untrained: bool = False
+) -> LoadedModel:
     """A TorchVision classification network by name, in evaluation mode.
 
     Its weights are the first of: ``weights_file``; TorchVision's own (from its cache, or
-    downloaded); ``NAME.pth`` in the data folder's ``weights``; none, in which case the network is
-    untrained and normalizes by batch statistics.
+    downloaded; that this fails is printed); ``NAME.pth`` in the data folder's ``weights``. Or it is
+    ``untrained``, and normalizes by batch statistics.
 
     Raises:
-        ValueError: TorchVision has no such network.
+        ValueError: TorchVision has no such network, or it is to be untrained and have weights.
+        NoWeightsError: there are none.
         OSError, RuntimeError: ``weights_file`` cannot be read or does not fit the network.
     """
-    if weights_file is not None:
-        return load_torchvision(name, weights_file)
-    try:
-        return load_torchvision(name)
-    except OSError:  # no cached file and no way to download it
-        pass
+    if untrained and weights_file is not None:
+        raise ValueError(f"an untrained network has no weights, got {weights_file}")
+    if untrained or weights_file is not None:
+        return load_torchvision(name, weights_file, untrained=untrained)
+    network = _load_official(name)
+    if network is not None:
+        return network
     stand_in = data_folder() / "weights" / f"{name}.pth"
     if not stand_in.exists():
-        return load_torchvision(name, untrained=True)
+        raise NoWeightsError(
+            f"no weights of {name}: neither TorchVision's nor {stand_in} is there;"
+            " give --weights FILE, or --untrained"
+        )
     network = load_torchvision(name, stand_in)
     return dataclasses.replace(
         network,
         weights=f"stand-in {stand_in.name} from the data folder (not TorchVision's weights)",
         transform=STAND_IN_PREPROCESSING.get(name, network.transform),
     )
+
+
+def _load_official(name: str) -> LoadedModel | None:
+    """With TorchVision's own weights; None where they are neither cached nor downloaded."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_SECONDS)
+    try:
+        return load_torchvision(name)
+    except (OSError, RuntimeError) as error:  # RuntimeError: something else came, by its hash
+        print(f"TorchVision's {name} cannot be downloaded: {error}", file=sys.stderr)
+        return None
+    finally:
+        socket.setdefaulttimeout(before)

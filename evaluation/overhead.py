@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import torch_ebpc
-from evaluation.images import find_images
-from evaluation.models import LoadedModel, load_model
+from evaluation.inputs import find_inputs
 from torch_ebpc.cli.images import PreparedImages
+from torch_ebpc.cli.networks import LoadedModel
 from torch_ebpc.cli.settings import positive
 from torch_ebpc.report import software_versions, written
 
@@ -145,9 +145,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=positive, default=9, help="how often each is timed (9)")
     options = parser.parse_args(arguments)
 
-    network = load_model("resnet34")
+    network, files = find_inputs()
     cases = all_cases(torch.get_num_threads())
-    files = find_images().first(max(case.batch for case in cases)).readable()
+    files = files.first(max(case.batch for case in cases)).readable()
     prepared = PreparedImages(files, network.transform)
     images = torch.stack([prepared[i][0] for i in range(len(files.files))])
     measure(network, images, cases, options.rounds)

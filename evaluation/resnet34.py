@@ -9,8 +9,7 @@ from pathlib import Path
 import torch
 
 from evaluation.files import whole_files
-from evaluation.images import find_images
-from evaluation.models import load_model
+from evaluation.inputs import add_untrained, find_inputs
 from torch_ebpc.cli.measurement import Measurement, measure
 from torch_ebpc.cli.settings import add_arguments, settings_from
 
@@ -25,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add_arguments(parser)
+    add_untrained(parser)
     parser.add_argument(
         "--output", type=Path, default=Path("reports/resnet34"), metavar="DIR",
         help="folder of the report",
@@ -33,8 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     try:
-        network = load_model("resnet34", options.weights)
-        images = find_images(options.images).first(options.limit).readable()
+        network, images = find_inputs(
+            "resnet34", options.weights, options.images, untrained=options.untrained
+        )
+        images = images.first(options.limit).readable()
         settings = settings_from(options)
         settings.words()
     except (OSError, ValueError) as error:
@@ -45,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     measurement = measure(network, images, settings)
     report = measurement.report
+    report.title = f"{report.title}; weights: {network.weights}"
     rows, values = len(report.rows), report.total().values
     if (rows, values) != (CALLS, VALUES_PER_IMAGE * len(images.files)):
         print(f"expected {CALLS} calls of {VALUES_PER_IMAGE:,} values an image in total, found"

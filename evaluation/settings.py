@@ -14,8 +14,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import torch_ebpc
-from evaluation.images import find_images
-from evaluation.models import load_model
+from evaluation.inputs import find_inputs
 from torch_ebpc.cli.images import PreparedImages
 
 WORDS = [(signed, rounding) for signed in (True, False) for rounding in ("truncate", "nearest")]
@@ -28,8 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--images", type=Path, metavar="DIR", help="a folder of images")
     parser.add_argument("--limit", type=int, metavar="N", help="use the first N images only")
     options = parser.parse_args(arguments)
-    network = load_model("resnet34")
-    images = find_images(options.images).first(options.limit).readable()
+    network, images = find_inputs(folder=options.images)
+    images = images.first(options.limit).readable()
     loader = DataLoader(PreparedImages(images, network.transform), batch_size=10)
     largest: Counter[str] = Counter()
     bits: Counter[tuple[object, ...]] = Counter()

@@ -30,10 +30,10 @@ from tqdm import tqdm
 import torch_ebpc
 from evaluation import compressors
 from evaluation.compressors import Compressor
-from evaluation.images import find_images
-from evaluation.models import LoadedModel, load_model
-from torch_ebpc.cli.images import PreparedImages
-from torch_ebpc.report import software_versions, written
+from evaluation.inputs import find_inputs, spread
+from torch_ebpc.cli.images import ImageSet, PreparedImages
+from torch_ebpc.cli.networks import LoadedModel
+from torch_ebpc.report import save_figure, software_versions, written
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,15 +96,11 @@ class Row:
 
 
 def feature_maps(
-    images: int, layers: type[torch.nn.Module] = torch.nn.ReLU
-) -> tuple[LoadedModel, dict[str, Data]]:
-    """What all layers of a type in ResNet-34 give for some images, by what the words are: 8-bit and
+    network: LoadedModel, images: ImageSet, layers: type[torch.nn.Module] = torch.nn.ReLU
+) -> dict[str, Data]:
+    """What all layers of a type in a network give for all images, by what the words are: 8-bit and
     16-bit fixed point (unsigned where nothing is negative), and floating-point bit patterns."""
-    network = load_model("resnet34")
-    files = find_images()
-    step = max(1, len(files.files) // images)
-    chosen = dataclasses.replace(files, files=files.files[::step][:images])
-    loader = DataLoader(PreparedImages(chosen, network.transform), len(chosen.files))
+    loader = DataLoader(PreparedImages(images, network.transform), len(images.files))
     maps: list[Tensor] = []
     handles = [
         module.register_forward_hook(lambda module, inputs, output: maps.append(output.clone()))
@@ -129,7 +125,7 @@ def feature_maps(
         "float16": [x.half() for x in maps],
         "float32": maps,
     }
-    return network, {name: Data(f"maps {name}", tensors) for name, tensors in kinds.items()}
+    return {name: Data(f"maps {name}", tensors) for name, tensors in kinds.items()}
 
 
 def synthetic(shapes: Sequence[torch.Size]) -> list[Data]:
@@ -295,7 +291,7 @@ def table(rows: Sequence[Row], tablefmt: str = "simple") -> str:
 FILLED, OPEN = "os^vD<>ph8P", ["x", "+", "1", "2", "3", "4", "|", "_", "."]
 
 
-def plot(rows: Sequence[Row], path: Path) -> None:
+def plot(rows: Sequence[Row], path: Path, title: str = "") -> None:
     """Speed against ratio of all methods on the 8-bit maps, one thread."""
     from matplotlib.figure import Figure
 
@@ -315,10 +311,10 @@ def plot(rows: Sequence[Row], path: Path) -> None:
         axes.set_title(direction)
         axes.set_xlabel("compression ratio (bytes of the tensor / bytes stored)")
     panels[0].set_ylabel("GB/s of uncompressed bytes, one thread")
-    figure.suptitle("8-bit ReLU maps of ResNet-34")
+    figure.suptitle("\n".join(filter(None, ("8-bit ReLU maps of ResNet-34", title))))
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     with torch_ebpc.whole_file(path) as file:
-        figure.savefig(file, format=path.suffix.removeprefix(".") or None)
+        save_figure(figure, file, path.suffix.removeprefix("."))
 
 
 def machine() -> dict[str, Any]:
@@ -339,11 +335,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     torch.set_num_threads(1)
-    _, maps = feature_maps(options.images)
+    network, images = find_inputs()
+    images = spread(images, options.images)
+    maps = feature_maps(network, images)
     rows = all_rows(maps, options.quick)
     measure(rows, options.rounds)
-    information = machine()
-    print(f"\n{options.images} images; {information['cpu']}; {information['date']}")
+    information = machine() | {"weights": network.weights, "images": str(images)}
+    print("\n" + "; ".join(filter(None, (network.warning, network.name, network.weights))))
+    print("; ".join(information[key] for key in ("images", "cpu", "date")))
     print(table(rows))
     if options.json:
         content = {"machine": information, "rows": [row.as_dict() for row in rows]}
@@ -351,7 +350,7 @@ def main(arguments: list[str] | None = None) -> int:
         written(json.dumps(content, indent=1) + "\n", options.json)
     if options.plot:
         options.plot.parent.mkdir(parents=True, exist_ok=True)
-        plot(rows, options.plot)
+        plot(rows, options.plot, network.warning)
     return 0
 
 

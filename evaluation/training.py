@@ -24,6 +24,7 @@ import multiprocessing
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,12 +39,11 @@ from tqdm import tqdm
 
 import torch_ebpc
 from evaluation import compressors
-from evaluation.images import find_images
+from evaluation.inputs import add_untrained, find_images, spread
 from evaluation.models import load_model
 from evaluation.throughput import machine, peak_memory, reset_peak_memory
 from torch_ebpc._saved_memory import Range, range_of, words_of
 from torch_ebpc.cli.images import ImageSet, PreparedImages
-from torch_ebpc.cli.networks import LoadedModel
 from torch_ebpc.cli.settings import positive
 from torch_ebpc.report import written
 from torch_ebpc.saved_tensors import made_by
@@ -93,18 +93,20 @@ class Row:
 # ---- Network and images --------------------------------------------------------------------------
 
 
-def prepared(
-    dtype: str, options: argparse.Namespace
-) -> tuple[LoadedModel, ImageSet, Tensor, Tensor]:
-    """The network in training, the images that are used, and their batch and labels."""
-    network = load_model("resnet34", options.weights)
-    images = find_images(options.images)
-    step = max(1, len(images.files) // options.batch)
-    images = dataclasses.replace(images, files=images.files[::step][: options.batch])
-    loader = DataLoader(PreparedImages(images, network.transform), options.batch)
-    x, labels = next(iter(loader))
-    network.model.train().to(DTYPES[dtype])
-    return network, images, x.to(DTYPES[dtype]), labels.clamp(min=0)
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """The same for every process; none looks for weights or images itself."""
+
+    weights: Path
+    images: ImageSet
+
+    def prepared(self, dtype: str) -> tuple[nn.Module, Tensor, Tensor]:
+        """The network in training, a batch of all images, and their labels."""
+        network = load_model("resnet34", self.weights)
+        loader = DataLoader(PreparedImages(self.images, network.transform), len(self.images.files))
+        x, labels = next(iter(loader))
+        model = network.model.train().to(DTYPES[dtype])
+        return model, x.to(DTYPES[dtype]), labels.clamp(min=0)
 
 
 class Checkpointed(nn.Module):
@@ -130,11 +132,11 @@ def checkpoint_blocks(model: nn.Module) -> None:
 # ---- One process ---------------------------------------------------------------------------------
 
 
-def work(connection: Any, dtype: str, name: str, options: argparse.Namespace) -> None:
+def work(connection: Any, source: Source, dtype: str, name: str, threads: int) -> None:
     """Trains a step whenever it is told to, and answers with what was measured."""
-    torch.set_num_threads(options.threads)
-    network, _, x, labels = prepared(dtype, options)
-    model, method = network.model, METHODS[name]
+    torch.set_num_threads(threads)
+    model, x, labels = source.prepared(dtype)
+    method = METHODS[name]
     if method.checkpoints:
         checkpoint_blocks(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9)
@@ -172,7 +174,7 @@ def work(connection: Any, dtype: str, name: str, options: argparse.Namespace) ->
 
 @contextlib.contextmanager
 def processes(
-    dtype: str, malloc: str, names: list[str], options: argparse.Namespace
+    source: Source, dtype: str, malloc: str, names: list[str], threads: int
 ) -> Iterator[dict[str, Any]]:
     """The connections to a process for each method."""
     context = multiprocessing.get_context("spawn")
@@ -182,7 +184,8 @@ def processes(
     try:
         for name in names:
             connections[name], theirs = context.Pipe()
-            process = context.Process(target=work, args=(theirs, dtype, name, options), daemon=True)
+            arguments = (theirs, source, dtype, name, threads)
+            process = context.Process(target=work, args=arguments, daemon=True)
             process.start()
             theirs.close()
             started.append(process)
@@ -199,14 +202,14 @@ def processes(
             process.join()
 
 
-def measure(dtype: str, malloc: str, options: argparse.Namespace) -> list[Row]:
-    """A step of each method to get warm, then so many rounds of all in turn."""
+def measure(source: Source, dtype: str, malloc: str, steps: int, threads: int) -> list[Row]:
+    """A step of each method to get warm, then so many steps of all in turn."""
     rows = {name: Row(dtype, malloc, name) for name in METHODS}
     with (
-        processes(dtype, malloc, list(rows), options) as connections,
-        tqdm(total=(options.rounds + 1) * len(rows), desc=f"{dtype}, {malloc} malloc") as progress,
+        processes(source, dtype, malloc, list(rows), threads) as connections,
+        tqdm(total=(steps + 1) * len(rows), desc=f"{dtype}, {malloc} malloc") as progress,
     ):
-        for index in range(options.rounds + 1):
+        for index in range(steps + 1):
             bits: dict[str, Any] = {}
             for name in rows if index % 2 == 0 else reversed(rows):
                 connections[name].send(True)
@@ -274,11 +277,10 @@ def saved_words(model: nn.Module, x: Tensor, labels: Tensor) -> list[tuple[str, 
     return list(seen.values())
 
 
-def ratios(dtype: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+def ratios(source: Source, dtype: str) -> list[dict[str, Any]]:
     """For each kind of saved tensor: its bytes, and those of its containers by each code."""
-    network, _, x, labels = prepared(dtype, options)
     sums: dict[str, dict[str, Any]] = {}
-    saved = saved_words(network.model, x, labels)
+    saved = saved_words(*source.prepared(dtype))
     for kind, words in tqdm(saved, desc=f"ratios, {dtype}"):
         row = sums.setdefault(kind, {"network": dtype, "made_by": kind, "tensor_bytes": 0})
         row["tensor_bytes"] += words.nbytes
@@ -346,6 +348,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all rows as JSON")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="a state dict (.pth)")
+    add_untrained(parser)
     parser.add_argument("--images", type=Path, metavar="DIR", help="a folder of images")
     parser.add_argument("--batch", type=positive, default=16, help="images of a step (16)")
     parser.add_argument("--rounds", type=positive, default=3, help="steps that are timed (3)")
@@ -357,7 +360,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--ratios", action="store_true", help="the first table alone")
     options = parser.parse_args(arguments)
 
-    network, images, *_ = prepared("float32", options)
+    try:
+        network = load_model("resnet34", options.weights, untrained=options.untrained)
+        images = spread(find_images(options.images), options.batch)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     information = machine() | {
         "network": network.name,
         "weights": network.weights,
@@ -366,12 +373,15 @@ def main(arguments: list[str] | None = None) -> int:
         "images_sha256": images.sha256(),
         "threads": options.threads,
     }
-    of_kinds = [row for dtype in options.dtypes for row in ratios(dtype, options)]
-    rows: list[Row] = []
-    if not options.ratios:
-        for malloc in options.mallocs:
-            for dtype in options.dtypes:
-                rows += measure(dtype, malloc, options)
+    with tempfile.TemporaryDirectory() as folder:
+        source = Source(Path(folder) / "resnet34.pth", images)
+        torch.save(network.model.state_dict(), source.weights)
+        of_kinds = [row for dtype in options.dtypes for row in ratios(source, dtype)]
+        rows: list[Row] = []
+        if not options.ratios:
+            for malloc in options.mallocs:
+                for dtype in options.dtypes:
+                    rows += measure(source, dtype, malloc, options.rounds, options.threads)
 
     print("\n" + "; ".join(filter(None, (network.warning, network.name, network.weights))))
     print("; ".join(information[key] for key in ("images", "cpu", "date")))

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
 
-DTYPE_NAMES = torch.ops.torch_ebpc.dtypes().split()
-"""The names of the dtypes that can be compressed; the table itself is in C++
-(``csrc/ebpc/tensor_info.cpp``)."""
+_NAMES = torch.ops.torch_ebpc.dtypes().split()
+DTYPE_NAMES = ", ".join(_NAMES)
+"""Of the dtypes that can be compressed; their table is in C++ (``csrc/ebpc/tensor_info.cpp``)."""
 
 DTYPES: tuple[torch.dtype, ...] = tuple(
-    getattr(torch, name) for name in DTYPE_NAMES if hasattr(torch, name)
+    getattr(torch, name) for name in _NAMES if hasattr(torch, name)
 )
 """Those of them that this PyTorch has."""
 
@@ -59,7 +59,7 @@ def check_input(name: str, x: Any, *, cuts_graph: bool, may_be_meta: bool = Fals
     _check_strided(name, x)
     if x.dtype not in DTYPES:
         hint = f": pass {name}.int_repr()" if x.is_quantized else ""
-        raise TypeError(f"{name}'s dtype must be one of {', '.join(DTYPE_NAMES)}, got {x.dtype}{hint}")
+        raise TypeError(f"{name}'s dtype must be one of {DTYPE_NAMES}, got {x.dtype}{hint}")
     _check_device(name, x, may_be_meta=may_be_meta)
     if cuts_graph and x.requires_grad and torch.is_grad_enabled():
         raise ValueError(

@@ -15,6 +15,7 @@ _WITHOUT_BATCHES = (
     "decode",
     "decompress",
     "open_container",
+    "fingerprint",
     "statistics",
     "unpack",
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import nn
@@ -32,7 +33,17 @@ def named_layers(model: nn.Module) -> dict[str, nn.Module]:
     return {layer_name(name): module for name, module in model.named_modules()}
 
 
-def bypass_compiled_code(model: nn.Module) -> contextlib.AbstractContextManager[object]:
+def python_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Those of :func:`named_layers` that are not TorchScript, in which hooks do not run."""
+    return {
+        name: module
+        for name, module in named_layers(model).items()
+        if not isinstance(module, torch.jit.ScriptModule)
+    }
+
+
+@contextlib.contextmanager
+def bypass_compiled_code(model: nn.Module) -> Iterator[None]:
     """Inside of it, all that torch.compile has compiled runs as plain Python, since compiled code
     does not run hooks that came after it. Warns if that is ``model`` or part of it."""
     if any(is_compiled(module) for module in model.modules()):
@@ -40,22 +51,47 @@ def bypass_compiled_code(model: nn.Module) -> contextlib.AbstractContextManager[
             "the model is compiled by torch.compile, which leaves hooks out: while it is tapped or"
             " measured, it runs without its compiled code. To measure in compiled code, compile"
             " what torch_ebpc.insert_compression returns",
-            stacklevel=3,
+            stacklevel=5,
         )
-    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and what will be has the hooks
-        return contextlib.nullcontext()
-    stance: contextlib.AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
-    return stance
+    _eager.enter()
+    try:
+        yield
+    finally:
+        _eager.leave()
+
+
+class _Eager:
+    """The stance of torch.compile is one for the whole process: it changes when the first block is
+    entered, and changes back when the last is left, in whatever order and threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._stance = contextlib.ExitStack()
+
+    def enter(self) -> None:
+        with self._lock:
+            # Where it is not imported (which takes a second), nothing is compiled, and what will be
+            # has the hooks.
+            if self._inside == 0 and "torch._dynamo" in sys.modules:
+                self._stance.enter_context(torch.compiler.set_stance("force_eager"))
+            self._inside += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._stance.close()
+
+
+_eager = _Eager()
 
 
 def require_python_layers(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
     """Raises a ValueError where hooks do not run in one of ``layers``, which are modules of
     ``model`` by name; warns if there are parts of ``model`` in which they do not."""
-    scripted = [
-        name
-        for name, module in named_layers(model).items()
-        if isinstance(module, torch.jit.ScriptModule)
-    ]
+    python = python_layers(model)
+    scripted = [name for name in named_layers(model) if name not in python]
     for name, module in layers.items():
         if any(_is_inside(name, part) for part in scripted):
             raise ValueError(
@@ -76,6 +112,28 @@ def require_python_layers(model: nn.Module, layers: Mapping[str, nn.Module]) -> 
         warnings.warn(
             f"layers inside of {', '.join(outermost)} are left out: they are TorchScript, in which"
             " hooks do not run",
+            stacklevel=4,
+        )
+
+
+def warn_of_unfused_layers(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
+    """Warns where hooks in ``layers``, which are modules of ``model`` by name, change the path that
+    PyTorch takes."""
+    if not torch.backends.mha.get_fastpath_enabled():
+        return
+    matched = set(layers.values())
+    unfused = [
+        name or type(module).__name__
+        for name, module in named_layers(model).items()
+        if isinstance(module, nn.TransformerEncoderLayer)
+        and not module.training
+        and not matched.isdisjoint(module.modules())
+    ]
+    if unfused:
+        warnings.warn(
+            f"{', '.join(unfused)}: PyTorch has a fused kernel for an encoder layer in evaluation,"
+            " but not where there are hooks in it: outputs may differ in the last bits. With"
+            " torch.backends.mha.set_fastpath_enabled(False) it is the same with and without hooks",
             stacklevel=4,
         )
 

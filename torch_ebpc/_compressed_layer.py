@@ -1,4 +1,7 @@
-"""A layer with compression behind it, which scripts, traces, saves, compiles and exports.
+"""Compression of a layer's output that scripts, traces, saves, compiles and exports with the layer.
+
+It is a forward hook, with buffers and attributes on the layer itself: the layer keeps its class,
+its name, its parameters and whatever else a model reads of it.
 
 TorchScript, torch.compile, torch.export and FX all read this module's code, so it keeps to what
 they have in common. TorchScript is deprecated upstream; no other module of the package uses it.
@@ -6,11 +9,13 @@ they have in common. TorchScript is deprecated upstream; no other module of the 
 
 # No `from __future__ import annotations`: TorchScript wants types, not their names.
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from torch_ebpc import ops
 from torch_ebpc._arguments import DTYPE_NAMES
@@ -51,7 +56,10 @@ def _through_codec(
 ) -> Tensor:
     """What the decoder returns for ``words``; what they cost is added to a row of ``calls``."""
     packed = torch.ops.torch_ebpc.compress(words, word_bits, block_size, max_zero_run, base)
-    decoded: Tensor = torch.ops.torch_ebpc.decompress(packed, words.shape, words.dtype)
+    # These are our own bytes, of a shape that is known and checked: they need no other limit.
+    decoded: Tensor = torch.ops.torch_ebpc.decompress(
+        packed, words.shape, words.dtype, "contiguous", 9223372036854775807
+    )
 
     dims = min(1, words.dim())
     streams = torch.ops.torch_ebpc.count_bits(
@@ -80,7 +88,7 @@ def _through_codec(
 @torch.jit.script_if_tracing  # type: ignore[untyped-decorator]
 def _fixed_point(
     x: Tensor,
-    scales: Tensor,
+    scales: list[float],
     next_call: Tensor,
     smallest_word: int,
     largest_word: int,
@@ -89,12 +97,13 @@ def _fixed_point(
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
     """The words of ``x`` and their scale, bit for bit those of :class:`Quantizer`, by operations on
-    tensors alone. Without ``scales``, the scale comes from ``x``."""
+    tensors alone. A scale of 0 is to come from ``x``."""
     x = x.to(torch.float32)
     largest = x.abs().max() if x.numel() > 0 else torch.zeros((), dtype=torch.float32)
     _require(largest.isfinite(), "x must be finite to be quantized, got inf or NaN")
-    if scales.numel() > 0:
-        scale = scales.index_select(0, next_call)
+    if scales[0] > 0:
+        every = torch.tensor(scales, dtype=torch.float32, device=x.device)
+        scale = every.index_select(0, next_call)
     else:
         quotient = largest.to(torch.float64) / (headroom * largest_word)
         # Not below what float32 can divide by.
@@ -119,21 +128,100 @@ def _require(condition: Tensor, message: str) -> None:
         torch._assert_async(condition, message)
 
 
-def check_output(name: str, x: Any, quantized: bool) -> None:
+def why_left_alone(x: Any, quantized: bool) -> str | None:
+    """Why there is no compression of what a layer has returned; None where there is."""
     if not isinstance(x, Tensor):
-        raise TypeError(f"{name}: the output must be a tensor, got {type(x).__name__}")
+        return f"returns a {type(x).__name__} and not one tensor"
+    if x.is_nested:  # which comes of a mask for padding
+        return "returns a nested tensor; nn.TransformerEncoder(enable_nested_tensor=False) has none"
+    if x.layout != torch.strided:
+        return f"returns a tensor of layout {x.layout}"
     if quantized and not x.is_floating_point():
-        raise TypeError(f"{name}: a quantizer needs a floating-point map, got {x.dtype}")
+        return f"returns {x.dtype}, and a quantizer needs floating point"
     if not quantized and x.dtype not in ops.DTYPES:
-        raise TypeError(f"{name}: the output's dtype must be one of {DTYPE_NAMES}, got {x.dtype}")
+        return f"returns {x.dtype}, which is none of {DTYPE_NAMES}"
+    return None
+
+
+def warn_left_alone(name: str, reason: str, stacklevel: int) -> None:
+    warnings.warn(f"{name} is left without compression: it {reason}", stacklevel=stacklevel + 1)
+
+
+def _is_compressed(layer: Any, x: Any) -> bool:
+    """Whether an output goes through the codec. Warns where something is amiss."""
+    if isinstance(x, torch.fx.Proxy):
+        return True
+    reason = why_left_alone(x, layer.ebpc_quantized)
+    if torch.compiler.is_compiling():  # which has no place for a warning
+        return reason is None
+    if reason is not None:
+        warn_left_alone(layer.ebpc_name, reason, 3)
+        return False
+    if torch._C._functorch.is_functorch_wrapped_tensor(x):
+        raise NotImplementedError(
+            f"{layer.ebpc_name}: compression cannot run inside of torch.func.vmap, grad or jvp,"
+            " where it can neither take single samples nor count; torch.autograd works"
+        )
+    replicas = DistributedDataParallel._active_ddp_module
+    if (
+        replicas is not None
+        and replicas.will_sync_module_buffers()  # type: ignore[no-untyped-call]
+        and any(buffer is layer.ebpc_calls for buffer in replicas.modules_buffers)
+    ):
+        warnings.warn(
+            f"{layer.ebpc_name}: DistributedDataParallel replaces its counts by those of rank 0:"
+            " wrap the very module that insert_compression returns",
+            stacklevel=3,
+        )
+    return True
 
 
 torch.fx.wrap("_through_codec")
 torch.fx.wrap("_fixed_point")
-torch.fx.wrap("check_output")
 
 
-# ---- The module ----------------------------------------------------------------------------------
+# ---- The hook ------------------------------------------------------------------------------------
+
+
+def compress_output(self: Any, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+    """A forward hook: what the decoder makes of a layer's output."""
+    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+        compressed = _is_compressed(self, output)
+        if not compressed:
+            return output
+    words = output.detach()
+    scale = torch.empty(0)
+    if self.ebpc_quantized:
+        words, scale = _fixed_point(
+            words,
+            self.ebpc_scales,
+            self.ebpc_next_call,
+            self.ebpc_smallest_word,
+            self.ebpc_largest_word,
+            self.ebpc_nearest,
+            self.ebpc_headroom,
+            self.ebpc_word_dtype,
+        )
+    decoded = _through_codec(
+        words,
+        self.ebpc_calls,
+        self.ebpc_next_call,
+        self.ebpc_word_bits,
+        self.ebpc_block_size,
+        self.ebpc_max_zero_run,
+        self.ebpc_base,
+    )
+    if self.ebpc_quantized:
+        decoded = decoded.to(torch.float32) * scale
+    # The gradient passes straight through: to autograd, the result is a copy of the output.
+    y = output.clone()
+    y.detach().copy_(decoded)
+    return y
+
+
+# PyTorch numbers the hooks of a process from 0, and a hook of a model that was unpickled in another
+# process would be replaced by the one that gets its number there.
+_HOOK = -1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,103 +234,51 @@ class LayerCall:
     largest: float  # magnitude
 
 
-class CompressedLayer(nn.Module):
-    """A layer with compression behind it: returns what the decoder makes of the layer's output.
+def has_compression(layer: nn.Module) -> bool:
+    return hasattr(layer, "ebpc_calls") and hasattr(layer, "ebpc_next_call")
 
-    Made by :func:`insert_compression`. Its buffers and attributes can be read by name from C++.
-    """
 
-    ebpc_calls: Tensor
-    """int64 [calls, 9 + dimensions], see COLUMNS."""
-
-    ebpc_next_call: Tensor
-    """int64 [1], the index of the next call."""
-
-    ebpc_scales: Tensor
-    """float32 [calls], of fixed point; [0] where there is none or it comes from each batch."""
-
-    def __init__(
-        self,
-        layer: nn.Module,
-        name: str,
-        calls: Sequence[LayerCall],
-        quantizer: Quantizer | None,
-        block_size: int,
-        max_zero_run: int,
-        base: str,
-    ) -> None:
-        super().__init__()
-        self.training = layer.training
-        self.layer = layer
-        self.name = name
-        self.block_size = block_size
-        self.max_zero_run = max_zero_run
-        self.base = base
-        self.quantized = quantizer is not None
-        self.quantizer = repr(quantizer)
-        quantizer = quantizer or Quantizer()
-        self.word_bits = quantizer.bits if self.quantized else None
-        self.word_dtype = quantizer.dtype
-        self.smallest_word = quantizer.smallest_word
-        self.largest_word = quantizer.largest_word
-        self.nearest = quantizer.rounding == "nearest"
-        self.headroom = float(quantizer.headroom)
-
-        known = [(call.position, call.number, *call.shape) for call in calls] or [(0, 0)]
-        table = torch.full((len(known), COUNTS + max(map(len, known))), -1)
-        table[:, :COUNTS] = 0
-        for row, call in zip(table, known, strict=True):
-            row[COUNTS : COUNTS + len(call)] = torch.tensor(call)
-        scales: list[float] = []
-        if quantizer.scale != "batch":
-            largest = [call.largest for call in calls] or [0.0]
-            scales = [quantizer.scale_for(each) for each in largest]
-        buffers = {
-            "ebpc_calls": table,
-            "ebpc_next_call": torch.zeros(1, dtype=torch.int64),
-            "ebpc_scales": torch.tensor(scales, dtype=torch.float32),
-        }
-        for buffer, value in buffers.items():
-            # Not persistent: a state dict is that of the model without compression.
-            self.register_buffer(buffer, value, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.layer(x)
-        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
-            check_output(self.name, x, self.quantized)
-        if self.quantized:
-            words, scale = _fixed_point(
-                x.detach(),
-                self.ebpc_scales,
-                self.ebpc_next_call,
-                self.smallest_word,
-                self.largest_word,
-                self.nearest,
-                self.headroom,
-                self.word_dtype,
-            )
-            decoded = self._through_codec(words).to(torch.float32) * scale
-        else:
-            decoded = self._through_codec(x.detach())
-        # The gradient passes straight through: to autograd, the result is a copy of x.
-        y = x.clone()
-        y.detach().copy_(decoded)
-        return y
-
-    def _through_codec(self, words: Tensor) -> Tensor:
-        return _through_codec(  # type: ignore[no-any-return]
-            words,
-            self.ebpc_calls,
-            self.ebpc_next_call,
-            self.word_bits,
-            self.block_size,
-            self.max_zero_run,
-            self.base,
-        )
-
-    def extra_repr(self) -> str:
-        words = f"quantizer={self.quantizer}, " if self.quantized else ""
-        return (
-            f"{words}block_size={self.block_size}, max_zero_run={self.max_zero_run},"
-            f" base={self.base!r}"
-        )
+def put_compression(
+    layer: nn.Module,
+    name: str,
+    calls: Sequence[LayerCall],
+    quantizer: Quantizer | None,
+    block_size: int,
+    max_zero_run: int,
+    base: str,
+) -> None:
+    """Gives a layer the hook, and the buffers and attributes that the hook reads. From C++ they can
+    be read by name: ``ebpc_calls``, int64 [calls, 9 + dimensions], see COLUMNS, and
+    ``ebpc_next_call``, int64 [1], the index of the next call."""
+    known = [(call.position, call.number, *call.shape) for call in calls] or [(0, 0)]
+    table = torch.full((len(known), COUNTS + max(map(len, known))), -1)
+    table[:, :COUNTS] = 0
+    for row, call in zip(table, known, strict=True):
+        row[COUNTS : COUNTS + len(call)] = torch.tensor(call)
+    buffers = {"ebpc_calls": table, "ebpc_next_call": torch.zeros(1, dtype=torch.int64)}
+    for buffer, value in buffers.items():
+        # Not persistent: a state dict is that of the model without compression.
+        layer.register_buffer(buffer, value, persistent=False)
+    words = quantizer or Quantizer()
+    scales = [0.0]
+    if words.scale != "batch":
+        scales = [words.scale_for(call.largest) for call in calls] or [words.scale_for(0.0)]
+    attributes = {
+        "name": name,
+        "block_size": block_size,
+        "max_zero_run": max_zero_run,
+        "base": base,
+        "quantized": quantizer is not None,
+        "quantizer": repr(quantizer),
+        # No buffer, which model.half() would round.
+        "scales": scales,
+        "word_bits": None if quantizer is None else words.bits,
+        "word_dtype": words.dtype,
+        "smallest_word": words.smallest_word,
+        "largest_word": words.largest_word,
+        "nearest": words.rounding == "nearest",
+        "headroom": float(words.headroom),
+    }
+    for attribute, setting in attributes.items():
+        setattr(layer, f"ebpc_{attribute}", setting)
+    layer._forward_hooks[_HOOK] = compress_output

@@ -55,6 +55,11 @@ def _fake_decompress(
     )
 
 
+@_fake("fingerprint")
+def _fake_fingerprint(bytes: Tensor) -> Tensor:
+    return bytes.new_empty(2, dtype=torch.int64)
+
+
 @_fake("encode")
 def _fake_encode(
     input: Tensor,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from torch_ebpc._selection import operation_of
+from torch_ebpc._selection import operation_named, operation_of
 
 # As in "layer1(Sequential).0(BasicBlock).relu(ReLU)".
 _HIERARCHY = re.compile(r"([^.()]+)\(([^()]*)\)")
@@ -23,6 +23,11 @@ class Graph:
         the order in which they run; empty where that order is not known."""
         raise NotImplementedError
 
+    def composites(self, operations: frozenset[str]) -> list[str]:
+        """Those of ``operations`` that run under their name in inference mode alone: elsewhere
+        PyTorch has taken them apart before they can be seen."""
+        return []
+
 
 class _Scripted(Graph):
     def __init__(self, model: torch.jit.ScriptModule) -> None:
@@ -33,7 +38,7 @@ class _Scripted(Graph):
         inputs = set()
         for node, depth in _nodes(self._graph, 0):
             name = node.kind().removeprefix("aten::")
-            operation = name.rstrip("_")
+            operation = operation_named(name)
             if operation not in operations:
                 continue
             # In a branch or a loop it runs never or often; what has no use, or is the same as one
@@ -45,6 +50,18 @@ class _Scripted(Graph):
             inputs.add(values)
             calls.append((operation, _layer(_module_of(node), operation)))
         return calls
+
+    def composites(self, operations: frozenset[str]) -> list[str]:
+        return sorted(
+            {
+                operation
+                for node, _ in _nodes(self._graph, 0)
+                if (operation := operation_named(node.kind().removeprefix("aten::"))) in operations
+                and torch._C._dispatch_has_kernel_for_dispatch_key(
+                    node.schema().partition("(")[0], "CompositeImplicitAutograd"
+                )
+            }
+        )
 
 
 def _nodes(block: Any, depth: int) -> Iterator[tuple[Any, int]]:
@@ -71,6 +88,8 @@ class _Exported(Graph):
     def calls(self, operations: frozenset[str]) -> list[tuple[str, str]]:
         calls = []
         for node in self._graph.nodes:
+            if isinstance(node.target, torch._ops.HigherOrderOperator):
+                return []  # with branches and loops in it
             operation = operation_of(node.target) if node.op == "call_function" else None
             if operation in operations:
                 stack = list(node.meta.get("nn_module_stack", {}).values())

@@ -34,10 +34,13 @@ class Range:
 
 
 def range_of(x: Tensor) -> Range | None:
-    """The range of ``x``; None for a view with gaps that is a small part of its storage.
+    """The range of ``x``; None for a view with gaps that is a small part of its storage, or that
+    autograd does not know as a view.
 
     The gaps of other views belong to the range, and so do those of their neighbours: three thirds
-    of a tensor's last dimension are all in its whole storage.
+    of a tensor's last dimension are all in its whole storage. Neighbours that autograd does not
+    know may be written one after the other, each after the one before was saved (the gates of a
+    recurrent cell): their storage would be another one for each.
     """
     first = int(x.storage_offset())
     if x.numel() == 0:
@@ -46,6 +49,8 @@ def range_of(x: Tensor) -> Range | None:
     spanned = 1 + sum((size - 1) * stride for size, stride in steps)
     if spanned <= x.numel():
         return Range(x.dtype, first, spanned)
+    if x._base is None:
+        return None
     elements = x.untyped_storage().nbytes() // x.dtype.itemsize
     return Range(x.dtype, 0, elements) if elements <= _LARGEST_STORAGE * x.numel() else None
 
@@ -54,6 +59,12 @@ def words_of(x: Tensor, elements: Range) -> Tensor:
     """The words of a range of the storage of ``x``, in the order of memory."""
     flat = x.detach().as_strided((elements.elements,), (1,), elements.first)
     return flat.view(word_dtype(x.dtype))
+
+
+def fingerprint_of(words: Tensor) -> tuple[int, int]:
+    """128 bits that other words share with a probability of 2^-128, in this process alone."""
+    first, second = torch.ops.torch_ebpc.fingerprint.default(words.view(torch.uint8)).tolist()
+    return first, second
 
 
 def word_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -94,7 +105,7 @@ def why_unusual(x: Tensor) -> str | None:
 
 
 class Stored:
-    """A range of memory as it was at one version, for all tensors that were saved in it."""
+    """A range of memory and the bytes that it had, for all tensors that were saved in it."""
 
     def __init__(
         self,
@@ -111,7 +122,7 @@ class Stored:
         self.row = row  # of the report, that it counts in
         self.saves = 0
         self.unpacks = 0
-        self.words: Tensor | None = None  # decompressed, while they are due once more
+        self.words: Tensor | None = None  # decompressed, for us alone, while they are due once more
         held.add(*self._bytes)
 
     def __del__(self) -> None:
@@ -174,9 +185,6 @@ class Packed:
 
     def __init__(self, x: Tensor, stored: Stored, elements: Range) -> None:
         self.stored = stored
-        # PyTorch's own functions do not change what they have saved. Compiled ones may overwrite
-        # it, and so may others that we do not know; what those save by themselves has no grad_fn.
-        self.may_share = x.grad_fn is not None
         self._range = elements
         self._shape = x.shape
         self._stride = x.stride()

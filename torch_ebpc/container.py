@@ -289,7 +289,7 @@ def max_compressed_bytes(shape: Sequence[int], dtype: torch.dtype) -> int:
     """
     sizes = checked_shape("shape", shape)
     if dtype not in DTYPES:
-        raise TypeError(f"dtype must be one of {', '.join(DTYPE_NAMES)}, got {dtype}")
+        raise TypeError(f"dtype must be one of {DTYPE_NAMES}, got {dtype}")
     with translated():
         size: int = torch.ops.torch_ebpc.max_compressed_bytes.default(sizes, dtype)
     return size

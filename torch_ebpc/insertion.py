@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from torch_ebpc import ops
 from torch_ebpc._compiled import is_compiled, layer_name
-from torch_ebpc._compressed_layer import COLUMNS, COUNTS, CompressedLayer, LayerCall, check_output
+from torch_ebpc._compressed_layer import (
+    COLUMNS,
+    COUNTS,
+    LayerCall,
+    has_compression,
+    put_compression,
+    warn_left_alone,
+    why_left_alone,
+)
 from torch_ebpc._graphs import graph_of
 from torch_ebpc._selection import LayerSelection, matched_layers
 from torch_ebpc.layer_row import LayerRow
 from torch_ebpc.quantizer import Quantizer
 from torch_ebpc.report import Report, software_versions
-from torch_ebpc.taps import Tap, Taps
+from torch_ebpc.taps import Taps
 
 _METHODS = ("ebpc", "zvc")
 
@@ -27,40 +36,44 @@ def insert_compression(
     model: nn.Module,
     layers: LayerSelection = nn.ReLU,
     *,
-    example_inputs: Tensor | Sequence[Any] | None = None,
+    example_inputs: Tensor | Sequence[Any] | Mapping[str, Any] | None = None,
     quantizer: Quantizer | None = None,
     block_size: int = 8,
     max_zero_run: int = 16,
     base: str = "sent",
     inplace: bool = False,
 ) -> nn.Module:
-    """A copy of the model that has compression and decompression behind some of its layers.
+    """A copy of the model that compresses and decompresses what some of its layers return.
 
-    What :class:`CompressionMeter` does by hooks, for where hooks do not run: the result works under
-    torch.jit.script and trace, torch.compile, torch.export and AOTInductor, and in C++. Each chosen
-    layer is wrapped in a module, and the layers behind it run on what the decoder returns: without
-    a quantizer, the same bits. Gradients pass through unchanged.
+    What :class:`CompressionMeter` does by hooks of its own, for where those do not run: the result
+    works under torch.jit.script and trace, torch.compile, torch.export and AOTInductor, and in C++.
+    The layers that follow a chosen one run on what the decoder returns: without a quantizer, the
+    same bits. Gradients pass through unchanged. Layers keep their classes, names and parameters.
 
-    The wrappers count what they see, in buffers that are saved with the model;
+    The layers count what they return, in buffers that are saved with the model;
     :func:`compression_report` makes a report of them.
 
     Args:
         model: any module that runs in Python.
         layers: which layers: a module type, a name as in ``model.named_modules()``, several of
-            those, or a predicate ``(name, module) -> bool``. Each takes one tensor and returns one.
-        example_inputs: the arguments of one forward pass, or its only tensor. They are run once,
-            without gradients and on another copy, to see how many times each layer is called in a
-            pass. The report then has a row for each call, as the meter's has; without them, one for
-            each layer. Models that call a layer a varying number of times need None.
+            those, or a predicate ``(name, module) -> bool``. Those whose output cannot be
+            compressed, such as a tuple, are left alone, with a warning.
+        example_inputs: the arguments of one forward pass: its only tensor, a sequence, or a mapping
+            of arguments by keyword. They are run once, without gradients and on another copy, to
+            see how many times each layer is called in a pass. The report then has a row for each
+            call, as the meter's has; without them, one for each layer. Models that call a layer a
+            varying number of times need None.
         quantizer: turns floating-point maps into fixed-point words, as in the meter; but
-            ``scale="calibrated"`` takes the largest magnitudes from ``example_inputs``.
+            ``scale="calibrated"`` takes the largest magnitudes from ``example_inputs``, and leaves
+            layers that these do not call alone, with a warning.
         block_size, max_zero_run, base: as for :func:`torch_ebpc.compress`.
         inplace: change and return ``model`` itself.
 
     Raises:
-        ValueError: a layer name is unknown, nothing matches, an argument is out of range, a matched
-            layer has compression behind it already, or the model is compiled.
-        TypeError: an argument, or an output of a matched layer, has the wrong type.
+        ValueError: a layer name is unknown, nothing matches or all that matches is left alone, an
+            argument is out of range, a matched layer has compression already, or the model is
+            compiled.
+        TypeError: an argument has the wrong type.
 
     Outputs may be computed in several threads at once; counts are only right in one.
 
@@ -86,38 +99,30 @@ def insert_compression(
             "model must not be a TorchScript module or a graph of torch.export: script or export"
             " what insert_compression returns"
         )
-    taps = Taps(model, lambda tap, x: None, layers)  # checks both
+    Taps(model, lambda tap, x: None, layers)  # checks both
+    for name, layer in matched_layers(model, layers).items():
+        if has_compression(layer):
+            raise ValueError(f"layers: {name!r} has compression already")
     calls: dict[str, list[LayerCall]] = {}
+    left_alone: dict[str, str] = {}
     if example_inputs is not None:
-        calls = _example_calls(model, layers, example_inputs, quantizer)
-        if quantizer is not None and quantizer.scale == "calibrated":
-            for name in taps.layers:
-                if name not in calls:
-                    raise ValueError(f"example_inputs: {name} is not called, so not calibrated")
+        calls, left_alone = _example_calls(model, layers, example_inputs, quantizer)
 
     result = model if inplace else copy.deepcopy(model)
     matched = matched_layers(result, layers)
-    if inplace and "" in matched:
-        raise ValueError("inplace must be False where the model itself is a matched layer")
-    for name in matched:
-        if any(isinstance(module, CompressedLayer) for module in _path(result, name)):
-            raise ValueError(f"layers: {name!r} has compression behind it already")
-    with torch.inference_mode(False):  # buffers that can be changed in every mode
-        compressed: dict[nn.Module | None, nn.Module] = {
-            layer: CompressedLayer(
+    if left_alone.keys() == matched.keys():
+        reasons = "; ".join(f"{name!r} {reason}" for name, reason in left_alone.items())
+        raise ValueError(f"layers: nothing is left to be compressed: {reasons}")
+    for name, layer in matched.items():
+        if name in left_alone:
+            warn_left_alone(name, left_alone[name], 2)
+            continue
+        with torch.inference_mode(False):  # buffers that can be changed in every mode
+            put_compression(
                 layer, name, calls.get(name, ()), quantizer, block_size, max_zero_run, base
             )
-            for name, layer in matched.items()
-        }
-    held = [  # a layer may be held by several modules, or by one under several names
-        (parent, attribute, child)
-        for parent in result.modules()
-        for attribute, child in parent._modules.items()
-        if child in compressed
-    ]
-    for parent, attribute, child in held:
-        setattr(parent, attribute, compressed[child])
-    return compressed.get(result, result)
+    _keep_from_other_ranks(result)
+    return result
 
 
 def compression_report(model: nn.Module) -> Report:
@@ -145,8 +150,8 @@ def compression_report(model: nn.Module) -> Report:
             shape = tuple(size for size in call[len(COLUMNS) :] if size != -1)
             calls.append((layer, dict(zip(COLUMNS, call, strict=False)), shape))
         for key in ("block_size", "max_zero_run", "base", "quantizer"):
-            if hasattr(module, key):
-                provenance[key] = getattr(module, key)
+            if hasattr(module, f"ebpc_{key}"):
+                provenance[key] = getattr(module, f"ebpc_{key}")
     calls.sort(key=lambda call: call[1]["position"])
     rows = [_row(*call) for call in calls]
     return Report(rows, _METHODS, never_called, provenance | software_versions())
@@ -179,56 +184,75 @@ def reset_compression(model: nn.Module) -> None:
 def _example_calls(
     model: nn.Module,
     layers: LayerSelection,
-    example_inputs: Tensor | Sequence[Any],
+    example_inputs: Tensor | Sequence[Any] | Mapping[str, Any],
     quantizer: Quantizer | None,
-) -> dict[str, list[LayerCall]]:
-    """The calls of all matched layers, by their name, in a run on the example inputs."""
+) -> tuple[dict[str, list[LayerCall]], dict[str, str]]:
+    """The calls of all matched layers, by their name, in a run on the example inputs; and which
+    layers are to be left alone, and why."""
+    positional: Sequence[Any] = ()
+    keywords: Mapping[str, Any] = {}
     if isinstance(example_inputs, Tensor):
-        example_inputs = (example_inputs,)
-    elif not isinstance(example_inputs, Sequence) or isinstance(example_inputs, str):
+        positional = (example_inputs,)
+    elif isinstance(example_inputs, Mapping):
+        keywords = example_inputs
+    elif isinstance(example_inputs, Sequence) and not isinstance(example_inputs, str):
+        positional = example_inputs
+    else:
         raise TypeError(
-            "example_inputs must be a tensor or a sequence of arguments, got"
-            f" {type(example_inputs).__name__}"
+            "example_inputs must be a tensor, a sequence of arguments or a mapping of arguments by"
+            f" keyword, got {type(example_inputs).__name__}"
         )
     calls: dict[str, list[LayerCall]] = {}
+    left_alone: dict[str, str] = {}
 
-    def note(tap: Tap, x: Tensor) -> None:
-        check_output(tap.name, x, quantizer is not None)
+    def note(name: str, x: Any) -> None:
+        reason = why_left_alone(x, quantizer is not None)
+        if reason is not None:
+            left_alone[name] = reason
+            return
+        position = 1 + sum(map(len, calls.values()))
+        called = calls.setdefault(name, [])
+        number = len(called) + 1
         largest = 0.0
         if quantizer is not None and x.numel() > 0:
             largest = x.abs().max().item()
             if not math.isfinite(largest):
-                raise ValueError(f"{tap.name}: the output must be finite, got {largest}")
-        position = 1 + sum(map(len, calls.values()))
-        calls.setdefault(tap.layer, []).append(
-            LayerCall(position, tap.call, tuple(x.shape[1:]), largest)
-        )
+                raise ValueError(f"{name}#{number}: the output must be finite, got {largest}")
+        called.append(LayerCall(position, number, tuple(x.shape[1:]), largest))
 
     # Neither the model (batch statistics) nor the inputs (in-place layers) are changed.
     probe = copy.deepcopy(model)
-    inputs = [x.detach().clone() if isinstance(x, Tensor) else x for x in example_inputs]
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), Taps(probe, note, layers):
-        probe(*inputs)
-    return calls
+    matched = matched_layers(probe, layers)
+    for name, layer in matched.items():
+        layer.register_forward_hook(lambda layer, inputs, x, name=name: note(name, x))
+    positional, keywords = tree_map_only(
+        Tensor, lambda x: x.detach().clone(), (list(positional), dict(keywords))
+    )
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        probe(*positional, **keywords)
+    if quantizer is not None and quantizer.scale == "calibrated":
+        for name in matched.keys() - calls.keys() - left_alone.keys():
+            left_alone[name] = "is not called on example_inputs, so not calibrated"
+    return calls, left_alone
 
 
-def _path(model: nn.Module, name: str) -> Iterator[nn.Module]:
-    """The modules on the way from ``model`` to its module of that name, both among them."""
-    yield model
-    for part in filter(None, name.split(".")):
-        model = getattr(model, part)
-        yield model
+def _keep_from_other_ranks(model: nn.Module) -> None:
+    """Has DistributedDataParallel leave each rank its own counts, where ``model`` is what it wraps,
+    compiled or not."""
+    names = [name for name, _ in model.named_buffers() if name.split(".")[-1].startswith("ebpc_")]
+    ignored = [*getattr(model, "_ddp_params_and_buffers_to_ignore", ())]
+    ignored += [f"{prefix}{name}" for prefix in ("", "_orig_mod.") for name in names]
+    model._ddp_params_and_buffers_to_ignore = list(dict.fromkeys(ignored))  # type: ignore[assignment]
 
 
 def _inserted(model: nn.Module) -> dict[str, Any]:
-    """The modules that have the buffers of a CompressedLayer, whatever they have become, by their
-    layers' names."""
+    """The layers that have compression, whatever they have become, by their names."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     found = {}
     seen = set()
     for name, module in model.named_modules():
-        if hasattr(module, "ebpc_calls") and hasattr(module, "ebpc_next_call"):
+        if has_compression(module):
             # Of a module that is held twice, TorchScript makes two with the same buffers.
             address = module.ebpc_calls.data_ptr()
             if address not in seen:

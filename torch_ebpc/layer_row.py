@@ -8,6 +8,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+from torch import Tensor
+
 
 @dataclasses.dataclass
 class LayerRow:
@@ -33,10 +36,10 @@ class LayerRow:
     name: str  #: layer#call
     layer: str
     call: int
-    shape: tuple[int, ...]  #: of one image, as first seen
+    shape: tuple[int, ...]  #: of one image, as first seen; see shape_varies
     word_bits: int
     methods: tuple[str, ...]
-    images: int = 0
+    images: int = 0  #: indexes of the maps' first dimension, whatever a model has there
     values: int = 0
     zeros: int = 0  #: words of which all bits are zero
     position_bits: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -48,6 +51,11 @@ class LayerRow:
     verified_values: int = 0
     encode_seconds: float = 0.0
     decode_seconds: float = 0.0
+    dtype: str = ""  #: of the words, such as "float32"; empty in reports of before it was kept
+    shape_varies: bool = False  #: whether other shapes than the first were measured, too
+    negative_zeros: int = 0  #: words of floats that are -0.0
+    overflows: int = 0  #: values that are beyond the range of the words that they were made
+    #: into: finite ones that a FloatCast made infinite, and those that a Quantizer saturated
 
     def __post_init__(self) -> None:
         self.shape = tuple(self.shape)
@@ -63,9 +71,14 @@ class LayerRow:
         return copy.deepcopy(self)
 
     @property
+    def shape_text(self) -> str:
+        """Such as ``"64x56x56"``, or ``"varies"``."""
+        return "varies" if self.shape_varies else "x".join(map(str, self.shape))
+
+    @property
     def zero_share(self) -> float:
-        """Words that are zero / all words."""
-        return _divide(self.zeros, self.values)
+        """Words that are zero / all words; 0 where there are none."""
+        return self.zeros / self.values if self.values else 0.0
 
     @property
     def bits_before(self) -> int:
@@ -77,12 +90,13 @@ class LayerRow:
         return self.position_bits[method] + self.value_bits[method]
 
     def ratio(self, method: str) -> float:
-        """Uncompressed / compressed bits, against words of ``word_bits``."""
+        """Uncompressed / compressed bits, against words of ``word_bits``; 1 where there are no
+        words."""
         return _divide(self.bits_before, self.bits_after(method))
 
     def bits_per_value(self, method: str) -> float:
-        """Compressed bits / values."""
-        return _divide(self.bits_after(method), self.values)
+        """Compressed bits / values; 0 where there are none."""
+        return self.bits_after(method) / self.values if self.values else 0.0
 
     @property
     def container_ratio(self) -> float | None:
@@ -111,6 +125,8 @@ class LayerRow:
             "verified_values",
             "encode_seconds",
             "decode_seconds",
+            "negative_zeros",
+            "overflows",
         ):
             setattr(self, field, getattr(self, field) + getattr(other, field))
         for method in self.methods:
@@ -121,8 +137,14 @@ class LayerRow:
         """Adds a row of the same call that was measured on other images.
 
         Raises:
-            ValueError: it is of another call, of other methods or of words of another width.
+            ValueError: it is of another call, of other methods, or of words of another width or
+                dtype.
         """
+        if self.dtype and other.dtype and self.dtype != other.dtype:
+            raise ValueError(
+                f"{self.name}: was measured in {self.dtype} and then in {other.dtype}, which make"
+                " no common row: measure them with separate meters"
+            )
         for field in ("name", "methods", "word_bits"):
             mine, others = getattr(self, field), getattr(other, field)
             if mine != others:
@@ -131,6 +153,7 @@ class LayerRow:
                 )
         self.add(other)
         self.images += other.images
+        self.shape_varies |= other.shape_varies or self.shape != other.shape
         self.transmission_words.extend(other.transmission_words)
         for method in self.methods:
             self.transmission_bits[method].extend(other.transmission_bits[method])
@@ -141,12 +164,14 @@ class LayerRow:
             "name": self.name,
             "layer": self.layer,
             "call": self.call,
-            "shape": "x".join(map(str, self.shape)),
+            "shape": self.shape_text,
             "word_bits": self.word_bits,
             "images": self.images,
             "values": self.values,
             "zeros": self.zeros,
             "zero_share": self.zero_share,
+            "negative_zeros": self.negative_zeros,
+            "overflows": self.overflows,
             "bits_before": self.bits_before,
         }
         for method in self.methods:
@@ -178,6 +203,14 @@ class LayerRow:
 
 def _int64s(values: Sequence[int]) -> array.array[int]:
     return array.array("q", values)
+
+
+def int64s_of(tensor: Tensor) -> array.array[int]:
+    """The elements of a plain int64 tensor, copied as memory: there may be millions."""
+    values = array.array("q", bytes(tensor.nbytes))
+    if values:  # memory of no bytes is refused
+        torch.frombuffer(values, dtype=torch.int64).copy_(tensor.flatten())
+    return values
 
 
 def _divide(numerator: float, denominator: float) -> float:

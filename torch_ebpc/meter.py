@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
 import math
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Literal, TypedDict
 
@@ -13,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from torch_ebpc import ops
-from torch_ebpc._arguments import DTYPE_NAMES
+from torch_ebpc._compiled import named_layers
+from torch_ebpc._measurable import outside_of_transforms, plain_tensor
 from torch_ebpc._selection import LayerSelection
 from torch_ebpc.errors import EBPCError
-from torch_ebpc.layer_row import LayerRow
+from torch_ebpc.layer_row import LayerRow, int64s_of
 from torch_ebpc.quantizer import FloatCast, Quantizer, value_range
 from torch_ebpc.report import Report, software_versions
 from torch_ebpc.taps import Tap, TapKind, Taps
@@ -29,7 +33,6 @@ class _Code(TypedDict):
 
 
 _TRANSMISSION_DIMS = {"tensor": 0, "image": 1, "channel": 2}
-_QUANTIZED_DTYPES = (torch.qint8, torch.quint8, torch.qint32)
 
 
 class CompressionMeter:
@@ -40,6 +43,10 @@ class CompressionMeter:
     ``layer1.0.relu#2``); batches accumulate. It sits on :class:`torch_ebpc.Taps`: nothing of it is
     left in the model when the block is left, also by an exception, and no tensor is kept. A model
     that torch.compile has compiled is measured without its compiled code, as said there.
+
+    What has no words that can be read is left out, passed on untouched, and named in the report
+    with the reason: nested, sparse, meta and fake tensors, batches of :func:`torch.func.vmap`, and
+    other dtypes than :func:`torch_ebpc.compress` takes (with a quantizer: integers).
 
     Args:
         model: any module; for TorchScript modules and exported programs see :class:`Taps`.
@@ -60,12 +67,21 @@ class CompressionMeter:
             bytes per method.
         verify: encode and decode by every method, each transmission as it is counted, and compare
             every bit.
+        words: hands over the integers that hardware would hold where a layer's output is not these
+            itself: a callable from the output, as the layer returns it, to an integer tensor. For
+            Brevitas' ``QuantReLU(..., return_quant_tensor=True)``: ``lambda y: y.int()``. They are
+            only measured: ``mode="observe"``, without a quantizer.
+        word_bits: the bits of each of those words, an int or a callable from the same output
+            (``lambda y: y.bit_width``); by default their dtype's.
         functions, of: functional calls, and inputs or gradients instead of outputs, as for
             :class:`torch_ebpc.Taps`. Gradients are only measured: ``mode="observe"``.
 
     Raises:
         ValueError: a layer name is unknown, nothing matches, or an argument is out of range.
-        TypeError: an argument, or a tapped tensor, has the wrong type.
+        TypeError: an argument has the wrong type, or what ``words`` returns.
+
+    In the model's forward pass, a ValueError names the layer whose map cannot be quantized (it is
+    not finite, was not calibrated), or whose words are of another dtype or width than before.
 
     Example:
         >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
@@ -82,6 +98,8 @@ class CompressionMeter:
         layers: LayerSelection = nn.ReLU,
         *,
         quantizer: Quantizer | FloatCast | None = None,
+        words: Callable[[Any], Tensor] | None = None,
+        word_bits: Callable[[Any], Any] | int | None = None,
         mode: Literal["insert", "observe"] = "insert",
         methods: Sequence[str] = ("ebpc", "zvc", "zero_rle"),
         block_size: int = 8,
@@ -113,22 +131,40 @@ class CompressionMeter:
             raise TypeError(
                 f"quantizer must be a Quantizer or FloatCast, got {type(quantizer).__name__}"
             )
+        if words is None and word_bits is not None:
+            raise ValueError("word_bits must be None without words, whose width it is")
+        if words is not None:
+            if not callable(words):
+                raise TypeError(f"words must be callable, got {type(words).__name__}")
+            if mode == "insert" or of != "outputs" or quantizer is not None:
+                raise ValueError(
+                    "words must be None except with mode='observe', of='outputs' and without a"
+                    f" quantizer, got mode={mode!r}, of={of!r}, quantizer={quantizer!r}"
+                )
         # What the codec thinks of its parameters is better known now than in the middle of a pass.
         nothing = torch.empty(0, dtype=torch.int8, device="cpu")
         ops.count_bits(nothing, "none", None, block_size, max_zero_run, base)
 
         self._model = model
         self._of = of
-        self._taps = Taps(model, self._on_tap, layers, functions=functions, of=of)
+        self._taps = Taps(
+            model, self._on_tap, layers, functions=functions, of=of, whole=words is not None
+        )
+        if words is None:
+            _warn_of_brevitas(model, self._taps.layers)
         self._quantizer = quantizer
+        self._to_words = words
+        self._word_bits = word_bits
         self._mode = mode
         self._methods = tuple(methods)
         self._code: _Code = {"block_size": block_size, "max_zero_run": max_zero_run, "base": base}
         self._transmission = transmission
         self._verify = verify
         self._rows: dict[str, LayerRow] = {}
-        self._called_operations: set[str] = set()
+        self._left_out: dict[str, str] = {}
+        self._called: set[str] = set()  # layers and operations
         self._largest: dict[str, float] = {}
+        self._lock = threading.Lock()  # layers may run in several threads
         self._calibrating = False
 
     # ---- Entering and leaving --------------------------------------------------------------------
@@ -171,10 +207,17 @@ class CompressionMeter:
 
     def report(self) -> Report:
         """All that was measured so far, as an independent copy."""
+        # Calls without any tensor, of which the taps know.
+        left_out = self._taps.left_out | self._left_out
+        called = self._called.copy()
+        for name in left_out.keys() - self._left_out.keys():
+            layer = name.rpartition("#")[0]
+            called |= {layer, layer.rpartition(".")[2]}
         return Report(
             rows=[row.copy() for row in self._rows.values()],
             methods=self._methods,
-            never_called=self._never_called(),
+            never_called=[name for name in self._taps.layers if name not in called]
+            + [f"{name}()" for name in self._taps.operations if name not in called],
             provenance={
                 "model": type(self._model).__name__,
                 "mode": self._mode,
@@ -182,50 +225,75 @@ class CompressionMeter:
                 "code": dict(self._code),
                 "transmission": self._transmission,
                 "quantizer": None if self._quantizer is None else vars(self._quantizer).copy(),
+                "words": _name_of(self._to_words),
+                "word_bits": _name_of(self._word_bits),
                 "verified": self._verify,
                 **software_versions(),
             },
+            left_out=left_out,
         )
-
-    def _never_called(self) -> list[str]:
-        """Modules by name, functions as ``add()``."""
-        called = {row.layer for row in self._rows.values()}
-        return [name for name in self._taps.layers if name not in called] + [
-            f"{operation}()"
-            for operation in self._taps.operations
-            if operation not in self._called_operations
-        ]
 
     # ---- One tensor ------------------------------------------------------------------------------
 
-    def _on_tap(self, tap: Tap, tensor: Tensor) -> Tensor | None:
+    def _on_tap(self, tap: Tap, output: Any) -> Tensor | None:
+        self._called |= {tap.layer, tap.operation or tap.layer}
         try:
-            if self._calibrating:
-                self._note_magnitude(tap.name, tensor)
-                return None
-            return self._measure(tap, tensor)
+            x = output if self._to_words is None else self._words_of(output)
+            with outside_of_transforms():
+                plain = plain_tensor(x, quantized=self._quantizer is not None)
+                if isinstance(plain, str):
+                    self._left_out.setdefault(tap.name, plain)
+                    return None
+                if self._calibrating:
+                    self._note_magnitude(tap.name, plain)
+                    return None
+                row, decoded = self._measure(tap, plain, self._width_of(output))
         except (TypeError, ValueError, AssertionError, EBPCError) as error:
             raise type(error)(f"{tap.name}: {error}") from error
+        with self._lock:
+            if tap.name in self._rows:
+                self._rows[tap.name].extend(row)
+            else:
+                self._rows[tap.name] = row
+        if decoded is None or torch.is_inference_mode_enabled():  # without gradients to pass on
+            return decoded
+        replaced: Tensor = _StraightThrough.apply(x, (decoded,))  # type: ignore[no-untyped-call]
+        return replaced
+
+    def _words_of(self, output: Any) -> Tensor:
+        words = _called_with("words", self._to_words, output)
+        if not isinstance(words, Tensor):
+            raise TypeError(f"words must return an integer tensor, got {type(words).__name__}")
+        if words.is_floating_point() or words.is_complex() or words.is_quantized:
+            raise TypeError(f"words must return an integer tensor, got dtype {words.dtype}")
+        return words
+
+    def _width_of(self, output: Any) -> int | None:
+        if self._word_bits is None or isinstance(self._word_bits, int):
+            return self._word_bits
+        bits = _called_with("word_bits", self._word_bits, output)
+        try:
+            width = int(bits)  # Brevitas has a tensor of one float
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(f"word_bits must return a whole number, got {bits!r}") from error
+        if width != bits:
+            raise ValueError(f"word_bits must return a whole number, got {bits!r}")
+        return width
 
     def _note_magnitude(self, name: str, tensor: Tensor) -> None:
         largest = _largest_magnitude(value_range(tensor))
         if not math.isfinite(largest):
-            raise ValueError(f"the output must be finite to calibrate with, got {largest}")
-        self._largest[name] = max(self._largest.get(name, 0.0), largest)
+            raise ValueError(f"{self._of} must be finite to calibrate with, got {largest}")
+        with self._lock:
+            self._largest[name] = max(self._largest.get(name, 0.0), largest)
 
-    def _words(self, name: str, x: Tensor) -> tuple[Tensor, float]:
-        """The words of a map, and their scale."""
+    def _quantized(self, name: str, x: Tensor) -> tuple[Tensor, float, int]:
+        """The words of a map, their scale, and how many values are beyond their range."""
         quantizer = self._quantizer
         if quantizer is None:
-            if x.dtype in _QUANTIZED_DTYPES:
-                return x.int_repr(), 1.0
-            if x.dtype not in ops.DTYPES:
-                raise TypeError(f"the output's dtype must be one of {DTYPE_NAMES}, got {x.dtype}")
-            return x, 1.0
-        if not x.is_floating_point():
-            raise TypeError(f"a quantizer needs a floating-point map, got {x.dtype}")
+            return (x.int_repr() if x.is_quantized else x), 1.0, 0
         if isinstance(quantizer, FloatCast):
-            return x.to(quantizer.dtype), 1.0
+            return quantizer.cast(x), 1.0, quantizer.overflows(x)
         bounds = value_range(x)
         if quantizer.scale == "calibrated":
             if name not in self._largest:
@@ -234,101 +302,89 @@ class CompressionMeter:
         else:
             largest = _largest_magnitude(bounds)
         scale = quantizer.scale_for(largest)
-        return quantizer.quantize(x, scale, bounds), scale
+        words = quantizer.quantize(x, scale, bounds)
+        return words, scale, quantizer.saturated(x, scale, bounds)
 
-    def _measure(self, tap: Tap, x: Tensor) -> Tensor | None:
-        words, scale = self._words(tap.name, x.detach())
+    def _measure(
+        self, tap: Tap, x: Tensor, word_bits: int | None
+    ) -> tuple[LayerRow, Tensor | None]:
+        """The row of this call alone, and what takes the place of ``x``, if anything does."""
         quantizer = self._quantizer
-        word_bits = 8 * words.dtype.itemsize if quantizer is None else quantizer.bits
-        row = self._rows.get(tap.name)
-        if row is None:
-            row = self._rows[tap.name] = LayerRow(
-                tap.name, tap.layer, tap.call, tuple(words.shape[1:]), word_bits, self._methods
-            )
-        self._count(row, words)
-        if tap.operation is not None:
-            self._called_operations.add(tap.operation)
+        words, scale, overflows = self._quantized(tap.name, x)
+        if word_bits is None:
+            word_bits = 8 * words.dtype.itemsize if quantizer is None else quantizer.bits
+        shape = tuple(words.shape[1:])
+        row = LayerRow(tap.name, tap.layer, tap.call, shape, word_bits, self._methods)
+        row.dtype = str(words.dtype).removeprefix("torch.")
+        row.overflows = overflows
+        counted = self._count(row, words)
 
         if self._mode == "observe" and not self._verify:
-            return None
+            return row, None
         decoded = self._round_trip(row, words)
         if self._verify:
             _compare_bits("", words, decoded)
-            self._verify_streams(words, row.word_bits)
-            row.verified_values += words.numel()
+            self._verify_streams(words, word_bits, counted)
+            row.verified_values = words.numel()
         if self._mode == "observe":
-            return None
+            return row, None
         if x.is_quantized:  # made of the same integers it would be the same tensor
             _compare_bits("", words, decoded)
-            return None
+            return row, None
         if isinstance(quantizer, Quantizer):
             decoded = quantizer.dequantize(decoded, scale, x.dtype)
-        decoded = decoded.to(x.dtype)
-        if torch.is_inference_mode_enabled():  # without gradients to pass on
-            return decoded
-        replaced: Tensor = _StraightThrough.apply(x, (decoded,))  # type: ignore[no-untyped-call]
-        return replaced
+        return row, decoded.to(x.dtype)
 
-    def _count(self, row: LayerRow, words: Tensor) -> None:
-        dims = self._transmission_dims_of(words)
-        row.images += words.shape[0] if words.dim() > 0 else 1
-        row.values += words.numel()
-        transmissions = words.shape[0] if dims > 0 else 1
-        words_each = words.numel() // max(1, transmissions)
-        row.transmission_words.extend([words_each] * transmissions)
+    def _count(self, row: LayerRow, words: Tensor) -> dict[str, Tensor]:
+        """Counts into an empty row; returns the position and the value bits of each transmission by
+        the row's methods, int64 [transmissions, 2]."""
+        dims = min(_TRANSMISSION_DIMS[self._transmission], words.dim())
+        row.images = words.shape[0] if words.dim() > 0 else 1
+        row.values = words.numel()
+        row.negative_zeros = _negative_zeros(words)
+        parts = row.images if dims > 0 else 1
+        row.transmission_words = array.array("q", [words.numel() // max(1, parts)]) * parts
+        counted = {}
         # Zero-value compression has the non-zero words in full, which tells the zeros.
         for method in dict.fromkeys(("zvc", *self._methods)):
-            counted = self._transmission_bits(row, words, method, dims)
-            position_bits = sum(position for position, _ in counted)
-            value_bits = sum(value for _, value in counted)
+            bits = ops.count_transmission_bits(
+                words, method, row.word_bits, **self._code, transmission_dims=dims
+            )
+            each = bits.reshape(-1, 2)
+            position_bits, value_bits = each.sum(0).tolist()
             if method == "zvc":
-                row.zeros += words.numel() - value_bits // row.word_bits
+                row.zeros = words.numel() - value_bits // row.word_bits
             if method in self._methods:
-                row.transmission_bits[method].extend(map(sum, counted))
-                row.position_bits[method] += position_bits
-                row.value_bits[method] += value_bits
-
-    def _transmission_bits(
-        self, row: LayerRow, words: Tensor, method: str, dims: int
-    ) -> list[list[int]]:
-        """The position and the value bits of each transmission; of channels, their sums over an
-        image."""
-        bits = ops.count_transmission_bits(
-            words, method, row.word_bits, **self._code, transmission_dims=dims
-        )
-        if dims == 0:
-            return [bits.tolist()]
-        pairs: list[list[int]] = (bits if dims == 1 else bits.sum(1)).tolist()
-        return pairs
+                by_image = bits.sum(-1) if dims < 2 else bits.sum((1, 2))
+                row.transmission_bits[method] = int64s_of(by_image)
+                row.position_bits[method] = position_bits
+                row.value_bits[method] = value_bits
+                counted[method] = each
+        return counted
 
     def _round_trip(self, row: LayerRow, words: Tensor) -> Tensor:
         begin = time.perf_counter()
         packed = ops.compress(words, row.word_bits, **self._code)
         encoded = time.perf_counter()
         decoded = ops.decompress(packed, max_bytes=words.nbytes)
-        row.encode_seconds += encoded - begin
-        row.decode_seconds += time.perf_counter() - encoded
-        row.container_bytes += packed.numel()
-        row.container_values += words.numel()
+        row.encode_seconds = encoded - begin
+        row.decode_seconds = time.perf_counter() - encoded
+        row.container_bytes = packed.numel()
+        row.container_values = words.numel()
         return decoded
 
-    def _verify_streams(self, words: Tensor, word_bits: int) -> None:
+    def _verify_streams(self, words: Tensor, word_bits: int, counted: dict[str, Tensor]) -> None:
         """Every transmission by every method, as it was counted."""
-        for index, transmission in enumerate(self._transmissions(words)):
-            for method in self._methods:
+        dims = min(_TRANSMISSION_DIMS[self._transmission], words.dim())
+        transmissions = words.reshape(1, *words.shape) if dims == 0 else words.flatten(0, dims - 1)
+        for method, bits in counted.items():
+            for index, expected in enumerate(bits.sum(1).tolist()):
+                transmission = transmissions[index]
                 streams = ops.encode(transmission, word_bits, **self._code, method=method)
                 what = f"transmission {index}, method {method}: "
-                counted = ops.count_bits(transmission, method, word_bits, **self._code)
-                if streams.bits != counted:
-                    raise AssertionError(f"{what}counted {counted} bits, wrote {streams.bits}")
+                if streams.bits != expected:
+                    raise AssertionError(f"{what}counted {expected} bits, wrote {streams.bits}")
                 _compare_bits(what, transmission, ops.decode(streams))
-
-    def _transmission_dims_of(self, words: Tensor) -> int:
-        return min(_TRANSMISSION_DIMS[self._transmission], words.dim())
-
-    def _transmissions(self, words: Tensor) -> Iterable[Tensor]:
-        dims = self._transmission_dims_of(words)
-        return words.reshape(1, *words.shape) if dims == 0 else words.flatten(0, dims - 1)
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -338,17 +394,74 @@ class _StraightThrough(torch.autograd.Function):
     is would become a view, which the next layers could not change in place.
     """
 
+    generate_vmap_rule = True  # for batches of tangents; a batched map is left out
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, decoded: tuple[Tensor]) -> Tensor:
+    def forward(x: Tensor, decoded: tuple[Tensor]) -> Tensor:
         return decoded[0]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient, None
 
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        return tangent.clone()  # not itself, which PyTorch refuses
+
 
 def _largest_magnitude(bounds: Tensor) -> float:
     return float(bounds.abs().max())
+
+
+def _called_with(name: str, function: Any, output: Any) -> Any:
+    try:
+        return function(output)
+    except Exception as error:
+        raise TypeError(
+            f"{name} must take the layer's output, a {type(output).__name__}, but raised"
+            f" {type(error).__name__}: {error}"
+        ) from error
+
+
+def _name_of(argument: Any) -> Any:
+    return getattr(argument, "__name__", repr(argument)) if callable(argument) else argument
+
+
+def _negative_zeros(words: Tensor) -> int:
+    if not words.is_floating_point() or words.numel() == 0:
+        return 0
+    # As an integer, -0.0 is the smallest there is: most maps need this one fast pass alone.
+    integers = words.view(_integer_dtype(words))
+    smallest = torch.iinfo(integers.dtype).min
+    if integers.min() > smallest:
+        return 0
+    return int((integers == smallest).count_nonzero())
+
+
+def _warn_of_brevitas(model: nn.Module, layers: Sequence[str]) -> None:
+    """Brevitas' layers have plain ones inside, such as the ReLU of a QuantReLU: these see floating
+    point, where hardware holds the integers that the quantizer after them makes."""
+    quantizing = {
+        name
+        for name, module in named_layers(model).items()
+        if type(module).__module__.partition(".")[0] == "brevitas"
+    }
+    found = [
+        layer
+        for layer in layers
+        if any(layer == name or layer.startswith(f"{name}.") for name in quantizing)
+    ]
+    if found:
+        warnings.warn(
+            f"{', '.join(found)}: of Brevitas, measured in floating point. Its integers are"
+            " measured by layers=QuantReLU, words=lambda y: y.int(), word_bits=lambda y:"
+            " y.bit_width, where such layers have return_quant_tensor=True",
+            stacklevel=3,
+        )
 
 
 def _integer_dtype(x: Tensor) -> torch.dtype:

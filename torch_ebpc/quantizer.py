@@ -108,13 +108,17 @@ class Quantizer:
             bounds: the smallest and the largest of the values, where they are known.
 
         Raises:
+            TypeError: ``x`` is not a floating-point tensor.
             ValueError: a value is not finite, or is negative where words are unsigned.
         """
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            found = f"dtype {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
+            raise TypeError(f"x must be a floating-point tensor, got {found}")
         # As few passes over memory as there can be: the range decides which of them are needed.
         bounds = value_range(x) if bounds is None else bounds
-        low, high = self._scaled(bounds, scale).tolist()
-        if not (abs(low) < float("inf") and abs(high) < float("inf")):
+        if not bounds.isfinite().all():
             raise ValueError("x must be finite to be quantized, got inf or NaN")
+        low, high = self._scaled(bounds, scale).tolist()
         if not self.signed and low <= -1:
             raise ValueError(
                 f"x must not be negative for unsigned words, got {low * scale:g};"
@@ -124,6 +128,16 @@ class Quantizer:
         if low < self.smallest_word or high > self.largest_word:
             words.clamp_(self.smallest_word, self.largest_word)
         return words.to(self.dtype)  # which truncates
+
+    def saturated(self, x: Tensor, scale: float, bounds: Tensor | None = None) -> int:
+        """How many values of ``x`` are beyond the range of the words, and become its ends. The
+        arguments are those of :meth:`quantize`."""
+        bounds = value_range(x) if bounds is None else bounds
+        low, high = self._scaled(bounds, scale).trunc_().tolist()
+        if self.smallest_word <= low and high <= self.largest_word:
+            return 0
+        words = self._scaled(x.detach(), scale).trunc_()
+        return int(((words < self.smallest_word) | (words > self.largest_word)).sum())
 
     def _scaled(self, x: Tensor, scale: float) -> Tensor:
         words = torch.div(x.to(torch.float32), scale)
@@ -141,6 +155,8 @@ class FloatCast:
 
     Attributes:
         dtype: torch.float16, torch.bfloat16 or torch.float32.
+        negative_zero: ``"keep"``, or ``"zero"``: -0.0 becomes 0.0, as for hardware that takes both
+            for zero. To the code a negative zero is a word like any other.
 
     Example:
         >>> model = torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.ReLU())
@@ -152,8 +168,11 @@ class FloatCast:
     """
 
     dtype: torch.dtype
+    negative_zero: Literal["keep", "zero"] = "keep"
 
     def __post_init__(self) -> None:
+        if self.negative_zero not in ("keep", "zero"):
+            raise ValueError(f"negative_zero must be 'keep' or 'zero', got {self.negative_zero!r}")
         if self.dtype not in (torch.float16, torch.bfloat16, torch.float32):
             raise ValueError(f"dtype must be float16, bfloat16 or float32, got {self.dtype}")
 
@@ -162,12 +181,27 @@ class FloatCast:
         """Bits of a word."""
         return 8 * self.dtype.itemsize
 
+    def cast(self, x: Tensor) -> Tensor:
+        """``x`` (any floating dtype) in :attr:`dtype`, same shape."""
+        words = x.detach().to(self.dtype)
+        return words if self.negative_zero == "keep" else words.masked_fill(words == 0, 0)
+
+    def overflows(self, x: Tensor) -> int:
+        """How many finite values of ``x`` are infinite in :attr:`dtype`."""
+        x = x.detach()
+        if torch.finfo(x.dtype).max <= torch.finfo(self.dtype).max:
+            return 0
+        if value_range(x).abs().max() <= torch.finfo(self.dtype).max:
+            return 0
+        return int((x.to(self.dtype).isinf() & x.isfinite()).sum())
+
 
 def value_range(x: Tensor) -> Tensor:
     """The smallest and the largest value of a tensor, [2]; zeros where it is empty."""
     if x.numel() == 0:
         return x.new_zeros(2)
-    return torch.stack(torch.aminmax(x.detach()))
+    x = x.detach()
+    return torch.stack(torch.aminmax(x.float() if x.dtype.itemsize == 1 else x))
 
 
 def _is_number(x: object) -> bool:

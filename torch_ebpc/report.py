@@ -37,7 +37,9 @@ METHOD_TITLES = {
 class Report:
     """Rows, their total and their provenance. ``print(report)`` shows the table.
 
-    A ratio is uncompressed / compressed; the total is the ratio of the sums, not a mean of ratios.
+    A ratio is uncompressed / compressed bits, of words of the width that the heading says (a
+    container's: uncompressed bits / bits of the containers). The total is the ratio of the sums,
+    not a mean of ratios. ``left_out`` says why calls were not measured, by their names.
 
     Example:
         >>> model = torch.nn.Sequential(torch.nn.ReLU())
@@ -55,11 +57,21 @@ class Report:
     never_called: list[str] = dataclasses.field(default_factory=list)
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     title: str = ""
+    left_out: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def total(self) -> LayerRow:
-        """The sums over all rows."""
-        word_bits = self._word_bits() or 0
-        total = LayerRow("total", "total", 0, (), word_bits, self.methods)
+        """The sums over all rows; its images are the most that a row has.
+
+        Raises:
+            ValueError: the rows' words are of different widths.
+        """
+        widths = self._widths()
+        if len(widths) > 1:
+            raise ValueError(
+                f"rows of {', '.join(map(str, widths))}-bit words have no common total:"
+                " measure them in separate reports"
+            )
+        total = LayerRow("total", "total", 0, (), (*widths, 0)[0], self.methods)
         for row in self.rows:
             total.add(row)
         total.images = max((row.images for row in self.rows), default=0)
@@ -72,21 +84,24 @@ class Report:
         order of ``reports``.
 
         Where the parts of a provenance differ, it has the list of them. A layer was never called if
-        it was in none of the reports.
+        it was in none of the reports; a call was left out if it was in any.
 
         Raises:
-            ValueError: there are no reports, or they are of different methods or word widths.
+            ValueError: there are no reports, or they are of different methods, or of words of
+                different widths or dtypes.
         """
         if not reports:
             raise ValueError("reports must be at least one Report, got none")
         first = reports[0]
         rows: dict[str, LayerRow] = {}
+        left_out: dict[str, str] = {}
         for report in reports:
             if report.methods != first.methods:
                 raise ValueError(
                     f"reports must be of the same methods, got {', '.join(first.methods)}"
                     f" and {', '.join(report.methods)}"
                 )
+            left_out |= report.left_out
             for row in report.rows:
                 if row.name in rows:
                     rows[row.name].extend(row)
@@ -104,25 +119,29 @@ class Report:
                 if key in report.provenance and report.provenance[key] not in values:
                     values.append(copy.deepcopy(report.provenance[key]))
             provenance[key] = values[0] if len(values) == 1 else values
-        return cls(list(rows.values()), first.methods, never_called, provenance, first.title)
+        return cls(
+            list(rows.values()), first.methods, never_called, provenance, first.title, left_out
+        )
 
-    def _word_bits(self) -> int | None:
-        widths = {row.word_bits for row in self.rows}
-        if len(widths) > 1:
-            raise ValueError(
-                f"rows of {', '.join(map(str, sorted(widths)))}-bit words have no common total:"
-                " measure them in separate reports"
-            )
-        return widths.pop() if widths else None
+    def _widths(self) -> list[int]:
+        """Of the words; empty rows have none."""
+        return sorted({row.word_bits for row in self.rows if row.values})
+
+    def _rows_and_total(self) -> list[LayerRow]:
+        return [*self.rows, *self._totals()]
+
+    def _totals(self) -> list[LayerRow]:
+        """The total, if the rows have one and there is something to add up."""
+        return [self.total()] if self.rows and len(self._widths()) < 2 else []
 
     # ---- Tables ----------------------------------------------------------------------------------
 
     def table(self, tablefmt: str = "simple") -> str:
         """The table in any format of the package tabulate, with one line per row and the total."""
-        from tabulate import tabulate
-
         main = self.methods[0]
-        headers = ["layer", "shape", "values", "zeros %", f"{METHOD_TITLES[main]} bits/value"]
+        with_widths = len(self._widths()) > 1
+        headers = ["layer", "shape", *["word bits"] * with_widths, "values", "zeros %"]
+        headers += [f"{METHOD_TITLES[main]} bits/value"]
         headers += [f"{METHOD_TITLES[method]} ratio" for method in self.methods]
         with_container = any(row.container_bytes for row in self.rows)
         with_times = any(row.encode_seconds for row in self.rows)
@@ -131,20 +150,19 @@ class Report:
         if with_times:
             headers += ["encode ms", "decode ms"]
 
-        def cells(row: LayerRow) -> list[Any]:
-            line: list[Any] = [
-                row.name,
-                "x".join(map(str, row.shape)),
-                f"{row.values:,}",
-                f"{100 * row.zero_share:.1f}",
-                f"{row.bits_per_value(main):.2f}",
-            ]
-            line += [f"{row.ratio(method):.2f}" for method in self.methods]
+        def cells(row: LayerRow) -> list[str]:
+            line = [row.name, row.shape_text, *[str(row.word_bits)] * with_widths]
+            line += [f"{row.values:,}"]
+            if row.values:
+                line += [f"{100 * row.zero_share:.1f}", f"{row.bits_per_value(main):.2f}"]
+                line += [f"{row.ratio(method):.2f}" for method in self.methods]
+            else:  # of nothing there is no share
+                line += ["-"] * (2 + len(self.methods))
             if with_container:
                 ratio = row.container_ratio
                 line += [
                     f"{row.container_bytes:,}",
-                    "" if ratio is None else f"{ratio:.2f}",
+                    "" if ratio is None else f"{ratio:.2f}" if row.values else "-",
                 ]
             if with_times:
                 line += [
@@ -153,41 +171,65 @@ class Report:
                 ]
             return line
 
-        lines = [cells(row) for row in self.rows]
-        lines.append(cells(self.total()))
-        alignment = ["left", "left"] + ["right"] * (len(headers) - 2)
-        return str(
-            tabulate(lines, headers, tablefmt=tablefmt, colalign=alignment, disable_numparse=True)
-        )
+        return tabulated([cells(row) for row in self._rows_and_total()], headers, tablefmt, 2)
 
     def heading(self) -> str:
-        """What the table is about, in a line."""
-        word_bits = self._word_bits()
-        images = self.total().images
+        """What the table is about, in a line. Samples are indexes of a map's first dimension: as a
+        rule images, but tokens or boxes where a network has those there."""
+        if not self.rows:
+            return "; ".join(filter(None, (self.title, "nothing was measured")))
         parts = [self.title] if self.title else []
-        parts.append(f"{len(self.rows)} calls, {images} image{'s' if images != 1 else ''}")
-        if word_bits is not None:
-            parts.append(f"ratios against {word_bits}-bit words")
+        counts = sorted({row.images for row in self.rows})
+        samples = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        calls = f"{len(self.rows)} call{'s' if len(self.rows) != 1 else ''}"
+        parts.append(f"{calls}, {samples} sample{'s' if counts != [1] else ''} each")
+        widths = self._widths()
+        if widths:
+            parts.append(f"ratios against {', '.join(map(str, widths))}-bit words")
         return "; ".join(parts)
 
     def footing(self) -> str:
-        """What the table leaves out: layers that were never called, values that were verified."""
+        """What the table does not say: what was left out or never called, negative zeros, values
+        beyond the words' range, values that were verified."""
         lines = []
+        for why in dict.fromkeys(self.left_out.values()):
+            names = [name for name, each in self.left_out.items() if each == why]
+            lines.append(f"left out, {why}: {', '.join(names)}")
         if self.never_called:
             lines.append(f"never called: {', '.join(self.never_called)}")
-        verified = self.total().verified_values
+        if not self.rows and any(name.endswith("()") for name in self.never_called):
+            lines.append(
+                "functions are seen only inside of the forward of the model or one of its modules"
+            )
+        if len(self._widths()) > 1:
+            lines.append("no total: the words are of different widths")
+        negative = [row for row in self.rows if row.negative_zeros > 0.001 * row.values]
+        if negative:
+            share = sum(row.negative_zeros for row in negative) / sum(r.values for r in negative)
+            lines.append(
+                f"-0.0: {100 * share:.1f} % of the values are negative zeros, which lossless coding"
+                f" keeps and which are no zero words: {', '.join(row.name for row in negative)}"
+            )
+        overflowing = [f"{row.name} {row.overflows:,}" for row in self.rows if row.overflows]
+        if overflowing:
+            lines.append(
+                "overflow, values beyond the range of the words (infinite in a float type,"
+                f" saturated by a quantizer): {', '.join(overflowing)}"
+            )
+        verified = sum(row.verified_values for row in self.rows)
         if verified:
             lines.append(f"verified bit by bit after decoding: {verified:,} values")
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        return "\n".join(filter(None, (self.heading(), self.table(), self.footing())))
+        table = self.table() if self.rows else ""
+        return "\n".join(filter(None, (self.heading(), table, self.footing())))
 
     def to_markdown(self, path: str | Path | None = None) -> str:
         """The table with heading, footing and provenance in Markdown; also written to ``path``."""
         parts = (
             self.heading(),
-            self.table("github"),
+            self.table("github") if self.rows else "",
             self.footing(),
             provenance_table(self.provenance),
         )
@@ -196,20 +238,23 @@ class Report:
 
     def to_csv(self, path: str | Path | None = None) -> str:
         """All rows and the total, without provenance; also written to ``path``."""
-        records = [row.as_dict() for row in [*self.rows, self.total()]]
-        return written(csv_text(records), path)
+        fields = list(LayerRow("", "", 0, (), 0, self.methods).as_dict())
+        records = [row.as_dict() for row in self._rows_and_total()]
+        return written(csv_text(records, fields), path)
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Everything; :meth:`from_json` makes the report of it again. Also written to ``path``."""
         rows = (json.dumps(row.as_record()) for row in self.rows)
+        totals = self._totals()
         parts = {
             "title": json.dumps(self.title),
             "provenance": json.dumps(self.provenance, indent=1, default=str),
             "methods": json.dumps(self.methods),
             "never_called": json.dumps(self.never_called),
+            "left_out": json.dumps(self.left_out),
             # A line each: with its single transmissions a row is long.
             "rows": "[\n" + ",\n".join(rows) + "\n]",
-            "total": json.dumps(self.total().as_dict(), indent=1),
+            "total": json.dumps(totals[0].as_dict() if totals else None, indent=1),
         }
         text = ",\n".join(f'"{name}": {value}' for name, value in parts.items())
         return written("{\n" + text + "\n}\n", path)
@@ -224,13 +269,14 @@ class Report:
             content["never_called"],
             content["provenance"],
             content["title"],
+            content.get("left_out", {}),  # which earlier reports have not
         )
 
     def to_pandas(self) -> pandas.DataFrame:
         """All rows and the total; needs pandas."""
         import pandas
 
-        return pandas.DataFrame([row.as_dict() for row in [*self.rows, self.total()]])
+        return pandas.DataFrame([row.as_dict() for row in self._rows_and_total()])
 
     def plot(self, path: str | Path | None = None) -> Any:
         """Bars of the ratio by row and method, on a logarithmic scale and readable in black and
@@ -249,7 +295,8 @@ class Report:
                 [x + (i - (len(self.methods) - 1) / 2) * width for x in range(len(self.rows))],
                 [row.ratio(method) for row in self.rows],
                 width,
-                label=f"{METHOD_TITLES[method]} (total {self.total().ratio(method):.2f})",
+                label=METHOD_TITLES[method]
+                + "".join(f" (total {total.ratio(method):.2f})" for total in self._totals()),
                 color=shades[i],
                 hatch=hatches[i],
                 edgecolor="black",
@@ -263,13 +310,29 @@ class Report:
         axes.margins(x=0.01)
         axes.set_xticks(range(len(self.rows)), [row.name for row in self.rows], rotation=90)
         axes.set_xlabel("call of a layer")
-        axes.set_ylabel(f"compression ratio (against {self._word_bits()}-bit words)")
+        widths = ", ".join(map(str, self._widths()))
+        axes.set_ylabel(f"uncompressed / compressed bits ({widths}-bit words)")
         axes.set_title(self.heading(), fontsize="medium", wrap=True)
         axes.legend()
         if path is not None:
             with whole_file(path) as file:
-                figure.savefig(file, format=Path(path).suffix.removeprefix(".") or None)
+                save_figure(figure, file, Path(path).suffix.removeprefix("."))
         return figure
+
+
+def tabulated(
+    lines: Sequence[Sequence[str]], headers: Sequence[str], tablefmt: str, left: int
+) -> str:
+    """A table in any format of the package tabulate, with its first ``left`` columns to the left
+    and the others to the right."""
+    from tabulate import tabulate
+
+    if tablefmt in ("github", "pipe"):  # where a bar would end the cell
+        lines = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    alignment = ["left"] * left + ["right"] * (len(headers) - left)
+    return str(
+        tabulate(lines, headers, tablefmt=tablefmt, colalign=alignment, disable_numparse=True)
+    )
 
 
 def software_versions() -> dict[str, str]:
@@ -285,10 +348,10 @@ def software_versions() -> dict[str, str]:
     }
 
 
-def csv_text(records: Sequence[dict[str, Any]]) -> str:
+def csv_text(records: Sequence[dict[str, Any]], fields: Sequence[str] | None = None) -> str:
     """Records of the same fields in CSV, with a line of their names."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, fields or list(records[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
     return text.getvalue()
@@ -296,17 +359,25 @@ def csv_text(records: Sequence[dict[str, Any]]) -> str:
 
 def provenance_table(provenance: dict[str, Any]) -> str:
     """A provenance in Markdown."""
-    from tabulate import tabulate
-
     lines = [(key, _as_text(value)) for key, value in provenance.items()]
-    table = tabulate(lines, ["provenance", ""], tablefmt="github", disable_numparse=True)
-    return str(table)
+    return tabulated(lines, ["provenance", ""], "github", 2)
 
 
 def _as_text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {each}" for key, each in value.items())
     return str(value)
+
+
+def save_figure(figure: Any, file: Any, format: str, **options: Any) -> None:
+    """Writes a matplotlib figure to a file or path, in the format "svg", "png" and so on (by
+    default PNG): the same bytes for the same figure, without date or random ids, and text as
+    text."""
+    import matplotlib
+
+    undated: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    with matplotlib.rc_context({"svg.hashsalt": "torch_ebpc", "svg.fonttype": "none"}):
+        figure.savefig(file, format=format or None, metadata=undated.get(format), **options)
 
 
 def written(text: str, path: str | Path | None) -> str:

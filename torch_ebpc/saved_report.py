@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch_ebpc.report import csv_text, provenance_table, written
+from torch_ebpc.report import csv_text, provenance_table, tabulated, written
 
 if TYPE_CHECKING:
     import pandas
@@ -155,8 +155,6 @@ class SavedReport:
         name: Callable[[SavedRow], list[str]],
         tablefmt: str,
     ) -> str:
-        from tabulate import tabulate
-
         headers = [*names, "saved", "again", "tensor bytes", "stored bytes", "ratio"]
         headers += ["pack ms", "unpack ms"]
 
@@ -173,10 +171,7 @@ class SavedReport:
 
         lines = [[*name(row), *counts(row)] for row in rows]
         lines.append(["total"] + [""] * (len(names) - 1) + counts(self.total()))
-        alignment = ["left"] * len(names) + ["right"] * (len(headers) - len(names))
-        return str(
-            tabulate(lines, headers, tablefmt=tablefmt, colalign=alignment, disable_numparse=True)
-        )
+        return tabulated(lines, headers, tablefmt, len(names))
 
     def heading(self) -> str:
         """What the tables are about, in a line."""

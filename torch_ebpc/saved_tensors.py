@@ -20,14 +20,15 @@ from torch_ebpc._saved_memory import (
     Held,
     Kept,
     Packed,
-    Range,
     Stored,
+    fingerprint_of,
     is_parameter,
     range_of,
     seems_worth,
     why_unusual,
     words_of,
 )
+from torch_ebpc.nested import bytes_of
 from torch_ebpc.report import software_versions
 from torch_ebpc.saved_report import (
     BUFFER,
@@ -49,21 +50,24 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
     and again, and by several threads at once; it reports on all of it.
 
     - A tensor that is saved several times, such as the output of a ReLU (by the ReLU itself, by the
-      convolution behind it, by a residual connection), is stored once, and so are views of the same
-      memory. What is stored is found again by a weak reference to the storage and by autograd's
-      version counter, and only while some graph holds it.
+      convolution that follows, by a residual connection), is stored once, and so are views of the
+      same memory. What is stored is found again by its memory and a fingerprint of its bytes (128
+      bits), and only while some graph holds it.
     - The words of a tensor are coded in the order of memory, and it comes back with its strides.
     - Tensors of dtypes that :func:`torch_ebpc.compress` does not know are coded by their bits:
       indices (int64), masks (bool), float64, complex numbers and all others.
     - Left as they are, and named in the report: parameters, other leaves that require grad, and
       buffers; tensors of fewer than ``min_bytes``; those that would hardly become smaller, as far
       as a sample of their words tells; those that are not on the CPU, not strided, quantized or of
-      a subclass of ``Tensor``; views with gaps of a small part of a storage.
+      a subclass of ``Tensor``; views with gaps of a small part of a storage, or that autograd does
+      not know as views (``unsafe_chunk``, ``detach``).
 
-    A compressed tensor has the values that it had when it was saved. Where it is modified in place
-    before the backward pass, which is an error with autograd alone, the gradient is right. A tensor
-    that is left as it is gives that error here too. What autograd's version counter does not see
-    (``x.data``, memory shared with NumPy) is not seen here either.
+    A compressed tensor has the values that it had when it was saved, whatever is written into its
+    memory afterwards, also where autograd's version counter does not see it (``x.data``, memory
+    shared with NumPy, views with counters of their own); and so has a tensor that is saved after
+    it. Where it is modified in place before the backward pass, which is an error with autograd
+    alone, the gradient is right. A tensor that is left as it is behaves as with autograd alone: it
+    gives that error, and follows what no counter sees.
 
     Of such hooks, PyTorch applies the innermost alone: what is saved inside of ``save_on_cpu`` or
     ``torch.utils.checkpoint`` is theirs. A checkpoint's inputs are saved before it begins, so they
@@ -183,7 +187,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
                     self._model_memory[id(storage)] = (weakref.ref(storage), kind)
         modules = _modules_that_call_hooks(model)
         if modules:
-            self._caller = Caller(model, modules, self._attached)
+            self._caller = Caller(modules, self._attached)
 
     # ---- Saving and unpacking --------------------------------------------------------------------
 
@@ -199,27 +203,52 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         """Saves a tensor, and counts it in a row of its own."""
         why = why_unusual(x)
         if why is not None:
-            row.keep(why, _bytes_of(x))
-            return Kept(x, Stored(None, _bytes_of(x), None, row.key, self._held))
+            row.keep(why, bytes_of(x))
+            return Kept(x, Stored(None, bytes_of(x), None, row.key, self._held))
         storage = x.untyped_storage()
         why = self._held_by_the_model(x, storage)
         if why is not None:
             row.keep(why, x.nbytes)
             return Kept(x, None)
         elements = range_of(x)
-        view = elements or (x.storage_offset(), x.shape, x.stride())
-        key = (id(storage), x._version, view)
-        stored = self._stored.get(key)
-        # Where a storage has died, its place may be that of another by now.
-        if stored is not None and stored.is_of(storage):
-            row.repeated = 1
-        else:
-            stored = self._store(x, elements, storage, row)
-            self._stored[key] = stored
+        tensor_bytes = x.nbytes if elements is None else elements.bytes
+        # Of what is left as it is, nothing is stored: taken for another, it would only be counted
+        # wrongly. So autograd's version counter will do, which not all tensors of a storage share.
+        left: _Key = (
+            id(storage),
+            elements or (x.storage_offset(), x.shape, x.stride()),
+            x._version,
+        )
+        stored = self._again(left, storage, row)
+        why = "small" if tensor_bytes < self._min_bytes else "part of a larger storage"
+        if stored is None and elements is not None and tensor_bytes >= self._min_bytes:
+            words = words_of(x, elements)
+            # Whoever has written into this memory, and by whatever way: the same bytes are found.
+            key: _Key = (id(storage), elements, fingerprint_of(words))
+            stored = self._again(key, storage, row)
+            if stored is None and (container := self._compressed(words)) is not None:
+                row.packed = 1
+                row.packed_tensor_bytes = tensor_bytes
+                row.container_bytes = container.numel()
+                stored = Stored(storage, tensor_bytes, container, row.key, self._held)
+                self._stored[key] = stored
+            why = "hardly smaller"
+        if stored is None:
+            row.keep(why, tensor_bytes)
+            stored = Stored(storage, tensor_bytes, None, row.key, self._held)
+            self._stored[left] = stored
         stored.saves += 1
         if stored.container is None or elements is None:
             return Kept(x, stored)
         return Packed(x, stored, elements)
+
+    def _again(self, key: _Key, storage: UntypedStorage, row: SavedRow) -> Stored | None:
+        stored = self._stored.get(key)
+        # Where a storage has died, its place may be that of another by now.
+        if stored is None or not stored.is_of(storage):
+            return None
+        row.repeated = 1
+        return stored
 
     def _held_by_the_model(self, x: Tensor, storage: UntypedStorage) -> str | None:
         if is_parameter(x) or (x._base is not None and is_parameter(x._base)):
@@ -227,29 +256,12 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         memory, kind = self._model_memory.get(id(storage), (None, None))
         return kind if memory is not None and memory() is storage else None
 
-    def _store(
-        self, x: Tensor, elements: Range | None, storage: UntypedStorage, row: SavedRow
-    ) -> Stored:
-        """Compresses a range of memory, or says in the row why not."""
-        container = None
-        tensor_bytes = x.nbytes if elements is None else elements.bytes
-        if tensor_bytes < self._min_bytes:
-            row.keep("small", tensor_bytes)
-        elif elements is None:
-            row.keep("part of a larger storage", tensor_bytes)
-        else:
-            words = words_of(x, elements)
-            if seems_worth(words, self._min_ratio, self._code):
-                container = ops.compress(words, **self._code)
-                if container.numel() * self._min_ratio > tensor_bytes:
-                    container = None
-            if container is None:
-                row.keep("hardly smaller", tensor_bytes)
-            else:
-                row.packed = 1
-                row.packed_tensor_bytes = tensor_bytes
-                row.container_bytes = container.numel()
-        return Stored(storage, tensor_bytes, container, row.key, self._held)
+    def _compressed(self, words: Tensor) -> Tensor | None:
+        """Their container; None if it would be hardly smaller."""
+        if not seems_worth(words, self._min_ratio, self._code):
+            return None
+        container = ops.compress(words, **self._code)
+        return container if container.numel() * self._min_ratio <= words.nbytes else None
 
     def _unpack(self, saved: Kept | Packed) -> Tensor:
         if isinstance(saved, Kept):
@@ -257,21 +269,27 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         begin = time.perf_counter()
         stored = saved.stored
         row = SavedRow(*stored.row, unpacks=1)
-        words = stored.words if saved.may_share else None
-        # Who has written into it has done so to a copy of his own, were it not for the sharing.
-        if words is None or words._version != 0:
+        with self._lock:
+            # Whoever takes the words is alone with them.
+            words, stored.words = stored.words, None
+            last = None if self._last_unpacked is None else self._last_unpacked()
+            if last is not None:
+                last.words = None
+            stored.unpacks += 1
+            due = stored.unpacks % stored.saves != 0
+        if words is None:
             words = saved.decompress()
             row.decompressed = 1
-        stored.unpacks += 1
-        due = saved.may_share and stored.unpacks % stored.saves != 0
-        last = None if self._last_unpacked is None else self._last_unpacked()
-        if last is not None:
-            last.words = None
-        stored.words = words if due else None
-        self._last_unpacked = weakref.ref(stored) if due else None
+        given = words
+        if due:
+            # What is given away may be written into, now or later, and no counter need show it.
+            given = words.clone()
+            with self._lock:
+                stored.words = words
+                self._last_unpacked = weakref.ref(stored)
         row.unpack_seconds = time.perf_counter() - begin
         self._count(row)
-        return saved.view_of(words)
+        return saved.view_of(given)
 
     # ---- Reporting -------------------------------------------------------------------------------
 
@@ -308,7 +326,7 @@ class _Entered(threading.local):
     hooks: torch.autograd.graph.saved_tensors_hooks | None = None
 
 
-_Key = tuple[int, int, Any]  # id of the storage, version, and what part of it
+_Key = tuple[int, Any, Any]  # id of the storage, what part of it, and its fingerprint or version
 
 
 def _modules_that_call_hooks(model: nn.Module) -> dict[str, nn.Module]:
@@ -334,8 +352,3 @@ def made_by(x: Tensor) -> str:
     if base.grad_fn is None:
         return "leaf"
     return re.sub(r"Backward\d*$", "", base.grad_fn.name())
-
-
-def _bytes_of(x: Tensor) -> int:
-    """Bytes of the values of any tensor; 0 where it does not say."""
-    return x.nbytes if x.layout == torch.strided else 0

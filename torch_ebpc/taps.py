@@ -9,14 +9,23 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Literal
 
-from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+import torch
+from torch import Tensor, nn, overrides
 from torch.overrides import TorchFunctionMode
+from torch.utils import _python_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.hooks import RemovableHandle
 
-from torch_ebpc._caller import Caller
-from torch_ebpc._compiled import bypass_compiled_code, named_layers, require_python_layers
-from torch_ebpc._graphs import Graph, graph_of
+from torch_ebpc._caller import Caller, Hook, in_backward
+from torch_ebpc._compiled import (
+    bypass_compiled_code,
+    python_layers,
+    require_python_layers,
+    warn_of_unfused_layers,
+)
+from torch_ebpc._graphs import graph_of
+from torch_ebpc._parts import map_parts
+from torch_ebpc._recomputed import Recomputed
 from torch_ebpc._selection import LayerSelection, given_operation, matched_layers, operation_of
 
 TapKind = Literal["outputs", "inputs", "gradients"]
@@ -36,60 +45,86 @@ class Tap:
     """
 
     layer: str  #: as in model.named_modules(); of a function, its module's name and its own
-    call: int  #: of this layer in this forward pass of the model, from 1
+    call: int  #: of this layer in this pass, from 1
     operation: str | None = dataclasses.field(default=None, compare=False)
     """Of a functional call, such as ``"add"``; None for a module's."""
+    part: str = ""
+    """Which tensor of an output that is a tuple, list, dict or dataclass: ``"[0]"``,
+    ``"[logits][1]"``; empty where the output is a tensor."""
 
     @property
     def name(self) -> str:
-        """``layer#call``, for example ``layer1.0.relu#1`` or ``layer1.0.add#1``."""
-        return f"{self.layer}#{self.call}"
+        """``layer#call``, for example ``layer1.0.relu#1`` or ``layer1.0.add#1``; with a part,
+        ``lstm[0]#1``."""
+        return f"{self.layer}{self.part}#{self.call}"
 
 
 class Taps:
     """A context manager that hands the tensors of chosen calls in a model to a callback.
 
-    Calls are counted anew in each forward pass of ``model``. Everything is removed when the block
-    is left, also by an exception; the model can then be copied and pickled as before. No tensor is
-    kept. Several may be entered at once, each by a ``with`` block of its own.
+    Everything is removed when the block is left, also by an exception. A copy or pickle of the
+    model that is made inside of it has none of it. No tensor is kept. Several may be entered at
+    once, in any order and threads.
 
     Args:
         model: any module.
         callback: called as ``callback(tap, tensor)``, with the tensor itself and not a copy. A
             tensor that it returns takes the place of that one (but see gradients).
-        layers: which modules: a module type, a name as in ``model.named_modules()``, several of
-            those, or a predicate ``(name, module) -> bool``. Where there are ``functions``, none
-            need match.
+        layers: which modules: a module type, a name as in ``model.named_modules()`` (of a shared
+            module, any of its names), several of those, or a predicate ``(name, module) -> bool``.
+            Where there are ``functions``, none need match.
         functions: PyTorch functions that the model calls by itself, without a module, given as the
             callables. Each stands for its operation in every spelling: ``torch.relu`` also for
             ``F.relu``, ``x.relu()`` and the in-place ones; ``torch.add`` or ``operator.add`` also
-            for ``x + y`` and ``x += y``. Such a call is named after the module that makes it and
-            the operation, ``layer1.0.add#1``. Not reported are calls made inside a matched module
-            or inside another PyTorch function, and additions of a tensor and a number.
+            for ``x + y`` and ``x += y``; ``torch.cat`` also for its alias ``torch.concat``. Such a
+            call is named after the module that makes it and the operation, ``layer1.0.add#1``. Not
+            reported are calls made inside a matched module or inside another PyTorch function, and
+            additions of a tensor and a number.
         of: ``"outputs"`` of these calls; ``"inputs"``, the first tensor among each call's
             arguments, which for a convolution is what an accelerator reads; or ``"gradients"``,
             those of the outputs, during the backward pass, under the name of the forward call.
             Outputs that require no gradient are passed over, and what the callback returns is
             ignored.
+        whole: hands over each output as the call returns it, whatever it is, and ignores what the
+            callback returns. For ``of="outputs"`` alone.
+
+    Tensors come as they are, of any dtype and layout (nested ones too). Of an output that is a
+    tuple, list, dict or dataclass, each tensor in it is handed by itself, under its place in it:
+    ``lstm[0]#1``, ``lstm[1][0]#1``, ``backbone[feat1]#1``. A call that has no tensor to hand over
+    is left out, and named in :attr:`left_out`.
 
     Raises:
         ValueError: a layer name is unknown, nothing matches, hooks do not run in a matched layer,
             or ``of`` is none of the three.
-        TypeError: an argument has the wrong type, or hooks do not run in the model; during a
-            forward pass, that a matched call's output is not a tensor, or that there is no tensor
-            among its arguments.
+        TypeError: an argument has the wrong type, or hooks do not run in the model.
+
+    **Passes.** Calls are counted anew in each pass, and by each thread for itself. A pass is a call
+    of ``model``, or of a module of it that is called by itself, such as ``model.encoder(x)``; what
+    runs inside of it belongs to it, the model itself too if it calls itself. A method that is not
+    ``forward``, such as ``model.encode(x)``, is therefore as many passes as it calls modules, and
+    functions are seen inside of those alone. What a backward pass computes again, for a checkpoint,
+    is no call; gradients have the name of the call that is repeated (with ``use_reentrant=True``,
+    those of functions only inside of modules).
+
+    **Fused attention.** What PyTorch computes by one fused kernel, as it does in evaluation in
+    nn.MultiheadAttention and nn.TransformerEncoder, makes no calls that could be tapped, and taps
+    do not change that: outputs stay the same to the last bit. But a matched module that is or is in
+    a nn.TransformerEncoderLayer has a hook, with which PyTorch runs that layer call by call, so
+    that outputs may differ in the last bits; a warning names it.
 
     **Compiled models.** Compiled code does not run hooks. So while the block is entered, what
     torch.compile has compiled runs as plain Python, with a warning if that is the model or part of
     it. Layers have the names that they had before.
 
     **Graphs.** A TorchScript module or exported program (``torch.export.load(...).module()``) runs
-    below Python, where modules have no hooks: ``functions`` are tapped in the dispatcher. Names
-    are those of the same model in Python with hooks on its modules, ``layer1.0.relu#1``, if the
-    graph still says which module a call is from and has no such call in a branch or loop; else
-    ``relu#1``, ``relu#2`` in the order of execution. A replacement also takes effect in place. An
-    exception of the callback leaves TorchScript as a RuntimeError, but this block as itself. Parts
-    of a model that are TorchScript are left out, with a warning.
+    without modules that have hooks: ``functions`` alone are tapped. Names are those of the same
+    model in Python with hooks on its modules, ``layer1.0.relu#1``, if the graph still says which
+    module a call is from and has no such call in a branch or loop; else ``relu#1``, ``relu#2`` in
+    the order of execution. A replacement also takes effect in place. In TorchScript, operations
+    that PyTorch has composed of others (convolutions, linear, pools, norms, softmax) must run in
+    torch.inference_mode(), or a ValueError says so, and an exception of the callback leaves the
+    model as a RuntimeError, but this block as itself. Parts of a model that are TorchScript are
+    left out, with a warning.
 
     Where a call works in place, the replacement of its output is what the call returns:
     ``x = x.relu_()`` gets it, ``x.relu_()`` as a statement does not.
@@ -111,6 +146,7 @@ class Taps:
         *,
         functions: Sequence[Callable[..., Any]] = (),
         of: TapKind = "outputs",
+        whole: bool = False,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
@@ -118,6 +154,8 @@ class Taps:
             raise TypeError(f"callback must be callable, got {type(callback).__name__}")
         if of not in ("outputs", "inputs", "gradients"):
             raise ValueError(f"of must be 'outputs', 'inputs' or 'gradients', got {of!r}")
+        if whole and of != "outputs":
+            raise ValueError(f"of must be 'outputs' with whole=True, got {of!r}")
         if not isinstance(functions, Iterable):
             raise TypeError(f"functions must be a sequence of functions, got {functions!r}")
         self._model = model
@@ -130,23 +168,33 @@ class Taps:
                 " do not run, without functions to tap in it, such as functions=[torch.relu]; or"
                 " use the module that it was made of"
             )
-        if self._graph is not None and of == "gradients":
+        self._is_script = isinstance(model, torch.jit.ScriptModule)
+        if self._is_script and of == "gradients":
             raise ValueError(
-                "of must be 'outputs' or 'inputs' for a TorchScript module or a graph of"
-                " torch.export, which is tapped below autograd, got 'gradients'"
+                "of must be 'outputs' or 'inputs' for a TorchScript module, which is tapped below"
+                " autograd, got 'gradients'"
             )
         self._layers = matched_layers(model, layers, may_be_empty=bool(self._operations))
         if self._graph is None:
             require_python_layers(model, self._layers)
+            warn_of_unfused_layers(model, self._layers)
         elif self._layers:
             raise ValueError(
                 "layers must be () for a TorchScript module or a graph of torch.export, in which"
                 f" hooks do not run, got {', '.join(self._layers)}: give functions alone"
             )
         self._of = of
-        self._calls: dict[str, int] = {}
+        self._graph_calls: list[tuple[str, str]] = []
+        if self._graph is not None:
+            self._graph_calls = self._graph.calls(self._operations)
+        self._operation_of: dict[Any, str | None] = {}
+        self._left_out: dict[str, str] = {}
+        self._caller: Caller | None = None
+        self._recomputed = Recomputed()
+        self._on_leaves: dict[str, RemovableHandle] = {}
+        self._whole = whole
         self._attached: contextlib.ExitStack | None = None
-        self._failure: Exception | None = None  # of the callback, in the last forward pass
+        self._failure: Exception | None = None  # in TorchScript, which loses it
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -159,6 +207,11 @@ class Taps:
         return tuple(sorted(self._operations))
 
     @property
+    def left_out(self) -> dict[str, str]:
+        """Why calls were left out, by their names: those that have no tensor to hand over."""
+        return dict(self._left_out)
+
+    @property
     def entered(self) -> bool:
         """Whether the model is tapped at this moment."""
         return self._attached is not None
@@ -169,25 +222,16 @@ class Taps:
         if self.entered:
             raise RuntimeError("these taps are entered already; make a second object of them")
         with contextlib.ExitStack() as stack:
-            if self._graph is not None:
-                stack.enter_context(_GraphTaps(self, self._model, self._graph, self._operations))
-                self._attached = stack.pop_all()
-                return self
             stack.enter_context(bypass_compiled_code(self._model))
-            modules = named_layers(self._model)
-            root = modules[""]
-            stack.callback(root.register_forward_pre_hook(self._begin_forward).remove)
+            self._caller = Caller(self._followed(), stack, self._mode())
             for name, module in self._layers.items():
                 if self._of == "inputs":
                     handle = module.register_forward_pre_hook(
-                        self._input_hook(name), with_kwargs=True
+                        Hook(self._input_hook(name)), with_kwargs=True
                     )
                 else:
-                    handle = module.register_forward_hook(self._output_hook(name))
+                    handle = module.register_forward_hook(Hook(self._output_hook(name)))
                 stack.callback(handle.remove)
-            if self._operations:
-                caller = Caller(root, modules, stack)
-                stack.enter_context(_FunctionTaps(self, self._operations, caller))
             self._attached = stack.pop_all()
         return self
 
@@ -198,95 +242,184 @@ class Taps:
         traceback: TracebackType | None,
     ) -> None:
         attached, self._attached = self._attached, None
-        self._calls.clear()
         if attached is not None:
             attached.close()
+        while self._on_leaves:
+            self._on_leaves.popitem()[1].remove()
         failure, self._failure = self._failure, None
         if failure is not None and "TorchScript interpreter" in str(exception):
             raise failure from exception  # which has lost its type and its message there
 
-    def _begin_forward(self, module: nn.Module, arguments: Any) -> None:
-        self._calls.clear()
-        self._failure = None
+    def _followed(self) -> dict[str, nn.Module]:
+        """The modules that have to be followed to know passes and callers."""
+        if self._graph is not None:
+            return {"": self._model}
+        modules = python_layers(self._model)
+        if self._operations:
+            return modules
+        matched = set(self._layers.values())
+        return {
+            name: module
+            for name, module in modules.items()
+            if not matched.isdisjoint(module.modules())
+        }
+
+    def _mode(self) -> _FunctionTaps | _ScriptTaps | None:
+        if not self._operations:
+            return None
+        if not self._is_script or self._graph is None:
+            return _FunctionTaps(self)
+        return _ScriptTaps(self, self._graph.composites(self._operations))
 
     def _input_hook(self, layer: str) -> Callable[..., _Arguments | None]:
         def hook(
             module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]
         ) -> _Arguments | None:
-            return self._tap_input(self._next_call(layer), arguments, keywords)
+            tap = self._next_call(layer)
+            return None if tap is None else self._tap_inputs(tap, arguments, keywords)
 
         return hook
 
-    def _output_hook(self, layer: str) -> Callable[..., Tensor | None]:
-        def hook(module: nn.Module, arguments: Any, output: Any) -> Tensor | None:
-            return self._tap_output(self._next_call(layer), output)
+    def _output_hook(self, layer: str) -> Callable[..., Any]:
+        def hook(module: nn.Module, arguments: Any, output: Any) -> Any:
+            tap = self._next_call(layer)
+            return None if tap is None else self._tap_outputs(tap, output)
 
         return hook
 
     # ---- One call --------------------------------------------------------------------------------
 
-    def _next_call(self, layer: str, operation: str | None = None) -> Tap:
-        call = self._calls[layer] = self._calls.get(layer, 0) + 1
-        return Tap(layer, call, operation)
+    def _next_call(self, layer: str, operation: str | None = None) -> Tap | None:
+        """The call of ``layer`` that is to be reported, if it is."""
+        if self._caller is None or _in_callback.get():
+            return None
+        if in_backward():  # it is known later which call is repeated
+            return Tap(layer, 0, operation) if self._of == "gradients" else None
+        calls = self._caller.calls
+        calls[layer] = calls.get(layer, 0) + 1
+        return Tap(layer, calls[layer], operation)
 
-    def _tap_function(
-        self,
-        layer: str,
-        operation: str,
-        function: Any,
-        arguments: tuple[Any, ...],
-        keywords: dict[str, Any],
+    def _call_function(
+        self, function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]
     ) -> Any:
-        """Calls ``function``, tapped."""
-        tap = self._next_call(layer, operation)
-        if self._of == "inputs":
-            arguments, keywords = self._tap_input(tap, arguments, keywords) or (arguments, keywords)
+        """Calls a PyTorch function, tapped if it is one of the wanted."""
+        tap = self._next_function(function, arguments, keywords)
+        if tap is None:
             return function(*arguments, **keywords)
-        output = function(*arguments, **keywords)
-        replacement = self._tap_output(tap, output)
-        return output if replacement is None else replacement
+        target: Tensor | None = None
+        if self._graph is not None and function._schema.is_mutable:
+            target = arguments[0]
+            if torch.is_grad_enabled() and target.requires_grad:
+                # What autograd saves of the call must not be changed by the replacement.
+                arguments = (target.clone(), *arguments[1:])
+        if self._of == "inputs":
+            arguments, keywords = self._tap_inputs(tap, arguments, keywords)
+            output = function(*arguments, **keywords)
+        else:
+            output = self._tap_outputs(tap, function(*arguments, **keywords))
+        if target is not None and output is not target:
+            # Whoever reads the tensor that was changed in place reads the replacement.
+            return target.copy_(output)
+        return output
 
-    def _tap_input(
+    def _next_function(
+        self, function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]
+    ) -> Tap | None:
+        if function not in self._operation_of:
+            operation = operation_of(function)
+            self._operation_of[function] = operation if operation in self._operations else None
+        operation = self._operation_of[function]
+        if operation is None or _in_callback.get() or _adds_number(operation, arguments, keywords):
+            return None
+        # Outside of the model, and inside of tapped modules, nothing is tapped.
+        caller = self._caller
+        if caller is None or caller.closed or not caller.modules:
+            return None
+        if not self._layers.keys().isdisjoint(caller.modules):
+            return None
+        if self._graph is not None:
+            return self._next_call(self._layer_in_graph(operation), operation)
+        module = caller.modules[-1]
+        return self._next_call(f"{module}.{operation}" if module else operation, operation)
+
+    def _layer_in_graph(self, operation: str) -> str:
+        if self._caller is None or not self._graph_calls:
+            return operation
+        calls = self._caller.calls
+        count = calls["calls of the graph"] = calls.get("calls of the graph", 0) + 1
+        expected, layer = self._graph_calls[min(count, len(self._graph_calls)) - 1]
+        if count > len(self._graph_calls) or expected != operation:
+            raise RuntimeError(
+                f"{operation}: PyTorch runs other calls than the graph's text has, so that it is"
+                " not known which layer this is from: torch.jit.freeze makes a graph whose calls"
+                " are numbered as they run"
+            )
+        return layer
+
+    def _tap_inputs(
         self, tap: Tap, arguments: tuple[Any, ...], keywords: dict[str, Any]
-    ) -> _Arguments | None:
-        """Returns the arguments with the tapped one replaced, or None if it is not."""
-        for index, argument in enumerate(arguments):
-            if isinstance(argument, Tensor):
-                replacement = self._call_back(tap, argument)
-                if replacement is None:
-                    return None
-                return (*arguments[:index], replacement, *arguments[index + 1 :]), keywords
-        for key, argument in keywords.items():
-            if isinstance(argument, Tensor):
-                replacement = self._call_back(tap, argument)
-                return None if replacement is None else (arguments, keywords | {key: replacement})
-        raise TypeError(f"{tap.name}: one of the inputs must be a tensor, got none")
+    ) -> _Arguments:
+        """Returns the arguments, with the first tensor among them replaced where it is."""
+        found = False
 
-    def _tap_output(self, tap: Tap, output: Any) -> Tensor | None:
-        """Returns the replacement of the output, if there is one."""
-        if not isinstance(output, Tensor):
-            raise TypeError(f"{tap.name}: the output must be a tensor, got {type(output).__name__}")
-        if self._of != "gradients":
-            return self._call_back(tap, output)
-        if output.requires_grad:
-            # A module's own backward hooks do not go with in-place operations; a tensor's do. The
-            # hook lives as long as the graph, and so maybe longer than the block.
-            attached = self._attached
+        def first(part: str, tensor: Tensor) -> Tensor | None:
+            nonlocal found
+            if found:
+                return None
+            found = True
+            return self._call_back(tap, tensor)
 
-            def hook(gradient: Tensor) -> None:
-                if self._attached is attached:
-                    self._call_back(tap, gradient)
+        arguments, keywords = map_parts((arguments, keywords), first)
+        if not found:
+            self._left_out[tap.name] = "there is no tensor among its inputs"
+        return arguments, keywords
 
-            output.register_hook(hook)  # type: ignore[no-untyped-call]
-        return None
+    def _tap_outputs(self, tap: Tap, output: Any) -> Any:
+        """Returns the output, with what is replaced in it."""
+        if self._whole:
+            self._call_back(tap, output)
+            return output
+        found = False
+
+        def each(part: str, tensor: Tensor) -> Tensor | None:
+            nonlocal found
+            found = True
+            tap_of_part = dataclasses.replace(tap, part=part)
+            if self._of != "gradients":
+                return self._call_back(tap_of_part, tensor)
+            self._tap_gradient(tap_of_part, tensor)
+            return None
+
+        output = map_parts(output, each)
+        if not found:
+            self._left_out[tap.name] = f"its output has no tensor, it is {type(output).__name__}"
+        return output
+
+    def _tap_gradient(self, tap: Tap, output: Tensor) -> None:
+        layer = f"{tap.layer}{tap.part}"
+        if not output.requires_grad:
+            self._recomputed.note(layer, tap.call)
+            return
+        # A module's own backward hooks do not go with in-place operations; a tensor's do. The hook
+        # lives as long as the graph, and so maybe longer than the block.
+        attached = self._attached
+        number = self._recomputed.repeat(layer) if tap.call == 0 else lambda: tap.call
+
+        def hook(gradient: Tensor) -> None:
+            call = number()
+            if self._attached is attached and call is not None:
+                self._call_back(dataclasses.replace(tap, call=call), gradient)
+
+        handle = output.register_hook(hook)  # type: ignore[no-untyped-call]
+        if output.is_leaf:  # a parameter, which stays: one hook is enough
+            if tap.name in self._on_leaves:
+                self._on_leaves[tap.name].remove()
+            self._on_leaves[tap.name] = handle
 
     def _call_back(self, tap: Tap, tensor: Tensor) -> Tensor | None:
         before = _in_callback.set(True)
         try:
             return self._callback(tap, tensor)
-        except Exception as error:
-            self._failure = error if self._graph is not None else None
-            raise
         finally:
             _in_callback.reset(before)
 
@@ -294,12 +427,14 @@ class Taps:
 class _FunctionTaps(TorchFunctionMode):
     """Sees every PyTorch function that is called from Python, but not what those call inside."""
 
-    def __init__(self, taps: Taps, operations: frozenset[str], caller: Caller) -> None:
+    def __init__(self, taps: Taps) -> None:
         super().__init__()
         self._taps = taps
-        self._operations = operations
-        self._caller = caller
-        self._operation_of: dict[Any, str | None] = {}
+
+    def switch(self, on: bool) -> bool:
+        modes = overrides._get_current_function_mode_stack()  # type: ignore[no-untyped-call]
+        # Below what the model may have entered meanwhile, and leaves as the uppermost.
+        return _switch(self, on, modes, 0, overrides)
 
     def __torch_function__(
         self,
@@ -308,62 +443,27 @@ class _FunctionTaps(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        kwargs = kwargs or {}
-        running = self._caller.modules
-        # Outside of the model, and inside of tapped modules, nothing is tapped.
-        if not running or _in_callback.get() or not self._taps._layers.keys().isdisjoint(running):
-            return func(*args, **kwargs)
-        module = running[-1]
-        operation = self._operation(func)
-        if operation is None or _adds_number(operation, args, kwargs):
-            return func(*args, **kwargs)
-        layer = f"{module}.{operation}" if module else operation
-        return self._taps._tap_function(layer, operation, func, args, kwargs)
-
-    def _operation(self, function: Any) -> str | None:
-        """The operation of a function, if it is one of the wanted."""
-        if function not in self._operation_of:
-            operation = operation_of(function)
-            self._operation_of[function] = operation if operation in self._operations else None
-        return self._operation_of[function]
+        return self._taps._call_function(func, args, kwargs or {})
 
 
-class _GraphTaps(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees every operator that runs while a model that is a graph does: neither modules' hooks nor
-    function modes see those."""
+class _ScriptTaps(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sees every operator that TorchScript runs: neither modules' hooks nor function modes do."""
 
-    def __init__(
-        self, taps: Taps, model: nn.Module, graph: Graph, operations: frozenset[str]
-    ) -> None:
+    def __init__(self, taps: Taps, composites: list[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._taps = taps
-        self._model = model
-        self._operations = operations
-        self._calls = graph.calls(operations)
-        self._operation_of: dict[Any, str | None] = {}
-        self._running = False
-        self._count = 0  # of calls in this forward pass
-        self._hooks = contextlib.ExitStack()
+        self._composites = composites
 
-    def __enter__(self) -> _GraphTaps:
-        # A ScriptModule takes no hooks of its own.
-        self._hooks.callback(register_module_forward_pre_hook(self._begin).remove)
-        self._hooks.callback(register_module_forward_hook(self._end, always_call=True).remove)
-        super().__enter__()  # type: ignore[no-untyped-call]
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        self._hooks.close()
-        super().__exit__(*exception)  # type: ignore[no-untyped-call]
-
-    def _begin(self, module: nn.Module, arguments: Any) -> None:
-        if module is self._model:
-            self._taps._begin_forward(module, arguments)
-            self._running, self._count = True, 0
-
-    def _end(self, module: nn.Module, arguments: Any, output: Any) -> None:
-        if module is self._model:
-            self._running = False
+    def switch(self, on: bool) -> bool:
+        if on:
+            self._taps._failure = None
+        if on and self._composites and not torch.is_inference_mode_enabled():
+            raise ValueError(
+                f"functions: {', '.join(self._composites)} must run in torch.inference_mode() to"
+                " be tapped in TorchScript; elsewhere PyTorch runs the parts that it consists of"
+            )
+        modes = _python_dispatch._get_current_dispatch_mode_stack()
+        return _switch(self, on, modes, len(modes), _python_dispatch)
 
     def __torch_dispatch__(
         self,
@@ -372,35 +472,25 @@ class _GraphTaps(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        kwargs = kwargs or {}
-        operation = self._operation(func) if self._running else None
-        if operation is None or _in_callback.get() or _adds_number(operation, args, kwargs):
-            return func(*args, **kwargs)
-        layer = self._layer(operation)
-        output = self._taps._tap_function(layer, operation, func, args, kwargs)
-        if func._schema.is_mutable and output is not args[0]:
-            # Whoever reads the tensor that was changed in place reads the replacement.
-            return args[0].copy_(output)
-        return output
+        try:
+            return self._taps._call_function(func, args, kwargs or {})
+        except Exception as error:
+            self._taps._failure = error
+            raise
 
-    def _operation(self, function: Any) -> str | None:
-        """The operation of a function, if it is one of the wanted."""
-        if function not in self._operation_of:
-            operation = operation_of(function)
-            self._operation_of[function] = operation if operation in self._operations else None
-        return self._operation_of[function]
 
-    def _layer(self, operation: str) -> str:
-        self._count += 1
-        if not self._calls:
-            return operation
-        expected, layer = self._calls[min(self._count, len(self._calls)) - 1]
-        if self._count > len(self._calls) or expected != operation:
-            raise RuntimeError(
-                f"call {self._count} of the graph is {operation}, where its text has {expected}:"
-                " the names of its calls are not known. Report this with the model"
-            )
-        return layer
+def _switch(mode: Any, on: bool, modes: list[Any], place: int, stack: Any) -> bool:
+    """Puts ``mode`` at its place among ``modes``, which are those of this thread, or takes it away;
+    returns whether that changed anything. The module ``stack`` pushes and pops."""
+    if on == (mode in modes):
+        return False
+    place = place if on else modes.index(mode)
+    new = [mode, *modes[place:]] if on else modes[place + 1 :]
+    for _ in modes[place:]:
+        stack._pop_mode()
+    for each in new:
+        stack._push_mode(each)
+    return True
 
 
 def _adds_number(operation: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> bool:

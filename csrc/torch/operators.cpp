@@ -21,6 +21,7 @@
 #include "ebpc/kernels/dispatch.h"
 #include "ebpc/statistics.h"
 #include "torch/arguments.h"
+#include "torch/fingerprint.h"
 #include "torch/tensor_words.h"
 
 namespace torch_ebpc {
@@ -58,6 +59,14 @@ Tensor decompress(const Tensor& packed, Shape shape, ScalarType dtype, std::stri
     Tensor words = empty_tensor(shape, dtype);
     reader.read(words.mutable_data_ptr(), words_bytes, torch_executor());
     return laid_out(words, memory_format_named(memory_format));
+  });
+}
+
+Tensor fingerprint_of(const Tensor& bytes) {
+  return with_named_errors([&] {
+    const Tensor contiguous = bytes_of("bytes", bytes);
+    const auto [first, second] = fingerprint(span_of(contiguous));
+    return int64_tensor({2}, {static_cast<std::int64_t>(first), static_cast<std::int64_t>(second)});
   });
 }
 
@@ -218,6 +227,8 @@ STABLE_TORCH_LIBRARY(torch_ebpc, m) {
   m.def(
       "decompress(Tensor packed, SymInt[] shape, ScalarType dtype, "
       "str memory_format='contiguous', int? max_bytes=None) -> Tensor");
+  // int64 [2], the same for the same bytes in this process: csrc/torch/fingerprint.h.
+  m.def("fingerprint(Tensor bytes) -> Tensor");
   // bits: int64 [2], of the zero stream and of the plane stream.
   m.def(
       "encode(Tensor input, int? word_bits=None, int block_size=8, int max_zero_run=16, "
@@ -251,6 +262,7 @@ STABLE_TORCH_LIBRARY(torch_ebpc, m) {
 STABLE_TORCH_LIBRARY_IMPL(torch_ebpc, CPU, m) {
   m.impl("compress", TORCH_BOX(&torch_ebpc::compress));
   m.impl("decompress", TORCH_BOX(&torch_ebpc::decompress));
+  m.impl("fingerprint", TORCH_BOX(&torch_ebpc::fingerprint_of));
   m.impl("encode", TORCH_BOX(&torch_ebpc::encode));
   m.impl("decode", TORCH_BOX(&torch_ebpc::decode));
   m.impl("count_bits", TORCH_BOX(&torch_ebpc::count_bits));

@@ -18,8 +18,7 @@ from evaluation.hardware.energy import MEMORIES
 from evaluation.hardware.stimuli import StimuliWriter
 from evaluation.hardware.tables import all_tables, check_inventory
 from evaluation.hardware.traffic import Interface
-from evaluation.images import find_images
-from evaluation.models import load_model
+from evaluation.inputs import add_untrained, find_inputs
 from torch_ebpc.cli.settings import Settings
 from torch_ebpc.hardware import MemoryPort
 from torch_ebpc.report import software_versions
@@ -41,11 +40,13 @@ def make_parser() -> argparse.ArgumentParser:
     words = Settings()
     interface = Interface()
 
-    source = parser.add_argument_group("network and images").add_argument
+    group = parser.add_argument_group("network and images")
+    source = group.add_argument
     source("--network", default="resnet34", help="a TorchVision network with ReLU")
     source("--weights", type=Path, metavar="FILE", help="a state dict (.pth)")
     source("--images", type=Path, metavar="DIR", help="a folder of images")
     source("--limit", type=positive, default=1, metavar="K", help="use the first K images")
+    add_untrained(group)
     source("--threads", type=positive, default=1, help="PyTorch's threads")
 
     code = parser.add_argument_group("words and code").add_argument
@@ -119,8 +120,10 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(parsed.threads)
     try:
         options = options_from(parsed)
-        network = load_model(parsed.network, parsed.weights)
-        images = find_images(parsed.images).first(parsed.limit).readable()
+        network, images = find_inputs(
+            parsed.network, parsed.weights, parsed.images, untrained=parsed.untrained
+        )
+        images = images.first(parsed.limit).readable()
     except (OSError, ValueError) as error:
         parser.error(str(error))
     check_inventory()
@@ -142,6 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
     sign = "signed" if parsed.signed else "unsigned"
     count = f"{result.images} image" + ("s" if result.images != 1 else "")
     parts = [network.warning, f"{network.name} in hardware: W = {w} {sign}, N = {n}, {count}"]
+    parts.append(f"weights: {network.weights}")
     title = "; ".join(filter(None, parts))
     for table in all_tables(result):
         print(f"\n{table.title}\n\n{table.text()}")

@@ -92,7 +92,7 @@ def traffic(study: Study, title: str) -> Figure:
         "address table": [each.table_bytes for each in found],
     }
     bottom = [0.0] * len(layers)
-    looks = ((_GREYS[0], ""), (_GREYS[3], "///"), (_GREYS[1], "..."))
+    looks = ((_GREYS[0], ""), (_GREYS[3], "///"), (_GREYS[1], "xxx"))
     for (label, values), (color, hatch) in zip(parts.items(), looks, strict=True):
         heights = [kilobytes(value) for value in values]
         axes.bar(

@@ -15,7 +15,7 @@ from evaluation.hardware.energy import MEMORIES
 from evaluation.hardware.study import Study
 from evaluation.hardware.tables import all_tables
 from torch_ebpc import hardware
-from torch_ebpc.report import csv_text
+from torch_ebpc.report import csv_text, save_figure
 
 
 def write(study: Study, title: str, provenance: dict[str, Any], folder: Path) -> None:
@@ -28,8 +28,8 @@ def write(study: Study, title: str, provenance: dict[str, Any], folder: Path) ->
     records = [layer.as_dict(study.options) for layer in [*study.layers.values(), study.total()]]
     with whole_files(folder) as new:
         for name, figure in figures.items():
-            figure.savefig(new / f"{name}.png", dpi=150)
-            figure.savefig(new / f"{name}.svg")
+            for suffix in ("png", "svg"):
+                save_figure(figure, new / f"{name}.{suffix}", suffix, dpi=150)
         (new / "report.md").write_text(markdown(study, title, provenance, list(figures)))
         (new / "report.json").write_text(json.dumps(as_dict(study, title, provenance), indent=1))
         (new / "layers.csv").write_text(csv_text(records))

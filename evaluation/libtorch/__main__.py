@@ -18,9 +18,8 @@ import torch
 from torch import Tensor, nn
 
 import torch_ebpc
-from evaluation.images import find_images
+from evaluation.inputs import find_inputs
 from evaluation.libtorch.program import BUILD, build
-from evaluation.models import load_model
 from torch_ebpc import Quantizer
 from torch_ebpc.cli.images import PreparedImages
 
@@ -42,8 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     options = parser.parse_args(arguments)
     try:
-        network = load_model("resnet34", options.weights)
-        images = find_images(options.images).first(1)
+        network, images = find_inputs("resnet34", options.weights, options.images)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     print(f"weights: {network.weights}\nimage: {images.files[0].name}, {images.origin}")

@@ -70,8 +70,9 @@ void print_layers(std::ostream& out, const std::map<std::string, at::Tensor>& bu
 
   // Words of all layers have one width: torch_ebpc.insert_compression sets it for a model.
   const std::int64_t word_bits = total.values == 0 ? 0 : total.uncompressed_bits / total.values;
-  out << calls.size() << " calls, " << total.images << (total.images == 1 ? " image" : " images")
-      << "; ratios against " << word_bits << "-bit words\n"
+  out << calls.size() << (calls.size() == 1 ? " call, " : " calls, ") << total.images
+      << (total.images == 1 ? " sample" : " samples") << " each; ratios against " << word_bits
+      << "-bit words\n"
       << std::left << std::setw(static_cast<int>(width)) << "layer" << std::right
       << "      values  zeros %  EBPC ratio  ZVC ratio  container ratio\n"
       << std::fixed;

@@ -11,7 +11,7 @@ class TorchScriptModel : public Model {
  public:
   explicit TorchScriptModel(const std::string& path) : module_(torch::jit::load(path)) {}
 
-  at::Tensor run(const at::Tensor& input) override { return module_.forward({input}).toTensor(); }
+  at::Tensor run(const at::Tensor& input) override { return module_({input}).toTensor(); }
 
   std::map<std::string, at::Tensor> buffers() override {
     std::map<std::string, at::Tensor> buffers;

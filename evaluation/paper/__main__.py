@@ -15,8 +15,7 @@ from typing import Literal
 
 import torch
 
-from evaluation.images import find_images
-from evaluation.models import load_model
+from evaluation.inputs import add_untrained, find_inputs
 from evaluation.paper import expected
 from evaluation.paper.claims import explain
 from evaluation.paper.plan import EXTENTS, Extent
@@ -41,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--images", type=Path, metavar="DIR", help="a folder of images or of classes"
     )
+    add_untrained(result)
     result.add_argument("--limit", type=positive, metavar="N", help="use the first N images only")
     result.add_argument("--threads", type=positive, help="PyTorch's threads, of each process")
     result.add_argument(
@@ -114,8 +114,10 @@ def main(arguments: list[str] | None = None) -> int:
     begin = time.monotonic()
     with joined() as ranks:
         try:
-            network = load_model(options.model, options.weights)
-            images = find_images(options.images).first(options.limit).readable()
+            network, images = find_inputs(
+                options.model, options.weights, options.images, untrained=options.untrained
+            )
+            images = images.first(options.limit).readable()
             rule, taps = rule_from(options), taps_from(options)
         except (OSError, ValueError) as error:
             argument_parser.error(str(error))
@@ -125,7 +127,10 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"\n*** {network.warning} ***\n", file=sys.stderr)
         work = options.output.with_name(f"{options.output.name}.work")
         try:
-            study = run_study(network, images, rule, extent_from(options), work, ranks, taps)
+            study = run_study(
+                network, images, rule, extent_from(options), work, ranks, taps,
+                untrained=options.untrained,
+            )  # fmt: skip
             return finish(study, options, ranks, begin) if ranks.first else 0
         except (NothingToMeasureError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)

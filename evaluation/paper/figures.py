@@ -15,6 +15,7 @@ from evaluation.paper.averages import PERCENTILES, map_ratios
 from evaluation.paper.statistics import BIN, TILE_WORDS
 from evaluation.paper.study import Study
 from evaluation.paper.variants import METHOD_TITLES, TYPES
+from torch_ebpc.report import save_figure
 
 GREYS = ("0.15", "0.45", "0.65", "0.8", "0.92")
 HATCHES = ("", "///", "...", "xx", "--")
@@ -251,12 +252,11 @@ def has_published_calls(study: Study) -> bool:
 
 def draw(study: Study, folder: Path) -> Iterator[str]:
     """Writes every figure as PNG and SVG into a folder; yields their names."""
-    # Without a date and with fixed ids, so that equal figures are equal files.
-    with matplotlib.rc_context({"svg.hashsalt": "torch_ebpc", "hatch.linewidth": 0.5}):
+    with matplotlib.rc_context({"hatch.linewidth": 0.5}):
         for name, make in FIGURES.items():
             figure = make(study)
             if study.main.network.warning:
                 figure.suptitle(study.main.network.warning, fontsize="small", weight="bold")
-            figure.savefig(folder / f"{name}.png", dpi=150)
-            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+            for suffix in ("png", "svg"):
+                save_figure(figure, folder / f"{name}.{suffix}", suffix, dpi=150)
             yield name

@@ -25,8 +25,12 @@ COMPRESSORS: Mapping[str, Callable[[], compressors.Compressor]] = {
 }
 
 
+# Of the compressors, and of what makes tensors of images.
+_PACKAGES = ("zstandard", "lz4", "blosc2", "torchvision", "pillow", "numpy")
+
+
 def versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in ("zstandard", "lz4", "blosc2")}
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 def count_software_bits(words: torch.Tensor, method: str) -> int:

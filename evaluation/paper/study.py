@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
+import evaluation
 import torch_ebpc
-from evaluation.models import load_model
+from evaluation.models import NoWeightsError, load_model
 from evaluation.paper import software
 from evaluation.paper.averages import Readings
 from evaluation.paper.counts import Counts
@@ -22,19 +24,14 @@ from evaluation.paper.statistics import Statistics, measure_statistics
 from evaluation.paper.sweep import Sweep
 from evaluation.paper.taps import TapSelection, default_selection, only_relu
 from evaluation.presets import Preset
-from torch_ebpc._library import LIBRARY_PATH
 from torch_ebpc.cli.images import ImageSet
 from torch_ebpc.cli.measurement import Accuracy
 from torch_ebpc.cli.networks import LoadedModel, with_batch_statistics
 
 MAPS = "activation maps"
 GRADIENT_TYPES = ("fixed8", "fixed16", "float16", "bfloat16", "float32")
-# What counts depend on besides the compiled library, so that a changed program never resumes.
-_SOURCES = (
-    "compressors", "images", "models", "presets", "paper/passes", "paper/plan", "paper/software",
-    "paper/statistics", "paper/study", "paper/sweep", "paper/taps",
-    "paper/variants",
-)  # fmt: skip
+# All of it is what counts depend on: a changed program never resumes.
+PROGRAM = (Path(torch_ebpc.__file__).parent, Path(evaluation.__file__).parent)
 
 
 class NothingToMeasureError(ValueError):
@@ -84,11 +81,15 @@ def run_study(
     work: Path,
     ranks: Ranks,
     taps: TapSelection | None = None,
+    *,
+    untrained: bool = False,
 ) -> Study:
     """Measures everything, on every rank alike; results of units are kept in ``work``.
 
     Args:
         taps: what is measured of the network, by default the outputs of all activations.
+        untrained: whether the other networks are. Else one without weights is left out, which is
+            printed.
 
     Raises:
         NothingToMeasureError: the network calls nothing of what ``taps`` select.
@@ -111,7 +112,7 @@ def run_study(
             "unit": UNIT_IMAGES,
             "threads": torch.get_num_threads(),  # convolutions may differ in the last bits
             "versions": _versions(),
-            "program": _program_sha256(),
+            "program": program_sha256(),
         }
         digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
         runner = Runner(Store(work / digest[:16]), ranks, len(images.files))
@@ -162,7 +163,12 @@ def run_study(
         others.append(measured(what, each, plan))
     for name in extent.networks:
         if name != network.name:
-            loaded = load_model(name)
+            try:
+                loaded = load_model(name, untrained=untrained)
+            except NoWeightsError as error:
+                if ranks.first:
+                    print(f"{name} is left out: {error}", file=sys.stderr)
+                continue
             if wants_statistics:
                 loaded = with_batch_statistics(loaded)
             types = ("fixed8", "ufixed8", "bfloat16")
@@ -181,7 +187,7 @@ def run_study(
         "taps": dataclasses.asdict(taps),
         "network_mode": "batch statistics" if network.batch_statistics else "evaluation",
         "versions": _versions(),
-        "program_sha256": _program_sha256(),
+        "program_sha256": program_sha256(),
     }
     return Study(
         extent,
@@ -203,10 +209,11 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _program_sha256() -> str:
-    """Of the compiled library and of the sources that counts depend on."""
-    digest = hashlib.sha256(LIBRARY_PATH.read_bytes())
-    folder = Path(__file__).resolve().parents[1]
-    for name in _SOURCES:
-        digest.update((folder / f"{name}.py").read_bytes())
+def program_sha256() -> str:
+    """Of all compiled libraries and all sources, with their names."""
+    digest = hashlib.sha256()
+    for folder in PROGRAM:
+        for path in sorted([*folder.glob("lib/*.so"), *folder.rglob("*.py")]):
+            digest.update(f"{path.relative_to(folder)}\0".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

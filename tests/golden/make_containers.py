@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 import torch_ebpc
+from torch_ebpc.container import CODINGS
 
 FOLDER = Path(__file__).parent / "containers"
 SEGMENT = 4096
@@ -54,7 +55,7 @@ def few_words(seed: int) -> torch.Tensor:
 
 def of_every_coding() -> dict[str, torch.Tensor]:
     """A tensor of one segment for each coding that segments choose from."""
-    names = torch_ebpc.ops.CODINGS[2]
+    names = CODINGS["auto"]
     found: dict[str, torch.Tensor] = {}
     seed = 0
     while len(found) < len(names):

@@ -82,11 +82,24 @@ def limits(rank: int) -> list[Transfer]:
     return [Transfer(40_000, 0)]
 
 
+def counts(rank: int) -> list[Transfer]:
+    """Each rank counts what its own replica has compressed, and no other's."""
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU())
+    model = torch_ebpc.insert_compression(model, example_inputs=torch.zeros(2, 8))
+    replica = torch.nn.parallel.DistributedDataParallel(model)
+    for _ in range(3):
+        replica(torch.randn(10 * (rank + 1), 8)).sum().backward()
+    (row,) = torch_ebpc.compression_report(replica).rows
+    assert row.images == 30 * (rank + 1)
+    assert row.values == 240 * (rank + 1)
+    return []
+
+
+CASES = {"one_way": one_way, "both_ways": both_ways, "limits": limits, "counts": counts}
+
 if __name__ == "__main__":
     dist.init_process_group("gloo")
-    transfers = {"one_way": one_way, "both_ways": both_ways, "limits": limits}[sys.argv[1]](
-        dist.get_rank()
-    )
+    transfers = CASES[sys.argv[1]](dist.get_rank())
     found = [(each.tensor_bytes, each.container_bytes) for each in transfers]
     gathered: list[object] = [None] * dist.get_world_size()
     dist.all_gather_object(gathered, found)

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from evaluation.images import find_images
+from evaluation.inputs import find_images
 from evaluation.paper.plan import EXTENTS
 from evaluation.paper.ranks import joined
 from evaluation.paper.report import run_record, write_report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import json
 import os
 import re
@@ -155,6 +156,15 @@ def test_a_reader_that_goes_away_is_exit_code_141(tmp_path):
     command.stdout.close()
     assert command.stderr.read() == b""
     assert command.wait() == 141
+
+
+def test_names_that_the_encoding_lacks_are_shown_escaped(monkeypatch, tmp_path):
+    torch.save({"w\u00fc": torch.zeros(3)}, tmp_path / "x.pt")
+    written = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", written)
+    assert main(["inspect", str(tmp_path / "x.pt")]) == 0
+    written.flush()
+    assert b"w\\xfc" in written.buffer.getvalue()
 
 
 class Terminal:

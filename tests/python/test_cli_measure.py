@@ -114,8 +114,44 @@ def test_a_file_is_measured_as_the_network_that_it_was_made_of(
     assert [row.name for row in report.rows] == ["1#1", "2.relu#1", "2.relu#2"]
     assert report.provenance["weights_sha256"]
     if kind == "exported":  # for batches of five images alone
-        assert main([*arguments, "--force", "--batch-size", "2"]) == 2
-        assert "size()[0] == 5" in error_of(capsys)
+        assert main([*arguments, "--force", "--batch-size", "2"]) == 0
+        assert main([*arguments, "--force", "--limit", "4"]) == 2
+        assert error_of(capsys) == "model.pt takes batches of 5 images or more, got 4"
+
+
+def small_program() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+
+
+def test_a_static_batch_is_the_programs_and_the_rest_is_left_out(photos, monkeypatch, capsys):
+    monkeypatch.setattr(command, "prepared_as", lambda name: paper_example.to_tensor)
+    sample = torch.randn(2, 3, 21, 21)
+    torch.export.save(torch.export.export(small_program(), (sample,)), "model.pt2")
+    assert main(["measure", "model.pt2", "--images", str(photos), "--json", "r.json"]) == 0
+    assert ", 4; left out, too few for one more batch: 1\n" in capsys.readouterr().err
+    report = torch_ebpc.Report.from_json(Path("r.json").read_text())
+    assert report.total().images == 4
+    assert report.provenance["settings"]["batch_size"] == 2
+
+
+def test_a_traced_convolution_is_measured_by_its_name_in_the_graph(photos, monkeypatch, capsys):
+    monkeypatch.setattr(command, "prepared_as", lambda name: paper_example.to_tensor)
+    load = torch.jit.load
+
+    def advising(*arguments, **options):
+        warnings.warn("torch.jit.load is deprecated", FutureWarning, stacklevel=2)
+        return load(*arguments, **options)
+
+    torch.jit.save(torch.jit.trace(small_program(), torch.randn(2, 3, 21, 21)), "model.pt")
+    monkeypatch.setattr(torch.jit, "load", advising)
+    arguments = ["measure", "model.pt", "--images", str(photos), "--functions"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        assert main([*arguments, "_convolution", "--json", "r.json"]) == 0
+    (row,) = torch_ebpc.Report.from_json(Path("r.json").read_text()).rows
+    assert row.name == "0._convolution#1"
+    assert main([*arguments, "conv2d"]) == 2
+    assert "a traced file's convolutions are _convolution" in error_of(capsys)
 
 
 @pytest.mark.usefixtures("tiny")
@@ -144,7 +180,7 @@ def test_json_goes_down_a_pipe_into_report(photos, capsys, monkeypatch):
         (["--images", "PHOTOS", "--functions", "nothing"], "functions must be of torch or torch."),
         (
             ["--images", "PHOTOS", "--functions", "gelu"],
-            "nothing was measured: the network never calls gelu()",
+            "nothing was measured: never called: gelu()",
         ),
         (["--images", "PHOTOS", "--csv", "nowhere/r"], "nowhere/r: there is no folder nowhere"),
         (["--images", "PHOTOS", "--csv", "old"], "old exists already; --force replaces it"),

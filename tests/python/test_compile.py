@@ -192,6 +192,10 @@ def test_the_errors_of_compiled_operators_name_the_argument():
     compress = in_eager(lambda x: torch_ebpc.compress(x, block_size=65))
     with pytest.raises(RuntimeError, match="block_size must be from 2 to 64, got 65"):
         compress(torch.zeros(3))
-    double = insert_compression(nn.Sequential(nn.ReLU()))
-    with pytest.raises(Exception, match=r"0: the output's dtype must be one of int8, .*float64"):
-        in_eager(double)(torch.zeros(3, dtype=torch.float64))
+
+
+def test_what_cannot_be_compressed_is_left_alone_in_compiled_code():
+    inserted = insert_compression(nn.Sequential(nn.ReLU()))
+    x = torch.randn(3, dtype=torch.float64)
+    assert_same_bits(in_eager(inserted)(x).view(torch.int32), x.relu().view(torch.int32))
+    assert compression_report(inserted).never_called == ["0"]

@@ -54,6 +54,10 @@ def test_what_is_too_large_or_no_container_is_refused():
     run("limits")
 
 
+def test_each_rank_counts_its_own_compression_in_data_parallel_training():
+    run("counts")
+
+
 def test_a_transfer_says_what_was_saved():
     transfer = Transfer(tensor_bytes=1000, container_bytes=400)
     assert (transfer.saved_bytes, transfer.ratio) == (600, 2.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 
 import pytest
@@ -178,10 +179,11 @@ def test_what_does_not_work_on_a_graph_is_refused(tmp_path, kind):
     graph = as_graph(kind, small_network(), tmp_path)
     with pytest.raises(TypeError, match=r"^model must not be a TorchScript module .*functions=\["):
         torch_ebpc.CompressionMeter(graph)
-    with pytest.raises(
-        ValueError, match=r"^of must be 'outputs' or 'inputs' for .* below autograd"
-    ):
-        torch_ebpc.Taps(graph, print, functions=[torch.relu], of="gradients")
+    if kind != "exported":
+        with pytest.raises(
+            ValueError, match=r"^of must be 'outputs' or 'inputs' for .* below autograd"
+        ):
+            torch_ebpc.Taps(graph, print, functions=[torch.relu], of="gradients")
     with pytest.raises(ValueError, match=r"^layers must be \(\) for a TorchScript module"):
         torch_ebpc.Taps(graph, print, lambda name, module: True, functions=[torch.relu])
 
@@ -213,3 +215,116 @@ def test_a_symbolically_traced_module_keeps_its_hooks():
     with torch_ebpc.Taps(traced, lambda tap, x: names.append(tap.name)):
         traced(images())
     assert names == SMALL_CALLS
+
+
+# ---- Grad modes ----------------------------------------------------------------------------------
+
+MODES = (torch.inference_mode, torch.no_grad, torch.enable_grad)
+COMPOSITE = [torch.conv2d, F.linear, torch.relu, torch.add]
+
+
+def tapped_in(mode, graph, functions, **options):
+    names: list[str] = []
+    with (
+        mode(),
+        torch_ebpc.Taps(
+            graph, lambda tap, x: names.append(tap.name), functions=functions, **options
+        ),
+    ):
+        for _ in range(2):
+            graph(images())
+    return names
+
+
+def test_what_an_exported_program_calls_is_seen_in_every_grad_mode(tmp_path):
+    model = small_network()
+    expected = tapped_in(torch.no_grad, model, [torch.add], layers=(nn.Conv2d, nn.ReLU, nn.Linear))
+    graph = as_graph("exported", model, tmp_path)
+    for mode in MODES:
+        assert tapped_in(mode, graph, COMPOSITE) == expected
+        assert tapped_in(mode, graph, COMPOSITE, of="inputs") == expected
+    assert tapped_in(torch.no_grad, graph, [torch.conv2d]) == [
+        name for name in expected if "conv" in name or name == "0#1"
+    ]
+
+
+@pytest.mark.parametrize("kind", ["scripted", "traced"])
+def test_what_torchscript_takes_apart_outside_of_inference_mode_is_refused_there(tmp_path, kind):
+    model = small_network()
+    expected = tapped_in(torch.no_grad, model, [torch.add], layers=(nn.Conv2d, nn.ReLU, nn.Linear))
+    graph = as_graph(kind, model, tmp_path)
+    functions = [*COMPOSITE, torch._convolution] if kind == "traced" else COMPOSITE
+    names = tapped_in(torch.inference_mode, graph, functions)
+    if kind == "traced":  # where it is no module's own operation
+        names = [name.removesuffix("._convolution#1") + "#1" * ("_conv" in name) for name in names]
+    assert names == expected
+    for mode in (torch.no_grad, torch.enable_grad):
+        with pytest.raises(ValueError, match=r"^functions: .*linear must run in torch\.inference"):
+            tapped_in(mode, graph, functions)
+        assert tapped_in(mode, graph, [torch.relu]) == [
+            n for n in expected if "relu" in n or n == "1#1"
+        ]
+
+
+def test_gradients_of_an_exported_program_are_those_of_the_model(tmp_path):
+    model = small_network()
+    graph = as_graph("exported", model, tmp_path)
+    found = []
+    for tapped, options in ((model, {"layers": nn.ReLU}), (graph, {"functions": [torch.relu]})):
+        gradients: dict[str, Tensor] = {}
+        with torch_ebpc.Taps(
+            tapped, lambda tap, g, to=gradients: to.update({tap.name: g}), of="gradients", **options
+        ):
+            tapped(images()).square().sum().backward()
+        found.append(gradients)
+    assert list(found[0]) == list(found[1]) == SMALL_CALLS[::-1]
+    for name in SMALL_CALLS:
+        torch.testing.assert_close(found[0][name], found[1][name])
+
+
+def test_gradients_pass_through_what_an_exported_program_replaces_in_place(tmp_path):
+    model = small_network()
+    graph = as_graph("exported", model, tmp_path)
+    gradients = []
+    for tapped, options in (
+        (model, {"layers": nn.ReLU}),
+        (graph, {"layers": (), "functions": [torch.relu]}),
+    ):
+        x = images().requires_grad_()
+        with torch_ebpc.CompressionMeter(tapped, quantizer=torch_ebpc.Quantizer(bits=4), **options):
+            tapped(x).square().sum().backward()
+        gradients.append(x.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_two_blocks_on_one_script_may_overlap(tmp_path):
+    graph = as_graph("scripted", small_network(), tmp_path)
+    names: list[str] = []
+    first, second = (
+        torch_ebpc.Taps(graph, lambda tap, x: names.append(tap.name), functions=[torch.relu])
+        for _ in range(2)
+    )
+    first.__enter__()
+    second.__enter__()
+    graph(images())
+    assert sorted(names) == sorted(SMALL_CALLS * 2)
+    first.__exit__(None, None, None)
+    graph(images())
+    second.__exit__(None, None, None)
+    assert sorted(names) == sorted(SMALL_CALLS * 3)
+    assert torch.utils._python_dispatch._get_current_dispatch_mode_stack() == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_graph_in_other_threads_is_tapped(tmp_path, kind):
+    graph = as_graph(kind, small_network(), tmp_path)
+    with torch_ebpc.CompressionMeter(
+        graph, layers=(), functions=[torch.relu], mode="observe"
+    ) as meter:
+        for _ in range(3):  # one by one, since TorchScript optimizes itself in the first two
+            thread = threading.Thread(target=graph, args=(images(),))
+            thread.start()
+            thread.join()
+    rows = meter.report().rows
+    assert sorted(row.name for row in rows) == SMALL_CALLS
+    assert {row.images for row in rows} == {6}

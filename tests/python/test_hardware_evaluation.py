@@ -12,8 +12,8 @@ from evaluation.hardware import cycles, energy, report, schedule, study, tables,
 from evaluation.hardware.__main__ import main, make_parser, options_from
 from evaluation.hardware.maps import MapRecorder
 from evaluation.hardware.traffic import Interface
-from evaluation.images import find_images
-from evaluation.models import load_model
+from evaluation.recorded import network as recorded
+from torch_ebpc.cli.images import PreparedImages
 
 
 class Residual(nn.Module):
@@ -247,12 +247,15 @@ def test_wrong_options_end_before_the_network_runs(wrong, capsys):
     assert "error:" in capsys.readouterr().err
 
 
-def test_resnet34s_maps_move_nearly_a_word_a_cycle(shared_data):
+def test_resnet34s_maps_move_nearly_a_word_a_cycle():
     """Published: 0.8 to 1 word a cycle, encoder and decoder, 8 bit."""
     options = small_options()
-    network = load_model("resnet34", shared_data / "weights" / "resnet34.pth")
-    images = find_images(shared_data / "images").first(1)
-    found = study.run(network, images, options)
+    network, images = recorded.load()
+    image, _ = PreparedImages(images, network.transform)[0]
+    found = study.Study(options)
+    with MapRecorder(network.model, options.quantizer).entered() as recorder:
+        recorder.calibrate(image)
+        found.add_image(recorder.record(image))
     total = found.total()
     assert (len(found.layers), total.cycles.words) == (33, 3_562_496)
     for layer in found.layers.values():
@@ -260,4 +263,6 @@ def test_resnet34s_maps_move_nearly_a_word_a_cycle(shared_data):
         assert 0.95 < layer.cycles.decoder.words_per_cycle <= 1
         assert 0.8 < layer.published_words_per_cycle <= 1
     assert total.scheduled_cycles == pytest.approx(total.cycles.encoder.cycles, rel=0.01)
-    assert 1.5 < total.traffic.ratio < total.traffic.stream_ratio < 3
+    assert total.traffic.stream_ratio == pytest.approx(2.1535, abs=1e-4)
+    assert total.traffic.ratio == pytest.approx(2.0606, abs=1e-4)
+    assert (total.cycles.encoder.cycles, total.published_cycles) == (3_564_401, 3_891_113)

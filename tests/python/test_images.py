@@ -7,7 +7,7 @@ import torch
 from paper_example import tiny_network, to_tensor
 from PIL import Image
 
-from evaluation.images import find_images
+from evaluation.inputs import find_images
 from torch_ebpc.cli.images import PreparedImages
 from torch_ebpc.cli.measurement import measure
 from torch_ebpc.cli.settings import Settings
@@ -96,3 +96,22 @@ def test_an_image_that_vanishes_meanwhile_is_an_error_with_its_name(folder):
     prepared = PreparedImages(images, torch.asarray)
     with pytest.raises(OSError, match=r"image whole\.png cannot be read"):
         prepared[1]
+
+
+@pytest.mark.parametrize("name", ["deep.png", "deep.tiff", "deep.ppm"])
+def test_16_bit_grey_becomes_8_bit_grey(tmp_path, name):
+    ramp = torch.arange(256, dtype=torch.int32).view(16, 16)
+    image = Image.fromarray((ramp * 257).to(torch.int32 if "ppm" in name else torch.uint16).numpy())
+    image.save(tmp_path / name)
+    pixels, _ = PreparedImages(find_images(tmp_path).readable(), to_tensor)[0]
+    Image.fromarray(ramp.to(torch.uint8).numpy()).save(tmp_path / "a.png")
+    expected, _ = PreparedImages(find_images(tmp_path).readable(), to_tensor)[0]
+    assert torch.equal(pixels, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int32])
+def test_images_whose_white_is_not_known_are_left_out_and_named(folder, dtype):
+    Image.fromarray(torch.ones(8, 8, dtype=dtype).numpy()).save(folder / "odd.tiff")
+    images = find_images(folder).readable()
+    assert "odd.tiff" not in [file.name for file in images.files]
+    assert any("image odd.tiff cannot be read: samples of a TIFF" in x for x in images.unreadable)

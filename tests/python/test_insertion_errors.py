@@ -36,7 +36,7 @@ def _without_gradients():
             ValueError,
             r"example_inputs must be given to calibrate",
         ),
-        ({"example_inputs": 3}, TypeError, r"example_inputs must be a tensor or a sequence.*int"),
+        ({"example_inputs": 3}, TypeError, r"example_inputs must be a tensor, a sequence.*int"),
         (
             {"example_inputs": torch.randn(1, 3, 12, 12) / 0, "quantizer": Quantizer()},
             ValueError,
@@ -51,38 +51,62 @@ def test_wrong_arguments_are_named(network, arguments, exception, message):
     assert repr(network) == before
 
 
-def test_compression_behind_compression_is_refused(network):
+def test_compression_of_what_is_compressed_is_refused(network):
     inserted = insert_compression(network, "2.relu")
-    with pytest.raises(ValueError, match=r"layers: '2\.relu\.layer' has compression behind it"):
+    with pytest.raises(ValueError, match=r"layers: '2\.relu' has compression already"):
         insert_compression(inserted)
     both = insert_compression(inserted, "1", block_size=16)
     both(images())
     assert len(compression_report(both).rows) == 2
 
 
-class TwoOutputs(nn.Module):
+class Returns(nn.Module):
+    """A layer that returns anything."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.make = make
+
     def forward(self, x):
-        return x, x
+        return self.make(x)
 
 
-@pytest.mark.parametrize("example_inputs", [None, torch.zeros(1)])
-def test_an_output_that_is_no_tensor_is_an_error_that_names_the_layer(example_inputs):
-    model = nn.Sequential(TwoOutputs())
-    with pytest.raises(TypeError, match=r"^0(#1)?: the output must be a tensor, got tuple$"):
-        insert_compression(model, TwoOutputs, example_inputs=example_inputs)(torch.zeros(1))
+def nested(x):
+    return torch.nested.as_nested_tensor([x, x[:1]], layout=torch.jagged)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.int64, torch.bool])
-def test_an_unsupported_dtype_is_an_error_that_names_the_layer(dtype):
-    model = nn.Sequential(nn.Identity())
-    x = torch.zeros(2, 3, dtype=dtype)
-    message = rf"the output's dtype must be one of int8, .*, got {dtype}$"
-    with pytest.raises(TypeError, match=rf"^0: {message}"):
-        insert_compression(model, nn.Identity)(x)
-    with pytest.raises(TypeError, match=rf"^0#1: {message}"):
-        insert_compression(model, nn.Identity, example_inputs=x)
+LEFT_ALONE = [
+    (lambda x: (x, x), None, "returns a tuple and not one tensor"),
+    (lambda x: {"x": x}, None, "returns a dict and not one tensor"),
+    (nested, None, "returns a nested tensor"),
+    (torch.Tensor.to_sparse, None, "returns a tensor of layout torch.sparse_coo"),
+    (torch.Tensor.double, None, "returns torch.float64, which is none of int8, uint8, "),
+    (torch.Tensor.long, None, "returns torch.int64, which is none of int8, uint8, "),
+    (torch.Tensor.char, Quantizer(), "returns torch.int8, and a quantizer needs floating point"),
+]
+
+
+@pytest.mark.parametrize(("make", "quantizer", "reason"), LEFT_ALONE)
+def test_a_layer_whose_output_cannot_be_compressed_is_left_alone_and_named(make, quantizer, reason):
+    model = nn.Sequential(nn.ReLU(), Returns(make))
+    x = torch.ones(2, 3)
+    message = f"^1 is left without compression: it {reason}"
+    with pytest.warns(UserWarning, match=message):
+        known = insert_compression(model, [nn.ReLU, Returns], example_inputs=x, quantizer=quantizer)
+    inserted = insert_compression(model, [nn.ReLU, Returns], quantizer=quantizer)
+    with pytest.warns(UserWarning, match=message):
+        inserted(x)
+    for each in (known, inserted):
+        assert type(each(x)) is type(make(x))
+        assert [row.layer for row in compression_report(each).rows] == ["0"]
+    with pytest.raises(ValueError, match=f"layers: nothing is left to be compressed: '1' {reason}"):
+        insert_compression(model, Returns, example_inputs=x, quantizer=quantizer)
+
+
+def test_an_unsupported_dtype_is_an_error_in_torchscript():
+    inserted = torch.jit.script(insert_compression(nn.Sequential(nn.ReLU())))
     with pytest.raises(RuntimeError, match=r"TypeError: input's dtype must be one of int8, "):
-        torch.jit.script(insert_compression(model, nn.Identity))(x)
+        inserted(torch.zeros(2, 3, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("scripted", [False, True])
@@ -103,10 +127,22 @@ def test_what_cannot_be_quantized_is_an_error(scripted):
     assert inserted(Quantizer())(torch.empty(0, 3)).shape == (0, 3)
 
 
-def test_integers_are_not_quantized_again():
-    model = insert_compression(nn.Sequential(nn.Identity()), nn.Identity, quantizer=Quantizer())
-    with pytest.raises(TypeError, match=r"^0: a quantizer needs a floating-point map, got torch"):
-        model(torch.zeros(2, dtype=torch.int8))
+@pytest.mark.parametrize(
+    "transform",
+    [
+        lambda model, x: torch.func.grad(lambda x: model(x).sum())(x),
+        lambda model, x: torch.func.jvp(model, (x,), (x,)),
+        lambda model, x: torch.func.jacrev(model)(x),
+        lambda model, x: torch.func.vmap(model)(x),
+        lambda model, x: torch.func.vmap(torch.func.grad(lambda x: model(x).sum()))(x),
+    ],
+    ids=["grad", "jvp", "jacrev", "vmap", "gradients of samples"],
+)
+def test_function_transforms_are_refused_by_the_layers_name(transform):
+    inserted = insert_compression(nn.Sequential(nn.ReLU()))
+    with pytest.raises(NotImplementedError, match=r"^0: compression cannot run inside of torch\.f"):
+        transform(inserted, torch.ones(2, 3))
+    assert compression_report(inserted).rows == []
 
 
 def test_maps_of_two_dtypes_have_no_common_row():

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import io
+import types
+import warnings
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -147,19 +152,219 @@ def test_bytes_that_are_no_container_are_refused():
         torch_ebpc.unpack(damaged)
 
 
-def test_bytes_that_are_sparse_or_have_no_data_are_refused():
-    with pytest.raises(TypeError, match=r"must be a strided tensor, got layout torch.sparse_coo"):
-        torch_ebpc.unpack([torch.ones(3, dtype=torch.uint8).to_sparse()])
-    with pytest.raises(ValueError, match="must be on the CPU, got meta"):
-        torch_ebpc.unpack([torch.ones(3, dtype=torch.uint8, device="meta")])
+@pytest.mark.parametrize(
+    "x",
+    [
+        torch.eye(3, dtype=torch.uint8).to_sparse(),
+        torch.ones(3, dtype=torch.uint8, device="meta"),
+        torch.ones([1] * 25, dtype=torch.uint8),
+    ],
+    ids=["sparse", "meta", "25 dimensions"],
+)
+def test_bytes_that_no_container_can_be_taken_for_stay_as_they_are(x):
+    sizes = []
+    (packed,) = torch_ebpc.pack([x], progress=sizes.append)
+    (unpacked,) = torch_ebpc.unpack([packed])
+    assert packed is x
+    assert unpacked is x
+    assert len(sizes) == 1
 
 
-def test_bytes_that_cannot_be_told_from_a_container_are_refused():
-    message = (
-        r"content's uint8 tensors must be strided CPU tensors of at most 24 dimensions,"
-        r" got shape \(3, 3\), torch.sparse_coo, cpu"
-    )
-    with pytest.raises(ValueError, match=message):
-        torch_ebpc.pack([torch.eye(3).to(torch.uint8).to_sparse()])
+def test_bytes_of_a_class_of_their_own_are_refused():
+    class Bytes(torch.Tensor):
+        pass
+
+    with pytest.raises(
+        ValueError, match=r"must be of the class Tensor or Parameter.* got one that is a Bytes"
+    ):
+        torch_ebpc.pack([torch.zeros(3, dtype=torch.uint8).as_subclass(Bytes)])
+
+
+def test_wrong_arguments_of_pack_are_refused():
     with pytest.raises(ValueError, match="block_size must be from 2 to 64, got 1"):
         torch_ebpc.pack([torch.zeros(3)], block_size=1)
+
+
+# ---- What is found on the way, and what stays as it is -------------------------------------------
+
+
+def stays(content, *messages):
+    """What pack returns, which warns of all of these."""
+    with pytest.warns(UserWarning, match="pack leaves as it is") as warned:
+        packed = torch_ebpc.pack(content)
+    (warning,) = warned
+    assert all(message in str(warning.message) for message in messages)
+    return packed
+
+
+def test_values_that_are_made_when_they_are_asked_for_are_told_apart():
+    """Each has died by the time that the next one is made, maybe in the same place."""
+
+    class Lazy(dict):
+        def items(self):
+            return ((name, torch.full((100,), float(value))) for name, value in super().items())
+
+    packed = torch_ebpc.pack(Lazy({f"w{i}": i for i in range(200)}))
+    assert [torch_ebpc.unpack(each)[0].item() for each in dict.values(packed)] == list(range(200))
+
+
+@pytest.mark.parametrize("make", [torch.zeros, lambda n: torch.nn.Parameter(torch.zeros(n))])
+def test_tensors_with_attributes_keep_them(make):
+    x = make(9000)
+    x.scale = 0.5
+    packed = stays({"x": x}, "content['x'] has attributes: scale")
+    assert torch_ebpc.unpack(packed)["x"] is x
+
+
+def test_a_subclass_of_parameter_stays_one():
+    class Scaled(torch.nn.Parameter):
+        pass
+
+    x = Scaled(torch.zeros(9000))
+    assert torch_ebpc.pack([x])[0] is x
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda flat: flat[:5000],
+        lambda flat: flat.view(100, 100),
+        lambda flat: flat[5000:],
+        lambda flat: flat.view(torch.int32),
+        lambda flat: flat.view(torch.float64),
+        lambda flat: torch.from_numpy(flat.numpy())[7:],
+    ],
+)
+def test_what_is_written_into_one_of_two_overlapping_tensors_shows_in_the_other(view):
+    flat = torch.zeros(10000)
+    packed = stays({"a": flat, "b": view(flat)}, "content['a'] overlaps with another")
+    found = torch_ebpc.unpack(packed)
+    found["a"].fill_(7)
+    assert (found["b"] != 0).all()
+
+
+def test_overlapping_tensors_go_through_a_file_as_they_do_by_themselves():
+    flat = torch.zeros(10000)
+    packed = stays({"a": flat, "b": flat[:5000]}, "content['b'] overlaps with another")
+    found = torch_ebpc.unpack(saved_and_loaded(packed))
+    found["a"].fill_(7)
+    assert (found["b"] == 7).all()
+
+
+def test_parts_of_one_memory_that_do_not_overlap_are_packed():
+    first, second = torch.zeros(10000).split(5000)
+    packed = torch_ebpc.pack([first, second])
+    assert all(each.dtype == torch.uint8 for each in packed)
+
+
+def test_what_overlaps_with_itself_stays_as_it_is():
+    expanded = torch.zeros(100, 1).expand(100, 9000)
+    windows = torch.zeros(9000).unfold(0, 3, 2)
+    packed = stays([expanded, windows], "content[0] overlaps with itself", "content[1]")
+    assert packed[0] is expanded
+    assert packed[1] is windows
+    transposed = torch.zeros(90, 100).t()
+    assert torch_ebpc.pack([transposed, torch.zeros(200, 90)[::2]])[0].dtype == torch.uint8
+
+
+@pytest.mark.parametrize("change", ["attribute", "view"])
+def test_bytes_that_are_not_to_be_had_whole_are_refused(change):
+    x = torch.zeros(9000, dtype=torch.uint8)
+    if change == "attribute":
+        x.scale = 1
+    content = [x] if change == "attribute" else [x, x[5:]]
+    reason = "has attributes: scale" if change == "attribute" else "overlaps with another"
+    with pytest.raises(ValueError, match=reason):
+        torch_ebpc.pack(content)
+
+
+class Point(NamedTuple):
+    x: torch.Tensor
+    name: str
+
+
+def test_containers_that_can_be_copied_faithfully_are_looked_into():
+    x = torch.zeros(1000)
+    content = {
+        "named": Point(x, "a"),
+        "deque": collections.deque([x, 1], maxlen=5),
+        "user": collections.UserDict(a=x),
+        "ordered": collections.OrderedDict(a=x),
+        "default": collections.defaultdict(list, a=x),
+        "max": torch.max(torch.zeros(500, 2), 1),
+    }
+    packed = torch_ebpc.pack(content)
+    assert packed["named"].x.dtype == packed["max"].values.dtype == torch.uint8
+    found = torch_ebpc.unpack(packed)
+    for name, value in content.items():
+        assert type(found[name]) is type(value)
+        for each, other in zip(
+            torch_ebpc.nested._parts_of(found[name]),
+            torch_ebpc.nested._parts_of(value),
+            strict=True,
+        ):
+            assert each[0] == other[0]
+            assert each[1] is other[1] or torch.equal(each[1], other[1])
+    assert found["deque"].maxlen == 5
+    assert found["default"].default_factory is list
+    assert found["named"].x is found["user"]["a"]
+
+
+@dataclasses.dataclass
+class State:
+    step: int
+    moments: list
+
+
+class Named(Point):
+    """With room for attributes."""
+
+
+def test_other_objects_with_tensors_stay_and_are_named():
+    x = torch.zeros(1000)
+    named = Named(x, "a")
+    named.more = 1
+    content = {
+        "opt": [State(1, [x])],
+        "view": types.MappingProxyType({"a": x}),
+        "named": named,
+        "set": {x},
+        "none": State(1, []),
+        "size": x.shape,
+    }
+    packed = stays(
+        content,
+        "content['opt'][0], of class State",
+        "content['view'], of class mappingproxy",
+        "content['named'], of class Named",
+        "content['set'], of class set",
+    )
+    assert packed["opt"][0] is content["opt"][0]
+    assert packed["named"] is named
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        torch_ebpc.pack({name: content[name] for name in ("none", "size")})
+
+
+def test_tensors_of_any_kind_stay_and_have_their_bytes_told():
+    eye = torch.eye(100)
+    content = {
+        "coo": eye.to_sparse(),  # 100 values, and indices of 2 dimensions
+        "csr": eye.to_sparse_csr(),
+        "csc": eye.to_sparse_csc(),
+        "quantized": torch.quantize_per_tensor(eye, 0.1, 0, torch.qint8),
+        "nested": torch.nested.nested_tensor([eye, eye[:5]]),
+        "jagged": torch.nested.nested_tensor([eye, eye[:5]], layout=torch.jagged),
+        "meta": torch.zeros(100, device="meta"),
+        "subclass": eye.as_subclass(type("Subclass", (torch.Tensor,), {})),
+        "conj": torch.zeros(100, dtype=torch.complex64).conj(),
+        "negative": torch.zeros(100, dtype=torch.complex64).conj().imag,
+    }
+    done = []
+    packed = torch_ebpc.pack(content, progress=done.append)
+    assert all(packed[name] is value for name, value in content.items())
+    sizes = dict(zip(content, done, strict=True))
+    assert sizes["coo"] == 100 * 4 + 200 * 8
+    assert sizes["csr"] == sizes["csc"] == 100 * 4 + 100 * 8 + 101 * 8
+    assert sizes["nested"] == sizes["jagged"] == 105 * 100 * 4
+    assert sizes["quantized"] == 10000

@@ -40,6 +40,10 @@ def test_inspect(x):
     check(OPS.inspect.default, torch_ebpc.compress(x, codec="auto"))
 
 
+def test_fingerprint():
+    check(OPS.fingerprint.default, torch.arange(200, dtype=torch.uint8))
+
+
 @sampled
 def test_encode(x):
     check(OPS.encode.default, x)

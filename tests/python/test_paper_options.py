@@ -9,6 +9,7 @@ from pathlib import Path
 import paper_example
 import pytest
 
+from evaluation.inputs import find_images
 from evaluation.paper import __main__ as paper
 from evaluation.paper.__main__ import RULE_OPTIONS, parser, rule_from
 from evaluation.presets import PRESETS
@@ -37,7 +38,8 @@ def test_a_file_that_cannot_be_written_is_an_error_without_a_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paper_example.write_images(tmp_path / "images", 2)
-    monkeypatch.setattr(paper, "load_model", lambda *arguments: paper_example.tiny_network())
+    inputs = paper_example.tiny_network(), find_images(tmp_path / "images")
+    monkeypatch.setattr(paper, "find_inputs", lambda *arguments, **options: inputs)
     (tmp_path / "file").touch()
     arguments = ["--images", str(tmp_path / "images"), "--output", str(tmp_path / "file" / "paper")]
     assert paper.main(arguments) == 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +15,8 @@ import numpy as np
 import paper_example
 import pytest
 
+from evaluation.inputs import find_images
+from evaluation.paper import study
 from evaluation.paper.passes import Arrays, Runner, Store, Unit, units_of
 from evaluation.paper.ranks import Ranks
 
@@ -81,6 +85,55 @@ def test_other_images_do_not_resume(images: Path, single: Path, tmp_path: Path) 
     paper_example.write_images(tmp_path / "images", paper_example.IMAGES - 1)
     paper_example.measure(tmp_path / "images", single.parent / "other")
     assert paper_example.figures(single.parent / "other") != paper_example.figures(single)
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a copy of the program's files, which a study takes for its own."""
+    ignored = shutil.ignore_patterns("__pycache__", "include", "share")
+    for folder in study.PROGRAM:
+        shutil.copytree(folder, tmp_path / folder.name, ignore=ignored)
+    monkeypatch.setattr(study, "PROGRAM", tuple(tmp_path / folder.name for folder in study.PROGRAM))
+    return tmp_path
+
+
+SMALL = dataclasses.replace(paper_example.EXTENT, types=("fixed8",), block_sizes=(8,))
+
+
+def change_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_changed_program_resumes_nothing(program: Path) -> None:
+    paper_example.write_images(program / "images", 1)
+    images = find_images(program / "images")
+
+    def run() -> None:
+        network, rule, extent = paper_example.tiny_network(), paper_example.RULE, SMALL
+        study.run_study(network, images, rule, extent, program / "work", Ranks())
+
+    run()
+    before = {path: path.stat().st_mtime_ns for path in program.rglob("*.npz")}
+    change_a_byte(program / "torch_ebpc" / "quantizer.py")
+    run()
+    after = {path: path.stat().st_mtime_ns for path in program.rglob("*.npz")}
+    assert before.items() < after.items()
+    new = after.keys() - before.keys()
+    assert sorted(path.name for path in new) == sorted(path.name for path in before)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["torch_ebpc/lib/libebpc.so", "torch_ebpc/lib/libtorch_ebpc.so", "torch_ebpc/cli/images.py",
+     "evaluation/models.py", "evaluation/paper/sweep.py"],
+)  # fmt: skip
+def test_the_hash_of_the_program_has_every_library_and_module(program: Path, name: str) -> None:
+    before = study.program_sha256()
+    assert study.program_sha256() == before
+    change_a_byte(program / name)
+    assert study.program_sha256() != before
 
 
 def test_units_cover_all_images_once() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import torch_ebpc
-from evaluation.images import find_images
+from evaluation.inputs import find_images
 from evaluation.paper import expected, report
 from evaluation.paper.figures import FIGURES
 from evaluation.paper.study import NothingToMeasureError, Study

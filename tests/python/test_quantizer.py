@@ -193,3 +193,38 @@ def test_a_float_cast_has_the_bits_of_its_dtype():
         ValueError, match=r"^dtype must be float16, bfloat16 or float32, got torch.int8$"
     ):
         FloatCast(torch.int8)
+
+
+def test_values_that_saturate_are_counted():
+    quantizer = Quantizer(bits=4, scale=1.0)
+    x = torch.tensor([7.4, 7.6, -8.4, -8.6, 100.0])
+    assert quantizer.saturated(x, 1.0) == 3
+    assert Quantizer(bits=4, rounding="truncate").saturated(x, 1.0) == 1
+    assert quantizer.saturated(x[:1], 1.0) == 0
+
+
+@pytest.mark.parametrize("x", [torch.ones(3, dtype=torch.complex64), torch.ones(3).int(), [1.0]])
+def test_what_is_no_floating_point_tensor_is_refused(x):
+    with pytest.raises(TypeError, match="x must be a floating-point tensor, got"):
+        Quantizer().quantize(x, 1.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_cast_counts_the_finite_values_that_it_makes_infinite(dtype):
+    largest = torch.finfo(dtype).max
+    x = torch.tensor([largest, largest * 1.5, -2.0 * largest, 1.0], dtype=torch.float64)
+    more = torch.tensor([float("inf"), float("nan")], dtype=torch.float64)
+    cast = FloatCast(dtype)
+    assert cast.overflows(x) == cast.overflows(torch.cat([x, more])) == 2
+    assert cast.overflows(x[:1]) == cast.overflows(x.to(dtype)) == cast.overflows(x[:0]) == 0
+
+
+def test_a_cast_may_make_negative_zeros_zeros():
+    x = torch.tensor([-0.0, 0.0, -1.0, float("nan"), -1e-9])
+    kept = FloatCast(torch.float16).cast(x)
+    assert kept.signbit().tolist() == [True, False, True, False, True]  # -1e-9 becomes -0.0
+    zero = FloatCast(torch.float16, negative_zero="zero").cast(x)
+    assert zero.signbit().tolist() == [False, False, True, False, False]
+    assert zero[2:3].equal(kept[2:3])
+    with pytest.raises(ValueError, match="negative_zero must be 'keep' or 'zero', got True"):
+        FloatCast(torch.float16, True)

@@ -84,9 +84,21 @@ def test_printed_columns_add_up_to_the_printed_total(report):
 
 
 def test_rows_of_different_widths_have_no_total():
-    rows = [row_of("a#1"), LayerRow("b#1", "b", 1, (10,), 16, ("zvc",))]
+    rows = [
+        row_of("a#1", values=3, value_bits={"zvc": 9}),
+        LayerRow("b#1", "b", 1, (10,), 16, ("zvc",), values=2, value_bits={"zvc": 20}),
+    ]
+    report = Report(rows, ("zvc",))
     with pytest.raises(ValueError, match=r"^rows of 8, 16-bit words have no common total"):
-        Report(rows, ("zvc",)).total()
+        report.total()
+    lines = repr(report).splitlines()
+    assert lines[0].endswith("ratios against 8, 16-bit words")
+    assert "word bits" in lines[1]
+    assert lines[-1] == "no total: the words are of different widths"
+    assert [line.split()[0] for line in lines[3:-1]] == ["a#1", "b#1"]
+    assert Report.from_json(report.to_json()) == report
+    assert len(report.to_csv().splitlines()) == 3
+    assert len(report.plot().axes) == 1
 
 
 def test_nothing_measured_is_a_report_too():
@@ -94,8 +106,111 @@ def test_nothing_measured_is_a_report_too():
     assert empty.rows == []
     assert empty.total().values == 0
     assert empty.never_called == ["1", "2.relu", "3.relu"]
-    for text in (repr(empty), empty.to_csv(), empty.to_json(), empty.to_markdown()):
-        assert "total" in text
+    assert repr(empty) == "nothing was measured\nnever called: 1, 2.relu, 3.relu"
+    assert empty.to_markdown().startswith("nothing was measured\n\nnever called")
+    assert empty.to_csv().splitlines() == [",".join(row_fields(empty))]
+    assert json.loads(empty.to_json())["total"] is None
+    assert Report.from_json(empty.to_json()) == empty
+
+
+def row_fields(report: Report) -> list[str]:
+    return list(report.total().as_dict())
+
+
+def test_an_empty_report_says_where_functions_are_seen():
+    meter = CompressionMeter(small_network(), (), functions=[torch.relu])
+    hint = "functions are seen only inside of the forward of the model or one of its modules"
+    assert repr(meter.report()) == f"nothing was measured\nnever called: relu()\n{hint}"
+
+
+def test_of_an_empty_map_there_is_no_share_and_no_width():
+    model = torch.nn.Sequential(torch.nn.ReLU())
+    with CompressionMeter(model, methods=["ebpc"]) as meter:
+        model(torch.zeros(0, 4))
+    report = meter.report()
+    assert report.heading() == "1 call, 0 samples each"
+    for line in report.table().splitlines()[2:]:
+        assert cells_of(line)[-8:-4] == ["0", "-", "-", "-"]
+    (row,) = report.rows
+    assert (row.zero_share, row.bits_per_value("ebpc"), row.ratio("ebpc")) == (0, 0, 1)
+
+
+def test_a_shape_that_varies_is_not_shown_as_the_first_one():
+    model = torch.nn.Sequential(torch.nn.ReLU())
+    reports = []
+    for sizes in [(12, 1), (12,), (1,)]:
+        with CompressionMeter(model, mode="observe") as meter:
+            for size in sizes:
+                model(torch.zeros(1, size, 8))
+        reports.append(meter.report())
+    for report in (reports[0], Report.merge(reports[1:])):
+        assert cells_of(report.table().splitlines()[2])[1] == "varies"
+        assert report.rows[0].as_dict()["shape"] == "varies"
+        assert report.rows[0].shape == (12, 8)
+    assert reports[1].rows[0].as_dict()["shape"] == "12x8"
+
+
+def test_the_heading_says_how_many_samples_each_call_had_and_not_that_they_are_images():
+    rows = [row_of("a#1", images=2), row_of("b#1", images=151)]
+    assert Report(rows, ("zvc",)).heading().startswith("2 calls, 2 to 151 samples each")
+    assert Report(rows[:1], ("zvc",)).heading().startswith("1 call, 2 samples each")
+    assert Report([row_of(images=1)], ("zvc",)).heading().startswith("1 call, 1 sample each")
+
+
+def test_a_bar_in_a_name_stays_inside_of_its_cell_of_markdown():
+    report = Report([row_of("a|b#1", values=1)], ("zvc",), provenance={"images": "x|y"})
+    text = report.to_markdown()
+    assert r"| a\|b#1" in text
+    assert r"x\|y" in text
+    assert "| a|b#1" not in text
+    assert "a|b#1" in repr(report)
+
+
+def test_negative_zeros_are_named_where_they_are_over_a_thousandth():
+    model = torch.nn.Sequential(torch.nn.Hardswish(), torch.nn.ReLU())
+    x = torch.tensor([[-4.0, -3.5, 1.0, 2.0]])
+    kinds = (torch.nn.Hardswish, torch.nn.ReLU)
+    with CompressionMeter(model, kinds, mode="observe", methods=["none"]) as meter:
+        model(x)
+    report = meter.report()
+    assert [row.negative_zeros for row in report.rows] == [2, 2]  # ReLU keeps them
+    report.rows[1].negative_zeros = 0
+    assert report.footing() == (
+        "-0.0: 50.0 % of the values are negative zeros, which lossless coding keeps and which are"
+        " no zero words: 0#1"
+    )
+    assert report.total().negative_zeros == 2
+    row = row_of(values=1000, negative_zeros=1)
+    assert not Report([row], ("zvc",)).footing()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_negative_zeros_are_counted_in_any_float_type_and_by_bits_alone(dtype):
+    x = torch.tensor([[0.0, -0.0, float("nan"), -1.0, float("-inf"), -0.0]], dtype=dtype)
+    model = torch.nn.Sequential(torch.nn.Identity())
+    with CompressionMeter(model, torch.nn.Identity, mode="observe") as meter:
+        model(x)
+        model(x.abs())
+    (row,) = meter.report().rows
+    assert (row.negative_zeros, row.zeros, row.dtype) == (2, 4, str(dtype)[6:])
+
+
+def test_what_was_left_out_is_in_every_format_and_merges():
+    first = Report([row_of(values=1)], ("zvc",), left_out={"b#1": "of dtype int64"})
+    second = Report([row_of(values=1)], ("zvc",), left_out={"c#1": "of dtype int64"})
+    merged = Report.merge([first, second])
+    assert merged.left_out == {"b#1": "of dtype int64", "c#1": "of dtype int64"}
+    assert "left out, of dtype int64: b#1, c#1" in sorted(merged.footing().splitlines())[0]
+    assert Report.from_json(merged.to_json()) == merged
+
+
+def test_reports_of_before_can_be_read():
+    report = Report([row_of(values=1)], ("zvc",))
+    content = json.loads(report.to_json())
+    del content["left_out"]
+    for field in ("dtype", "shape_varies", "negative_zeros", "overflows"):
+        del content["rows"][0][field]
+    assert Report.from_json(json.dumps(content)) == report
 
 
 # ---- Text --------------------------------------------------------------------------------------
@@ -104,7 +219,7 @@ def test_nothing_measured_is_a_report_too():
 def test_the_report_prints_as_its_table_with_what_the_ratios_are_against(report):
     text = repr(report)
     assert str(report) == text
-    assert text.splitlines()[0] == "5 calls, 3 images; ratios against 8-bit words"
+    assert text.splitlines()[0] == "5 calls, 3 samples each; ratios against 8-bit words"
     assert report.table() in text
     report.title = "UNTRAINED"
     try:
@@ -246,7 +361,7 @@ def test_a_plot_has_axes_units_a_legend_and_a_bar_for_each_row_and_method(report
     (axes,) = report.plot().axes
     assert axes.get_xlabel()
     assert "8-bit words" in axes.get_ylabel()
-    assert "3 images" in axes.get_title()
+    assert "3 samples" in axes.get_title()
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
     assert len(legend) == len(METHODS)
     assert legend[0] == f"EBPC (total {report.total().ratio('ebpc'):.2f})"

@@ -139,6 +139,18 @@ def test_gradients_are_those_of_the_plain_run(name):
     assert saved.report().total().packed > 0
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("layer", [nn.GRU, nn.LSTM, nn.RNN, nn.GRUCell, nn.LSTMCell, nn.RNNCell])
+def test_recurrent_layers_have_the_gradients_of_the_plain_run(layer, dtype):
+    """Their gates are views of one storage with version counters of their own."""
+    torch.manual_seed(0)
+    model = layer(32, 128).to(dtype)
+    shape = (96, 32) if issubclass(layer, nn.RNNCellBase) else (3, 96, 32)
+    x = torch.randn(shape, dtype=dtype)
+    found = gradients_of(first_output, model, x, save_compressed())
+    assert_all_same_bits(found, gradients_of(first_output, model, x))
+
+
 # ---- Unpacking more than once --------------------------------------------------------------------
 
 

@@ -341,15 +341,3 @@ def test_wrong_arguments_are_named(blocks: nn.Sequential) -> None:
     with pytest.raises(ValueError, match="no module of the model is a Linear"):
         Taps(blocks, ignore, nn.Linear)
     assert Taps(blocks, ignore, nn.Linear, functions=[torch.add]).layers == ()
-
-
-def test_calls_without_tensors_are_named(x: Tensor) -> None:
-    class Pair(nn.Module):
-        def forward(self, xs: list[Tensor]) -> list[Tensor]:
-            return xs
-
-    model = nn.Sequential(Pair())
-    with pytest.raises(TypeError, match="0#1: the output must be a tensor, got list"):
-        names(model, [x], Pair)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="0#1: one of the inputs must be a tensor, got none"):
-        names(model, [x], Pair, of="inputs")  # type: ignore[arg-type]

@@ -30,6 +30,7 @@ def test_a_short_run_verifies_all_steps_and_reports_memory_and_ratios(
             monkeypatch.delitem(training.METHODS, name)
     output = tmp_path / "training.json"
     arguments = ["--batch", "2", "--rounds", "1", "--threads", "1", "--dtypes", "bfloat16"]
+    arguments += ["--untrained"]
     arguments += ["--mallocs", "mapped"]
     arguments += ["--images", str(photographs), "--json", str(output)]
     assert training.main(arguments) == 0

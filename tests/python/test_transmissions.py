@@ -72,6 +72,19 @@ def test_reports_of_before_transmissions_were_kept_can_be_read():
     assert row.transmission_ratios("ebpc") == []
 
 
+@pytest.mark.parametrize("transmission", ["image", "channel", "tensor"])
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (5,), (), (2, 3, 4), (0,)])
+def test_transmissions_of_any_shape_add_up(shape, transmission):
+    model = nn.Sequential(nn.ReLU())
+    with CompressionMeter(model, transmission=transmission, verify=True) as meter:
+        model(torch.ones(shape))
+    (row,) = meter.report().rows
+    assert sum(row.transmission_words) == row.values == torch.ones(shape).numel()
+    for method, bits in row.transmission_bits.items():
+        assert sum(bits) == row.bits_after(method)
+        assert len(bits) == len(row.transmission_words)
+
+
 def test_a_row_takes_eight_bytes_for_each_transmission_and_method():
     row = report_of(ALL).rows[0]
     assert row.transmission_words.itemsize == 8
@@ -117,6 +130,10 @@ def test_reports_that_do_not_belong_together_are_errors():
         Report.merge([])
     with pytest.raises(ValueError, match="same methods, got ebpc, zvc, zero_rle and ebpc"):
         Report.merge([report_of(ALL), report_of(ALL, methods=["ebpc"])])
+    half = report_of(ALL, quantizer=torch_ebpc.FloatCast(torch.float16))
+    brain = report_of(ALL, quantizer=torch_ebpc.FloatCast(torch.bfloat16))
+    with pytest.raises(ValueError, match="1#1: was measured in float16 and then in bfloat16"):
+        Report.merge([half, brain])
     with pytest.raises(ValueError, match="1#1: word_bits must be 8 to be added, got 5"):
         Report.merge([report_of(ALL), report_of(ALL, quantizer=Quantizer(bits=5, scale=0.1))])
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
+import pickle
 import re
 import zipfile
 from collections.abc import Callable, Iterator
@@ -25,6 +27,10 @@ from torch_ebpc.cli.streams import progress
 _MARK = "torch_ebpc_packed"
 _VERSION = 1
 _PART_WORDS = 1 << 22
+_ML_DTYPES = (
+    "A .npy file does not say which of ml_dtypes' types it holds: if bfloat16, save"
+    " array.view('uint16'), if one of 8 bits, array.view('uint8'), which keeps every bit"
+)
 
 Kind = Literal["container", "npy", "pt", "safetensors"]
 Converter = Callable[[Path, BinaryIO, str, argparse.Namespace], None]
@@ -66,9 +72,17 @@ def read_npy(path: Path) -> Tensor:
     """
     import numpy as np
 
-    array: Any = np.load(path, mmap_mode="c", allow_pickle=False)
+    try:
+        array: Any = np.load(path, mmap_mode="c", allow_pickle=False)
+    except ValueError as error:
+        if "dtype descriptor" in str(error):  # as of float8_e5m2
+            raise TypeError(f"{error}. {_ML_DTYPES}") from error
+        raise
     if not array.dtype.isnative:
         raise TypeError(f"expected the byte order of this CPU, found {array.dtype.str}")
+    if array.dtype.kind not in "biufc":
+        hint = f". {_ML_DTYPES}" if array.dtype.kind == "V" and not array.dtype.names else ""
+        raise TypeError(f"expected numbers, found {array.dtype}{hint}")
     return torch.from_numpy(array)
 
 
@@ -144,7 +158,11 @@ def read_pt(path: Path, max_bytes: int | None) -> tuple[Any, bool]:
     """
     size = path.stat().st_size
     members = []
-    if zipfile.is_zipfile(path):
+    with path.open("rb") as file:
+        is_zip = file.read(2) == b"PK"  # as older files of torch.save are not
+    if is_zip:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("expected a file of torch.save, found only the beginning of one")
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     if any(each.filename.partition("/")[2].startswith("code/") for each in members):
@@ -152,8 +170,30 @@ def read_pt(path: Path, max_bytes: int | None) -> tuple[Any, bool]:
     if any(each.filename.endswith(".npy") for each in members):
         raise ValueError("expected a file of torch.save, found an .npz archive: extract it")
     _check_size(sum(each.file_size for each in members), size, max_bytes)
+    content = _loaded(path)
+    packed = isinstance(content, dict) and _MARK in content
+    if packed:
+        _check_version(content[_MARK])
+        if "content" not in content:
+            raise ValueError(f"expected the keys {_MARK} and content, found no content")
+        content = content["content"]
+    _check_size(sum(held_bytes(x) for _, x in named_tensors(content)), size, max_bytes)
+    return content, packed
+
+
+def _loaded(path: Path) -> Any:
+    """Raises:
+    ValueError: as :func:`read_pt`.
+    """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            # Nested tensors can be loaded when this is imported, which takes seconds.
+            if "torch._dynamo" not in str(error):
+                raise
+            importlib.import_module("torch._dynamo")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle's, zip's and PyTorch's own
         # PyTorch says the reason behind paragraphs about what else one could do.
         reason = re.search(r"WeightsUnpickler error: (.*)", str(error))
@@ -161,19 +201,25 @@ def read_pt(path: Path, max_bytes: int | None) -> tuple[Any, bool]:
             "expected a file that torch.load(weights_only=True) reads, found:"
             f" {reason[1] if reason else str(error).splitlines()[0]}"
         ) from error
-    packed = isinstance(content, dict) and _MARK in content
-    if packed:
-        _check_version(content[_MARK])
-        if "content" not in content:
-            raise ValueError(f"expected the keys {_MARK} and content, found no content")
-        content = content["content"]
-    in_memory = (
-        x
-        for _, x in named_tensors(content)
-        if x.device.type == "cpu" and x.layout == torch.strided and not x.is_nested
-    )
-    _check_size(sum(x.nbytes for x in in_memory), size, max_bytes)
-    return content, packed
+
+
+_SPARSE_PARTS = {
+    torch.sparse_coo: ("_indices", "_values"),
+    torch.sparse_csr: ("crow_indices", "col_indices", "values"),
+    torch.sparse_bsr: ("crow_indices", "col_indices", "values"),
+    torch.sparse_csc: ("ccol_indices", "row_indices", "values"),
+    torch.sparse_bsc: ("ccol_indices", "row_indices", "values"),
+}
+
+
+def held_bytes(x: Tensor) -> int:
+    """A tensor's bytes, written out in full where it is expanded: of a sparse one those of values
+    and indices, of one without data none."""
+    if x.is_meta:
+        return 0
+    if x.layout in _SPARSE_PARTS:
+        return sum(getattr(x.detach(), part)().nbytes for part in _SPARSE_PARTS[x.layout])
+    return x.nbytes
 
 
 def named_tensors(content: Any) -> Iterator[tuple[str, Tensor]]:

@@ -16,6 +16,9 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+# Tags of TIFF, and values of them.
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION, _SAMPLE_FORMAT = 258, 262, 284, 339
+_WHITE_IS_ZERO, _PLANES, _UNSIGNED = 0, 2, 1
 UNKNOWN = -1  # the label of an image whose class is not known
 
 
@@ -33,11 +36,14 @@ class ImageSet:
     origin: str
     files: Sequence[ImageFile]
     unreadable: Sequence[str] = ()  # left out: names, each with the reason
+    no_batch: int = 0  # left out: the last ones, too few for one more batch
 
     def __str__(self) -> str:
         text = f"{self.origin}, {len(self.files)}"
         if self.unreadable:
             text += f"; left out, unreadable: {len(self.unreadable)} ({'; '.join(self.unreadable)})"
+        if self.no_batch:
+            text += f"; left out, too few for one more batch: {self.no_batch}"
         return text
 
     def sha256(self) -> str:
@@ -109,7 +115,12 @@ def _labels_in(folder: Path) -> dict[str, int]:
     listed = folder / "labels.csv"
     if listed.exists():
         with listed.open(newline="") as file:
-            return {row["file"]: int(row["class_index"]) for row in csv.DictReader(file)}
+            try:
+                return {row["file"]: int(row["class_index"]) for row in csv.DictReader(file)}
+            except (KeyError, TypeError, ValueError) as error:
+                raise ValueError(
+                    f"{listed}: expected columns file and class_index, an integer: {error!r}"
+                ) from error
     classes = sorted(path.name for path in folder.iterdir() if path.is_dir())
     if len(classes) == 1000 and all(re.fullmatch(r"n\d{8}", name) for name in classes):
         return {name: index for index, name in enumerate(classes)}
@@ -141,7 +152,30 @@ def _pixels(file: ImageFile, shrink: int = 1) -> Image.Image:
         with Image.open(file.path) as image:
             if shrink > 1:
                 image.draft("RGB", (max(1, image.width // shrink), max(1, image.height // shrink)))
-            return image.convert("RGB")
+            return _rgb(image)
     except Exception as error:  # of any type, depending on format and damage
         reason = str(error) or type(error).__name__
         raise OSError(f"image {file.name} cannot be read: {reason}") from error
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """With 8 bits a channel, of 16 the nearest value; alpha is dropped, as TorchVision's loaders
+    do.
+
+    Raises:
+        ValueError: which value is white is not known, or Pillow does not read it right.
+    """
+    tags: Any = getattr(image, "tag_v2", {})
+    bits = max(tags.get(_BITS_PER_SAMPLE, (8,)))
+    # Of such samples Pillow reads 8 bits right, and 16 as if they were not such.
+    unusual = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO or tags.get(_PLANAR_CONFIGURATION) == _PLANES
+    if set(tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))) != {_UNSIGNED} or (
+        bits > 8 and (bits != 16 or unusual)
+    ):
+        raise ValueError("samples of a TIFF file that cannot be scaled to 8 bits")
+    if image.mode.startswith("I") and image.format in ("PNG", "PPM", "TIFF"):
+        # Not convert("L") or "RGB", which clip to 255. PPM too is 16 bit wide, whatever it was.
+        image = image.convert("I").point(lambda value: value * (1 / 257) + 0.5).convert("L")
+    elif image.mode.startswith(("I", "F")):
+        raise ValueError(f"pixels of mode {image.mode}, whose largest value is not known")
+    return image.convert("RGB")

@@ -14,9 +14,16 @@ from tabulate import tabulate
 from torch import Tensor
 
 import torch_ebpc
-from torch_ebpc.cli.formats import kind_of, named_tensors, open_safetensors, read_npy, read_pt
+from torch_ebpc.cli.formats import (
+    held_bytes,
+    kind_of,
+    named_tensors,
+    open_safetensors,
+    read_npy,
+    read_pt,
+)
 from torch_ebpc.cli.streams import named, opened_source, shown
-from torch_ebpc.ops import DTYPES
+from torch_ebpc.nested import is_container, packable
 from torch_ebpc.report import METHOD_TITLES
 
 _METHODS = ("ebpc", "zvc", "zero_rle")
@@ -54,10 +61,12 @@ def _description(path: Path, max_bytes: int | None) -> dict[str, Any]:
 
 
 def _tensors(tensors: Iterable[tuple[str, Tensor]], *, packed: bool) -> dict[str, Any]:
-    """A record of each tensor and their total. Bits are counted of tensors that are not packed."""
+    """A record of each tensor and their total. Of files that are not packed the bits of those
+    tensors are counted that can be packed; in the total's ``bytes`` and ``bits`` the others stand
+    as they are, and ``counted_bytes`` and ``counted_bits`` are without them."""
     records: list[dict[str, Any]] = []
     for name, x in tensors:
-        if packed and x.dtype == torch.uint8:
+        if packed and is_container(x):
             info = torch_ebpc.inspect(x.detach())
             record = {
                 "dtype": _name(info.dtype),
@@ -66,23 +75,27 @@ def _tensors(tensors: Iterable[tuple[str, Tensor]], *, packed: bool) -> dict[str
                 "container_bytes": info.container_bytes,
             }
         else:
-            record = {"dtype": _name(x.dtype), "shape": tuple(x.shape), "bytes": x.nbytes}
-            if not packed and x.dtype in DTYPES and x.layout == torch.strided:
+            record = {"dtype": _name(x.dtype), "shape": _shape(x), "bytes": held_bytes(x)}
+            if not packed and packable(x):
                 bits = {method: torch_ebpc.count_bits(x, method) for method in _METHODS}
                 # By bit pattern, as the codec sees them: ZVC's bits are one for each word, and the
                 # word if it is not zero.
                 non_zeros = (bits["zvc"] - x.numel()) // (8 * x.dtype.itemsize)
                 record |= {"words": x.numel(), "zeros": x.numel() - non_zeros, "bits": bits}
         records.append({"name": name, **record})
-    total: dict[str, Any] = {"bytes": sum(record["bytes"] for record in records)}
+    total_bytes = sum(record["bytes"] for record in records)
+    total: dict[str, Any] = {"bytes": total_bytes}
     if packed:
         total["packed_bytes"] = sum(each.get("container_bytes", each["bytes"]) for each in records)
     else:
         counted = [record for record in records if "bits" in record]
-        total["counted_bytes"] = sum(record["bytes"] for record in counted)
-        total["bits"] = {
+        counted_bytes = sum(record["bytes"] for record in counted)
+        counted_bits = {
             method: sum(record["bits"][method] for record in counted) for method in _METHODS
         }
+        as_it_is = 8 * (total_bytes - counted_bytes)
+        total["bits"] = {method: bits + as_it_is for method, bits in counted_bits.items()}
+        total |= {"counted_bytes": counted_bytes, "counted_bits": counted_bits}
     return {"tensors": records, "total": total}
 
 
@@ -130,7 +143,7 @@ def _table(described: dict[str, Any]) -> str:
         ]
         sums = [
             "",
-            *(_ratio(8 * total["counted_bytes"], total["bits"][method]) for method in _METHODS),
+            *(_ratio(8 * total["bytes"], total["bits"][method]) for method in _METHODS),
         ]
     rows = [
         [each["name"], each["dtype"], _value(each["shape"]), f"{each['bytes']:,}", *line]
@@ -155,6 +168,17 @@ def _value(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.2f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _shape(x: Tensor) -> tuple[int | str, ...]:
+    """Of a nested tensor with a ``*`` for sizes that differ."""
+    if not x.is_nested:
+        return tuple(x.shape)
+    pieces = [tuple(piece.shape) for piece in x.detach().unbind()]
+    return (
+        len(pieces),
+        *(sizes[0] if len(set(sizes)) == 1 else "*" for sizes in zip(*pieces, strict=True)),
+    )
 
 
 def _name(dtype: torch.dtype) -> str:

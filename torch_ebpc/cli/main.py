@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ import traceback
 from collections.abc import Iterator
 
 from torch_ebpc.cli.arguments import parser
+from torch_ebpc.cli.streams import message
 
 ERROR = 2  # also what argparse exits with
 INTERRUPTED = 130  # 128 + SIGINT, as of a shell
@@ -20,6 +22,10 @@ CLOSED_PIPE = 141  # 128 + SIGPIPE
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command and returns its exit code (see ``torch-ebpc --help``)."""
+    for stream in (sys.stdout, sys.stderr):
+        # Names that the terminal's encoding lacks are shown escaped.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     options = parser().parse_args(arguments)
     try:
         with _interrupts_deferred():
@@ -38,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.debug:
             traceback.print_exc()
         else:
-            print(f"torch-ebpc: error: {_message(error)}", file=sys.stderr)
+            print(f"torch-ebpc: error: {message(error)}", file=sys.stderr)
         return ERROR
 
 
@@ -56,15 +62,3 @@ def _interrupts_deferred() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
     if interrupts:
         raise KeyboardInterrupt
-
-
-def _message(error: Exception) -> str:
-    if isinstance(error, ModuleNotFoundError):
-        package = {"PIL": "pillow"}.get(error.name or "", error.name)
-        return f"this needs the package {package}, which is not installed: pip install {package}"
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    if isinstance(error, (ImportError, OSError, ValueError, TypeError, RuntimeError)):
-        return str(error)
-    # Nobody has expected it.
-    return f"{type(error).__name__}: {error} (--debug shows where)"

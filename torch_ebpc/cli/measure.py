@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 
 from torch_ebpc.cli.images import images_in
+from torch_ebpc.cli.measurement import fitted, selection
 from torch_ebpc.cli.measurement import measure as measured
-from torch_ebpc.cli.measurement import selection
 from torch_ebpc.cli.networks import LoadedModel, load_file, load_torchvision, prepared_as
 from torch_ebpc.cli.reports import check_report_files, write_report
 from torch_ebpc.cli.settings import settings_from
+from torch_ebpc.cli.streams import named
 
 
 def measure(options: argparse.Namespace) -> int:
@@ -29,15 +30,16 @@ def measure(options: argparse.Namespace) -> int:
     images = images_in(options.images).first(options.limit)
     network = _network(options)
     selection(network, settings)
-    images = images.readable()
+    images, settings = fitted(network, images.readable(), settings)
     print(f"weights: {network.weights}\nimages: {images}", file=sys.stderr)
     if network.warning:
         print(f"\n*** {network.warning} ***\n", file=sys.stderr)
 
     measurement = measured(network, images, settings)
     if not measurement.report.rows:
-        never_called = ", ".join(measurement.report.never_called)
-        raise ValueError(f"nothing was measured: the network never calls {never_called}")
+        why = measurement.report.footing().replace("\n", "; ")
+        hint = "; a traced file's convolutions are _convolution" if network.is_graph else ""
+        raise ValueError(f"nothing was measured: {why}{hint}")
     write_report(measurement.report, options)
     if measurement.top1.known:
         print(f"top-1: {measurement.top1}", end="", file=sys.stderr)
@@ -51,7 +53,9 @@ def _network(options: argparse.Namespace) -> LoadedModel:
     if path.is_file():
         if options.weights is not None or options.untrained:
             raise ValueError("--weights and --untrained are for TorchVision's networks, not files")
-        return load_file(path, prepared_as(options.prepare_as))
+        transform = prepared_as(options.prepare_as)
+        with named(options.model):
+            return load_file(path, transform)
     if path.suffix:
         raise FileNotFoundError(f"{path}: no such file")
     try:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import torch_ebpc
+from torch_ebpc._selection import operation_of
 from torch_ebpc.cli.images import UNKNOWN, ImageSet, PreparedImages
 from torch_ebpc.cli.networks import LoadedModel
 from torch_ebpc.cli.settings import Settings
@@ -102,6 +103,39 @@ def measure(network: LoadedModel, images: ImageSet, settings: Settings) -> Measu
     return Measurement(report, top1, plain_top1)
 
 
+def fitted(network: LoadedModel, images: ImageSet, settings: Settings) -> tuple[ImageSet, Settings]:
+    """Images and settings with batches of a size that the network takes; without the images that
+    are too few for one more.
+
+    Raises:
+        ValueError: there are too few for a single batch, or they are prepared in another size.
+    """
+    if not network.input_sizes:
+        return images, settings
+    least, most = network.input_sizes[0]
+    batch_size = int(min(max(settings.batch_size, least), most))
+    over = len(images.files) % batch_size
+    count = len(images.files) - (over if over < least else 0)
+    if count == 0:
+        raise ValueError(
+            f"{network.name} takes batches of {least} images or more, got {len(images.files)}"
+        )
+    image, _ = PreparedImages(images, network.transform)[0]
+    wanted = network.input_sizes[1:]
+    if len(wanted) != image.dim() or not all(
+        low <= size <= high for size, (low, high) in zip(image.shape, wanted, strict=True)
+    ):
+        sizes = "x".join(f"{low}" if low == high else f"{low}..{high}" for low, high in wanted)
+        raise ValueError(
+            f"{network.name} takes images of {sizes}, got {'x'.join(map(str, image.shape))}:"
+            " --prepare-as says as for which network they are prepared"
+        )
+    kept = dataclasses.replace(
+        images, files=images.files[:count], no_batch=len(images.files) - count
+    )
+    return kept, dataclasses.replace(settings, batch_size=batch_size)
+
+
 def selection(
     network: LoadedModel, settings: Settings
 ) -> tuple[list[type[nn.Module] | str], list[Callable[..., Any]]]:
@@ -122,10 +156,11 @@ def _layer(name: str) -> type[nn.Module] | str:
 
 
 def _function(name: str) -> Callable[..., Any]:
-    for module in (torch, nn.functional):
+    for module in (torch, nn.functional, torch.ops.aten):
         found: Callable[..., Any] | None = getattr(module, name, None)
-        if callable(found):
+        if callable(found) and operation_of(found) is not None:
             return found
     raise ValueError(
-        f"functions must be of torch or torch.nn.functional, such as relu, add, gelu, got {name!r}"
+        "functions must be of torch or torch.nn.functional, such as relu, add, gelu, or operators"
+        f" of torch.ops.aten, got {name!r}"
     )

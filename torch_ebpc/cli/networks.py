@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import warnings
 import zipfile
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -55,6 +57,8 @@ class LoadedModel:
     trained: bool
     batch_statistics: bool = False  # whether it normalizes by those of each batch
     is_graph: bool = False  # TorchScript or exported, below Python
+    # The least and the largest size of each axis of its input; empty where it takes any.
+    input_sizes: tuple[tuple[int, float], ...] = ()
 
     @property
     def warning(self) -> str:
@@ -85,7 +89,15 @@ def load_torchvision(
         return with_batch_statistics(network)
     model = models.get_model(name)
     if weights_file is not None:
-        model.load_state_dict(read_state(weights_file))
+        try:
+            model.load_state_dict(read_state(weights_file))
+        except OSError:
+            raise
+        except Exception as error:  # pickle's, zip's and PyTorch's own, of many lines
+            reason = str(error).splitlines()[0]
+            raise ValueError(
+                f"{weights_file}: expected a state dict of {name}, found: {reason}"
+            ) from error
         return loaded(name, model.eval(), transform, f"file {weights_file.name}", weights_file)
     state = official.get_state_dict(progress=False, check_hash=True)
     cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(official.url).name
@@ -103,22 +115,44 @@ def load_file(path: Path, transform: Callable[[Any], torch.Tensor]) -> LoadedMod
     """
     names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
     inner = {name.partition("/")[2] for name in names}
-    if any(name.startswith("code/") for name in inner):
-        kind, model = "TorchScript", _load_script(path).eval()
-    elif "archive_format" in inner:
-        kind, model = "exported program", torch.export.load(path).module()
-    else:
-        raise ValueError(
-            f"{path}: expected a file of torch.jit.save or torch.export.save. With a state dict,"
-            " give the network's name as MODEL and the file as --weights"
-        )
+    sizes: tuple[tuple[int, float], ...] = ()
+    with warnings.catch_warnings():
+        # PyTorch's advice to whoever wrote the file.
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        if any(name.startswith("code/") for name in inner):
+            kind, model = "TorchScript", torch.jit.load(path, map_location="cpu").eval()  # type: ignore[no-untyped-call]
+        elif "archive_format" in inner:
+            program = torch.export.load(path)
+            kind, model, sizes = "exported program", program.module(), _input_sizes(program)
+        else:
+            raise ValueError(
+                "expected a file of torch.jit.save or torch.export.save. With a state dict, give"
+                " the network's name as MODEL and the file as --weights"
+            )
     network = loaded(path.name, model, transform, f"{kind} {path.name}", path)
-    return dataclasses.replace(network, is_graph=True)
+    return dataclasses.replace(network, is_graph=True, input_sizes=sizes)
 
 
-def _load_script(path: Path) -> nn.Module:
-    model: nn.Module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
-    return model
+def _input_sizes(program: torch.export.ExportedProgram) -> tuple[tuple[int, float], ...]:
+    """As :attr:`LoadedModel.input_sizes`.
+
+    Raises:
+        ValueError: it takes something else than one tensor.
+    """
+    inputs = program.graph_signature.user_inputs
+    by_name = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    x = by_name.get(str(inputs[0])) if len(inputs) == 1 else None
+    if not isinstance(x, torch.Tensor):
+        raise ValueError(f"expected a program that takes one tensor, found inputs {inputs}")
+    sizes: list[tuple[int, float]] = []
+    for size in x.shape:
+        if isinstance(size, int):
+            sizes.append((size, size))
+        else:
+            limits = program.range_constraints.get(size.node.expr)
+            sizes.append((max(1, int(limits.lower)), float(limits.upper)) if limits else (1, inf))
+    return tuple(sizes)
 
 
 def prepared_as(name: str) -> Callable[[Any], torch.Tensor]:

@@ -12,11 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
 import torch_ebpc
 from torch_ebpc.cli.streams import PIPE, check_target, named, opened_source, opened_target
-from torch_ebpc.report import METHOD_TITLES
+from torch_ebpc.report import METHOD_TITLES, save_figure, tabulated
 
 DIFFERENT = 1
 _FILES = ("csv", "json", "md", "plot")
@@ -79,7 +77,7 @@ def write_report(report: torch_ebpc.Report, options: argparse.Namespace) -> None
                 file.write(texts[name]().encode())
             else:
                 suffix = Path(target).suffix.removeprefix(".") or "svg"
-                report.plot().savefig(file, format=suffix)
+                save_figure(report.plot(), file, suffix)
 
 
 # ---- Two reports ---------------------------------------------------------------------------------
@@ -151,7 +149,7 @@ def _difference(before: float | None, after: float | None) -> float | None:
         return None
     if before == after:
         return 0.0
-    return math.inf if math.isinf(before) else after / before - 1
+    return math.inf if before == 0 else after / before - 1
 
 
 def _heading(first: torch_ebpc.Report, second: torch_ebpc.Report) -> str:
@@ -188,10 +186,7 @@ def _table(records: list[dict[str, Any]], methods: list[str], tablefmt: str) -> 
             difference = record[f"{method}_difference"]
             line.append("" if difference is None else f"{100 * difference:+.3f}")
         lines.append(line)
-    alignment = ["left"] + ["right"] * (len(headers) - 1)
-    return str(
-        tabulate(lines, headers, tablefmt=tablefmt, colalign=alignment, disable_numparse=True)
-    )
+    return tabulated(lines, headers, tablefmt, 1)
 
 
 def _ratio(ratio: float | None) -> str:

@@ -61,11 +61,14 @@ def check_target(name: str, *, force: bool) -> None:
     """Raises:
     FileExistsError: the file exists and is not to be replaced.
     FileNotFoundError: there is no folder for it.
+    IsADirectoryError: it is a folder.
     ValueError: it is standard output and that is a terminal.
     """
     if name == PIPE:
         if sys.stdout.isatty():
             raise ValueError("give --output FILE, or a pipe: standard output is a terminal")
+    elif not name or os.path.isdir(name):
+        raise IsADirectoryError(f"expected the name of a file to write, got {name!r}")
     elif os.path.lexists(name) and not force:
         raise FileExistsError(f"{name} exists already; --force replaces it")
     elif not Path(name).absolute().parent.is_dir():
@@ -106,10 +109,32 @@ def progress(what: str, total: int, *, quiet: bool) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def named(name: str) -> Iterator[None]:
-    """Puts a file's name in front of what is wrong with it."""
+    """Puts a file's name in front of whatever is wrong with it.
+
+    Raises:
+        ValueError: in the place of any error but those of packages that are missing and those of
+            the system; the latter get the file's name where they have none.
+    """
     try:
-        yield
-    except (ValueError, TypeError, torch_ebpc.EBPCError) as error:
+        with named_errors(shown(name)):
+            yield
+    except (ImportError, OSError):
+        raise
+    except Exception as error:
         limited = isinstance(error, torch_ebpc.EBPCLimitError)
         hint = "; --max-bytes allows more" if limited else ""
-        raise type(error)(f"{shown(name)}: {error}{hint}") from error
+        raise ValueError(f"{shown(name)}: {message(error)}{hint}") from error
+
+
+def message(error: Exception) -> str:
+    """What an error says, in one line; with its type where nobody has expected it."""
+    if isinstance(error, ModuleNotFoundError):
+        package = {"PIL": "pillow"}.get(error.name or "", error.name)
+        return f"this needs the package {package}, which is not installed: pip install {package}"
+    if isinstance(error, OSError) and error.strerror:
+        name = "''" if error.filename == "" else error.filename
+        return error.strerror if name is None else f"{name}: {error.strerror}"
+    text = " ".join(str(error).split("\n"))
+    if isinstance(error, (ImportError, OSError, ValueError, TypeError, RuntimeError)):
+        return text
+    return f"{type(error).__name__}: {text} (--debug shows where)"

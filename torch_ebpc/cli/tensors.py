@@ -48,7 +48,9 @@ def _convert_all(
     pairs = []
     for name in options.files:
         check_source(name)
-        target = options.output or (PIPE if name == PIPE else default(name))
+        target = options.output
+        if target is None:
+            target = PIPE if name == PIPE else default(name)
         check_target(target, force=options.force)
         pairs.append((name, target))
     for name, target in pairs:
@@ -74,6 +76,11 @@ def _convert(
             file.flush()
             before, after = path.stat().st_size, Path(file.name).stat().st_size
     if not options.quiet:
-        ratio = max(before, after) / max(1, min(before, after))
-        sizes = f"{before:,} -> {after:,} bytes, ratio {ratio:.2f}"
-        print(f"{shown(name)} -> {shown(target, 'output')}: {sizes}", file=sys.stderr)
+        sizes = f"{before:,} -> {after:,} bytes"
+        plain, packed = (after, before) if converters is DECOMPRESSORS else (before, after)
+        ratio = f"{plain / packed:{'.2f' if plain > 0.1 * packed else '.1g'}}"
+        grown = " (larger than before)" if packed > plain and packed == after else ""
+        print(
+            f"{shown(name)} -> {shown(target, 'output')}: {sizes}, ratio {ratio}{grown}",
+            file=sys.stderr,
+        )
