@@ -1,10 +1,23 @@
-# `make evaluate` and `make test` do all that is needed on a machine with Debian, Python 3.11 and make. What
-# has been done is not done again. `make help` lists the rest.
+# `make evaluate` and `make test` do all that is needed on a machine with Debian or Ubuntu, and make. What has
+# been done is not done again. `make help` lists the rest.
 
-PYTHON ?= python3.11
+# The Python that the environment is made with, by name or by path; empty: .ci/environment looks for one.
+PYTHON ?=
 VENV := .venv
-BIN := $(CURDIR)/$(VENV)/bin
+BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
+
+# Who builds here is a developer, so warnings are errors; what has been compiled once is taken from ccache where
+# that is installed, whatever folder it was compiled in.
+CONFIGURE := cmake -G Ninja -DTORCH_EBPC_DEVELOPER=ON
+export CMAKE_ARGS ?= -DTORCH_EBPC_DEVELOPER=ON
+ifneq ($(shell command -v ccache),)
+export CMAKE_CXX_COMPILER_LAUNCHER ?= ccache
+export CCACHE_BASEDIR ?= /
+export CCACHE_NOHASHDIR ?= 1
+endif
+# At once: compilers, tests.
+JOBS ?= $(shell nproc)
 
 NATIVE_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h')
 FORMATTED := $(NATIVE_SOURCES) $(shell find tests/cpp tests/fuzz tests/cmake evaluation/libtorch -name '*.cpp' -o -name '*.h')
@@ -41,9 +54,9 @@ help:
 
 setup: $(VENV)/.installed
 
-$(VENV)/.requirements: requirements.txt .ci/system-packages
-	.ci/system-packages g++ $(PYTHON)-venv
-	$(PYTHON) -m venv --clear $(VENV)
+$(VENV)/.requirements: requirements.txt .ci/environment .ci/system-packages
+	command -v $(CXX) >/dev/null || .ci/system-packages g++
+	.ci/environment $(VENV) $(PYTHON)
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt
 	touch $@
 
@@ -75,7 +88,7 @@ bit-equality: setup
 
 bench-kernels: $(VENV)/.requirements
 	.ci/system-packages libbenchmark-dev
-	cmake -S . -B build/benchmarks -G Ninja -DTORCH_EBPC_BUILD_OPERATORS=OFF -DTORCH_EBPC_BUILD_BENCHMARKS=ON
+	$(CONFIGURE) -S . -B build/benchmarks -DTORCH_EBPC_BUILD_OPERATORS=OFF -DTORCH_EBPC_BUILD_BENCHMARKS=ON
 	cmake --build build/benchmarks --target ebpc_benchmark
 	build/benchmarks/tests/cpp/ebpc_benchmark $(OPTIONS)
 
@@ -86,14 +99,12 @@ hardware: setup
 
 test: test-cpp test-python
 
-build/tests/.configured: $(VENV)/.requirements CMakeLists.txt tests/cpp/CMakeLists.txt
+# In the build folder of the operators, so that the codec is compiled once for both.
+test-cpp: setup
 	.ci/system-packages libgtest-dev nlohmann-json3-dev
-	cmake -S . -B build/tests -G Ninja -DTORCH_EBPC_BUILD_OPERATORS=OFF -DTORCH_EBPC_BUILD_TESTS=ON
-	touch $@
-
-test-cpp: build/tests/.configured
-	cmake --build build/tests
-	ctest --test-dir build/tests --output-on-failure --parallel 2
+	cmake -S . -B build/operators -DTORCH_EBPC_BUILD_TESTS=ON
+	cmake --build build/operators --target ebpc_tests
+	ctest --test-dir build/operators --output-on-failure --parallel $(JOBS)
 
 PORTABLE_TESTS := test-aarch64 test-s390x
 .PHONY: $(PORTABLE_TESTS)
@@ -101,21 +112,21 @@ test-portable: $(PORTABLE_TESTS)
 
 $(PORTABLE_TESTS): test-%: $(VENV)/.requirements
 	.ci/system-packages g++-$*-linux-gnu qemu-user googletest nlohmann-json3-dev
-	cmake -S . -B build/test-$* -G Ninja -DTORCH_EBPC_BUILD_OPERATORS=OFF -DTORCH_EBPC_BUILD_TESTS=ON \
+	$(CONFIGURE) -S . -B build/test-$* -DTORCH_EBPC_BUILD_OPERATORS=OFF -DTORCH_EBPC_BUILD_TESTS=ON \
 	  -DCMAKE_TOOLCHAIN_FILE=tests/cpp/toolchains/$*-linux-gnu.cmake
 	cmake --build build/test-$*
-	ctest --test-dir build/test-$* --output-on-failure --parallel 2
+	ctest --test-dir build/test-$* --output-on-failure --parallel $(JOBS)
 
+# Each file's tests in one process, which share what they have made.
 test-python: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 # ---- Faults and hostile input ----------------------------------------------------------------------
 
-# Every C++ test with the address and undefined behaviour sanitizers, what runs in threads with the thread
-# sanitizer, and the operators' Python tests with a library that has the first two; each in a build folder of
-# its own.
-THREADED_TESTS := ^(Executor|Container|ContainerStream|PartialRead|Recover|SegmentCoding|Threads)[.]
-SANITIZED := -G Ninja -DTORCH_EBPC_BUILD_OPERATORS=OFF -DTORCH_EBPC_BUILD_TESTS=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo
+# Every C++ test with the address and undefined behaviour sanitizers, and the operators' Python tests with the
+# library of the same build; what runs in threads with the thread sanitizer.
+SANITIZED := $(CONFIGURE) -S . -DTORCH_EBPC_BUILD_TESTS=ON -DCMAKE_BUILD_TYPE=Debug \
+  -DCMAKE_CXX_FLAGS=-O1 -DCMAKE_CXX_COMPILER=g++
 SANITIZED_PYTHON_TESTS := arguments errors golden_containers hardware methods ops partial statistics stream threads
 # Python is not linked with the sanitizers, so they have to be in the process before it. What CPython keeps to
 # its end is no leak of ours.
@@ -124,26 +135,23 @@ WITH_SANITIZERS = LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-
 
 sanitize: setup
 	.ci/system-packages libgtest-dev nlohmann-json3-dev
-	cmake -S . -B build/asan $(SANITIZED) -DTORCH_EBPC_SANITIZE=address,undefined
-	cmake --build build/asan
-	ctest --test-dir build/asan --output-on-failure --parallel 2
-	cmake -S . -B build/tsan $(SANITIZED) -DTORCH_EBPC_SANITIZE=thread
-	cmake --build build/tsan
-	ctest --test-dir build/tsan --output-on-failure --parallel 2 --tests-regex '$(THREADED_TESTS)'
-	cmake -S . -B build/asan-operators -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-	  -DTORCH_EBPC_SANITIZE=address,undefined -DPython3_EXECUTABLE=$(BIN)/python
-	cmake --build build/asan-operators --target torch_ebpc
+	$(SANITIZED) -B build/asan -DTORCH_EBPC_SANITIZE=address,undefined -DPython3_EXECUTABLE=$(BIN)/python
+	cmake --build build/asan --target ebpc_tests torch_ebpc
+	ctest --test-dir build/asan --output-on-failure --parallel $(JOBS)
 	rm -rf build/asan-python && mkdir build/asan-python && cp -r torch_ebpc build/asan-python
-	cp build/asan-operators/libtorch_ebpc.so build/asan-python/torch_ebpc/lib
+	cp build/asan/libtorch_ebpc.so build/asan-python/torch_ebpc/lib
 	$(WITH_SANITIZERS) $(BIN)/python -c "import torch_ebpc; assert 'asan-python' in torch_ebpc.__file__, torch_ebpc.__file__"
 	$(WITH_SANITIZERS) $(BIN)/pytest -p no:cacheprovider $(SANITIZED_PYTHON_TESTS:%=tests/python/test_%.py)
+	$(SANITIZED) -B build/tsan -DTORCH_EBPC_SANITIZE=thread -DTORCH_EBPC_BUILD_OPERATORS=OFF
+	cmake --build build/tsan --target ebpc_tests
+	ctest --test-dir build/tsan --output-on-failure --parallel $(JOBS)
 
 FUZZERS := compress decode decompress hardware kernels
 SECONDS ?= 60
 
 build/fuzz/.configured: $(VENV)/.requirements CMakeLists.txt tests/fuzz/CMakeLists.txt
 	.ci/system-packages clang-19 libclang-rt-19-dev
-	cmake -S . -B build/fuzz -G Ninja -DCMAKE_CXX_COMPILER=clang++-19 -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	$(CONFIGURE) -S . -B build/fuzz -DCMAKE_CXX_COMPILER=clang++-19 -DCMAKE_BUILD_TYPE=RelWithDebInfo \
 	  -DTORCH_EBPC_BUILD_OPERATORS=OFF -DTORCH_EBPC_BUILD_FUZZERS=ON
 	touch $@
 
@@ -161,7 +169,7 @@ fuzz: build/fuzz/.configured
 # Lines and branches of csrc/ebpc that the C++ tests reach.
 coverage: $(VENV)/.requirements
 	.ci/system-packages libgtest-dev nlohmann-json3-dev clang-19 libclang-rt-19-dev llvm-19
-	cmake -S . -B build/coverage -G Ninja -DCMAKE_CXX_COMPILER=clang++-19 -DCMAKE_BUILD_TYPE=Debug \
+	$(CONFIGURE) -S . -B build/coverage -DCMAKE_CXX_COMPILER=clang++-19 -DCMAKE_BUILD_TYPE=Debug \
 	  -DTORCH_EBPC_BUILD_OPERATORS=OFF -DTORCH_EBPC_BUILD_TESTS=ON \
 	  -DCMAKE_CXX_FLAGS="-O1 -fprofile-instr-generate -fcoverage-mapping"
 	cmake --build build/coverage
@@ -198,12 +206,13 @@ WHEEL_TESTS ?= $(SANITIZED_PYTHON_TESTS) opcheck taps meter meter_safety quantiz
 
 test-wheel: wheel
 	set -e; for version in $(TORCH_VERSIONS); do \
-	  tests/wheel/in_new_environment $(PYTHON) dist/*.whl $$version $(WHEEL_TESTS:%=tests/python/test_%.py); \
+	  tests/wheel/in_new_environment $(BIN)/python dist/*.whl $$version $(WHEEL_TESTS:%=tests/python/test_%.py); \
 	done
 
 # ---- Style -----------------------------------------------------------------------------------------
 
 lint: setup
+	$(BIN)/python .ci/tracked_files.py
 	clang-format --dry-run --Werror $(FORMATTED)
 	ruff format --check .
 	ruff check .

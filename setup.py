@@ -1,5 +1,7 @@
 """Builds the operators' library with CMake; everything else stands in pyproject.toml."""
 
+import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -23,13 +25,16 @@ class CMakeBuild(build_ext):
         import torch
 
         configure = [
-            f"-DCMAKE_MAKE_PROGRAM={shutil.which('ninja')}",
             f"-DTORCH_EBPC_TORCH_DIR={torch.__path__[0]}",
             "-DCMAKE_INSTALL_LIBDIR=lib",
             "-DBUILD_SHARED_LIBS=ON",
+            *shlex.split(os.environ.get("CMAKE_ARGS", "")),
         ]
-        subprocess.check_call(["cmake", "-S", ROOT, "-B", BUILD, "-G", "Ninja", *configure])
-        subprocess.check_call(["cmake", "--build", BUILD])
+        if ninja := shutil.which("ninja"):
+            configure += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
+        subprocess.check_call(["cmake", "-S", ROOT, "-B", BUILD, *configure])
+        build = ["cmake", "--build", BUILD, "--target", "torch_ebpc"]
+        subprocess.check_call([*build, "--parallel", str(os.cpu_count() or 1)])
         self._install(Path(self.get_ext_fullpath(ext.name)).parents[1])
 
     def copy_extensions_to_source(self) -> None:

@@ -58,7 +58,12 @@ void decode(const Parameters& p, std::span<const std::uint8_t> zero_stream, std:
   require_stream_size("plane_stream", plane_stream.size(), plane_bits);
   const DecodeJob job{zero_stream.data(), zero_stream.size(), plane_stream.data(),
                       plane_stream.size(), words};
-  require(decode_jobs(p, {&job, 1}).status);
+  // Kernels are made for segments of containers, which have no bits but bytes: they do not say
+  // where in its last byte a stream ends.
+  StreamBits taken;
+  require(decode_portable(p, job, taken));
+  require(check_bits(taken.zero, zero_bits, false));
+  require(check_bits(taken.plane, plane_bits, true));
 }
 
 StreamBits count_bits(const Parameters& p, WordSpan words) {

@@ -19,11 +19,11 @@ namespace ebpc {
 StreamBits encode(const Parameters& p, WordSpan words, std::vector<std::uint8_t>& zero_stream,
                   std::vector<std::uint8_t>& plane_stream);
 
-/// Decodes one transmission of `words.count` words.
+/// Decodes one transmission of `words.count` words, by the portable kernel's decoder.
 ///
-/// Throws Error(argument) if a parameter is out of range and Error(format) if the streams are not a
-/// transmission of that many words; nothing outside of them is read. Raw streams carry no checksum:
-/// a damaged one may decode to other words.
+/// Throws Error(argument) if a parameter is out of range and Error(format) if the streams, of
+/// exactly that many bits, are not a transmission of that many words; nothing outside of them is
+/// read. Raw streams carry no checksum: a damaged one may decode to other words.
 void decode(const Parameters& p, std::span<const std::uint8_t> zero_stream, std::uint64_t zero_bits,
             std::span<const std::uint8_t> plane_stream, std::uint64_t plane_bits,
             MutableWordSpan words);

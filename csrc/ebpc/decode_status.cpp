@@ -19,6 +19,12 @@ DecodeStatus check_end(const BitReader& reader, std::uint64_t byte_count, bool i
   return {};
 }
 
+DecodeStatus check_bits(std::uint64_t taken, std::uint64_t stated, bool in_plane_stream) {
+  if (taken > stated) return {"more bits", "the end of the stream", in_plane_stream, stated};
+  if (taken < stated) return {"the end of the stream", "more bits", in_plane_stream, taken};
+  return {};
+}
+
 void require(const DecodeStatus& status) {
   if (status.ok()) return;
   throw Error(ErrorCode::format,

@@ -21,6 +21,9 @@ struct DecodeStatus {
 /// Whether a reader has taken exactly its stream: all bytes, and zeros as padding in the last one.
 DecodeStatus check_end(const BitReader& reader, std::uint64_t byte_count, bool in_plane_stream);
 
+/// Whether the bits that were taken of a stream are those that it is said to have.
+DecodeStatus check_bits(std::uint64_t taken, std::uint64_t stated, bool in_plane_stream);
+
 /// Throws Error(format) that names the stream, its byte, what was expected and what was found,
 /// unless all is well.
 void require(const DecodeStatus& status);

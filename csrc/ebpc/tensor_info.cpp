@@ -28,8 +28,6 @@ const DTypeTraits& traits(DType dtype) {
       {"float8_e5m2", 1, true, true, true},
       {"float8_e4m3fnuz", 1, true, true, false},  // the word of a negative zero is NaN
       {"float8_e5m2fnuz", 1, true, true, false},
-      {"float8_e8m0fnu", 1, false, true, false},
-      {"float4_e2m1fn_x2", 1, false, true, false},
       {"complex32", 2, true, true, true, 2},
       {"complex64", 4, true, true, true, 2},
       {"complex128", 4, true, true, true, 4},

@@ -31,13 +31,11 @@ enum class DType : std::uint8_t {
   float8_e5m2 = 14,
   float8_e4m3fnuz = 15,
   float8_e5m2fnuz = 16,
-  float8_e8m0fnu = 17,
-  float4_e2m1fn_x2 = 18,  // two values in a byte
-  complex32 = 19,
-  complex64 = 20,
-  complex128 = 21,
+  complex32 = 17,
+  complex64 = 18,
+  complex128 = 19,
 };
-inline constexpr int dtype_count = 22;
+inline constexpr int dtype_count = 20;
 inline constexpr int dtypes_before_version_3 = 8;
 
 /// An element is one word or several: of 64-bit integers and floating-point numbers the less

@@ -43,8 +43,6 @@ constexpr std::array<std::pair<ScalarType, ebpc::DType>, ebpc::dtype_count> dtyp
     {ScalarType::Float8_e5m2, ebpc::DType::float8_e5m2},
     {ScalarType::Float8_e4m3fnuz, ebpc::DType::float8_e4m3fnuz},
     {ScalarType::Float8_e5m2fnuz, ebpc::DType::float8_e5m2fnuz},
-    {ScalarType::Float8_e8m0fnu, ebpc::DType::float8_e8m0fnu},
-    {ScalarType::Float4_e2m1fn_x2, ebpc::DType::float4_e2m1fn_x2},
     {ScalarType::ComplexHalf, ebpc::DType::complex32},
     {ScalarType::ComplexFloat, ebpc::DType::complex64},
     {ScalarType::ComplexDouble, ebpc::DType::complex128},

@@ -223,8 +223,8 @@ TEST(ContainerZero, ForgedFieldsAreRefused) {
             "container at byte 48 (zero): expected 0, found 1");
   EXPECT_EQ(error_of_forged(container, at_zero + 3, 1),
             "container at byte 48 (zero): expected a word of 16 bits, found 16777216");
-  EXPECT_EQ(error_of_forged(container, at_dtype, 22),
-            "container at byte 10 (dtype): expected less than 22, found 22");
+  EXPECT_EQ(error_of_forged(container, at_dtype, 20),
+            "container at byte 10 (dtype): expected less than 20, found 20");
   const std::string where = "container at byte " + std::to_string(table + 24);
   EXPECT_EQ(error_of_forged(container, table + 24 + 5, 3),
             where + " (zeros of segment 2): expected less than 3, found 3");

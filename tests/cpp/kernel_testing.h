@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "ebpc/bit_stream.h"
+#include "ebpc/kernels/cpu_features.h"
 #include "ebpc/kernels/dispatch.h"
 #include "ebpc/parameters.h"
 #include "ebpc/words.h"
@@ -37,18 +38,8 @@ inline std::ostream& operator<<(std::ostream& out, const KnownKernel& kernel) {
 inline std::vector<KnownKernel> known_kernels() {
   std::vector<KnownKernel> kernels;
 #if defined(__x86_64__)
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-                    __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt") &&
-                    __builtin_cpu_supports("lzcnt") && __builtin_cpu_supports("pclmul") &&
-                    __builtin_cpu_supports("sse4.2");
-  const bool avx512 =
-      avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2") &&
-      __builtin_cpu_supports("avx512bitalg") && __builtin_cpu_supports("avx512vpopcntdq") &&
-      __builtin_cpu_supports("gfni") && __builtin_cpu_supports("vpclmulqdq");
-  kernels.push_back({"avx512", avx512});
-  kernels.push_back({"avx2", avx2});
+  kernels.push_back({"avx512", cpu_has_avx512()});
+  kernels.push_back({"avx2", cpu_has_avx2()});
 #endif
   kernels.push_back({"portable", true});
   return kernels;

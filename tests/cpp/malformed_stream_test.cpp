@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "ebpc/baselines.h"
+#include "ebpc/kernels/dispatch.h"
 #include "reference_codec.h"
 #include "test_data.h"
 
@@ -13,7 +15,6 @@ namespace {
 constexpr Parameters plain{8, true, 8, 16, Base::sent};
 constexpr Parameters reused{8, true, 8, 16, Base::reused};
 
-/// Streams of whole bytes.
 Streams streams_of(const std::string& zeros, const std::string& planes) {
   Streams streams{{}, packed(zeros), packed(planes)};
   streams.bits = {zeros.size(), planes.size()};
@@ -160,20 +161,80 @@ TEST(MalformedStream, TruncationAtEveryByteAndExtensionAreErrors) {
   }
 }
 
+TEST(MalformedStream, AnyOtherNumberOfBitsWithinTheLastByte) {
+  // 5 bits of the zero stream's first byte, and 14 of the plane stream's two.
+  const std::string zeros = "11111";
+  const std::string planes = base_5 + "001111";
+  ASSERT_EQ(decode_values(plain, streams_of(zeros, planes), 5), Values(5, 5));
+  const auto error = [&](std::uint64_t zero_bits, std::uint64_t plane_bits) {
+    Streams streams = streams_of(zeros, planes);
+    streams.bits = {zero_bits, plane_bits};
+    return format_error(plain, streams, 5);
+  };
+  for (std::uint64_t bits = 1; bits <= 8; ++bits) {
+    if (bits == 5) continue;
+    EXPECT_EQ(error(bits, 14),
+              bits < 5 ? "zero_stream at byte 0 (bit " + std::to_string(bits) +
+                             "): expected more bits, found the end of the stream"
+                       : "zero_stream at byte 0 (bit 5): expected the end of the stream, found "
+                         "more bits");
+  }
+  for (std::uint64_t bits = 9; bits <= 16; ++bits) {
+    if (bits == 14) continue;
+    EXPECT_EQ(error(5, bits),
+              bits < 14 ? "plane_stream at byte 1 (bit " + std::to_string(bits) +
+                              "): expected more bits, found the end of the stream"
+                        : "plane_stream at byte 1 (bit 14): expected the end of the stream, found "
+                          "more bits");
+  }
+}
+
+TEST(MalformedStream, EveryMethodAndKernelRefusesTheSameNumbersOfBits) {
+  Random random(15);
+  const Values values = random_values(random, plain, 301);
+  const Bytes memory = stored(values, 1, true);
+  const std::string active = active_kernel().name;
+  for (const Kernel* kernel : supported_kernels()) {
+    use_kernel(kernel->name);
+    for (const std::string_view name : method_names) {
+      SCOPED_TRACE(std::string(kernel->name) + " " + std::string(name));
+      const Method method = method_named(name);
+      Streams streams;
+      streams.bits =
+          encode(method, plain, {memory.data(), values.size(), 1}, streams.zero, streams.plane);
+      const auto decode_with = [&](std::uint64_t zero_bits, std::uint64_t plane_bits) {
+        Bytes out(values.size());
+        decode(method, plain, streams.zero, zero_bits, streams.plane, plane_bits,
+               {out.data(), values.size(), 1});
+        return out;
+      };
+      const auto refuses = [&](std::uint64_t zero_bits, std::uint64_t plane_bits) {
+        EXPECT_NE(error_of(ErrorCode::format, [&] { decode_with(zero_bits, plane_bits); }), "");
+      };
+      EXPECT_EQ(decode_with(streams.bits.zero, streams.bits.plane), memory);
+      for (std::uint64_t other = 0; other < 8; ++other) {
+        const std::uint64_t zero_bits = streams.bits.zero / 8 * 8 + other;
+        const std::uint64_t plane_bits = streams.bits.plane / 8 * 8 + other;
+        if (zero_bits != streams.bits.zero) refuses(zero_bits, streams.bits.plane);
+        if (plane_bits != streams.bits.plane) refuses(streams.bits.zero, plane_bits);
+      }
+    }
+  }
+  use_kernel(active);
+}
+
 /// Decodes with guards around both streams and the words. Whether it was valid.
 bool decodes_inside_its_memory(const Parameters& p, const Bytes& zero, const Bytes& plane,
                                std::size_t words, GuardedBytes::Guard guard) {
   const int bytes_per_word = bytes_for_word(p.word_bits);
   const GuardedBytes zeros(zero, guard), planes(plane, guard);
   const GuardedBytes out(Bytes(words * static_cast<std::size_t>(bytes_per_word)), guard);
-  try {
-    decode(p, zeros.span(), 8 * zero.size(), planes.span(), 8 * plane.size(),
-           {out.span().data(), words, bytes_per_word});
-  } catch (const Error& error) {
-    EXPECT_EQ(static_cast<int>(error.code()), static_cast<int>(ErrorCode::format)) << error.what();
-    return false;
-  }
-  return true;
+  const DecodeJob job{zeros.span().data(),
+                      zero.size(),
+                      planes.span().data(),
+                      plane.size(),
+                      {out.span().data(), words, bytes_per_word}};
+  return decode_jobs(p, {&job, 1}).status.ok();
 }
 
 TEST(MalformedStream, NothingOutsideOfTheMemoryIsTouchedByValidStreams) {

@@ -37,7 +37,7 @@ DEFAULTS = {
     "memory_format": "contiguous",
     "transmission_dims": 0,
     "max_bytes": None,
-    "header_only": False,
+    "allow_cut": False,
 }
 REQUIRED = {
     "compress": ["input"],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -68,6 +70,7 @@ def test_every_installed_header_compiles_by_itself(installed_prefix):
     assert {"ebpc/container.h", "ebpc/codec.h", "ebpc/kernels/dispatch.h"} <= names
     text = "".join(f'#include "{name}"\n' for name in sorted(names, reverse=True))
     include = f"-I{installed_prefix / 'include'}"
-    command = ["g++", "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", include, "-xc++", "-"]
+    compiler = shlex.split(os.environ.get("CXX", "c++"))
+    command = [*compiler, "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", include, "-xc++", "-"]
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -18,7 +18,7 @@ import torch_ebpc
 MODULES = ["torch_ebpc"] + [
     f"torch_ebpc.{module.name}"
     for module in pkgutil.iter_modules(torch_ebpc.__path__)
-    if module.name not in ("libtorch_ebpc", "__main__")  # no Python module; a program
+    if module.name != "__main__"  # a program
 ]
 
 

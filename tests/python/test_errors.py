@@ -106,6 +106,15 @@ def test_streams_that_are_no_transmission_are_format_errors():
     assert message_of(plane_bits=streams.plane_bits + 8).startswith(
         f"plane_stream must have {streams.plane_stream.numel() + 1} bytes for "
     )
+    bits = streams.plane_bits
+    assert (streams.zero_bits, bits % 8) == (20 + 4, 2)
+    assert message_of(zero_bits=23) == (
+        "zero_stream at byte 2 (bit 23): expected more bits, found the end of the stream"
+    )
+    assert message_of(plane_bits=bits + 1) == (
+        f"plane_stream at byte {bits // 8} (bit {bits}): expected the end of the stream,"
+        " found more bits"
+    )
     assert message_of(shape=(19,)).startswith("zero_stream at byte ")
     # Refused before the memory for it is asked for, which there would not be.
     assert "zero_stream" in message_of(shape=(1 << 50,))

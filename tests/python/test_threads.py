@@ -1,6 +1,7 @@
 """Threads, processes and the GIL."""
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -19,13 +20,6 @@ def feature_map(count, seed=0):
     x = torch.randint(-3, 5, (count,), generator=generator).clamp(min=0).to(torch.int8)
     x[: count // 8] = torch.randint(-120, 120, (count // 8,), generator=generator)
     return x
-
-
-@pytest.fixture
-def restored_threads():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.usefixtures("restored_threads")
@@ -93,6 +87,7 @@ def test_other_threads_run_while_one_is_coding(name):
 def succeeds_in_a_forked_process(work: Callable[[], bool]) -> bool:
     child = os.fork()
     if child == 0:
+        signal.alarm(60)  # which ends it; else a deadlock would outlive the tests
         succeeds = False
         try:
             succeeds = work()

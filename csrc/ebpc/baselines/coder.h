@@ -52,12 +52,11 @@ inline BitReader reader_of(StreamView stream) {
 /// Whether a reader has taken exactly the bits of its stream, and the padding is zero.
 inline DecodeStatus check_end(const BitReader& reader, StreamView stream, bool in_plane_stream) {
   const std::uint64_t bit = reader.position();
-  if (bit > stream.bits) {
-    return {"more bits", "the end of the stream", in_plane_stream, stream.bits};
+  const DecodeStatus status = check_bits(bit, stream.bits, in_plane_stream);
+  if (status.ok() && reader.window() != 0) {
+    return {"zero bits as padding", "a one bit", in_plane_stream, bit};
   }
-  if (bit < stream.bits) return {"the end of the stream", "more bits", in_plane_stream, bit};
-  if (reader.window() != 0) return {"zero bits as padding", "a one bit", in_plane_stream, bit};
-  return {};
+  return status;
 }
 
 inline DecodeStatus check_ends(const BitReader& positions, StreamView position_stream,

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ebpc/error.h"
+#include "ebpc/kernels/cpu_features.h"
 
 namespace ebpc {
 namespace {
@@ -16,25 +17,6 @@ struct Implementation {
   const Kernel* kernel;
   bool (*supported)();
 };
-
-#ifdef EBPC_HAVE_X86_KERNELS
-/// The features that the files of each kernel are compiled for.
-bool cpu_has_avx2() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-         __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt") &&
-         __builtin_cpu_supports("lzcnt") && __builtin_cpu_supports("pclmul") &&
-         __builtin_cpu_supports("sse4.2");
-}
-
-bool cpu_has_avx512() {
-  return cpu_has_avx2() && __builtin_cpu_supports("avx512f") &&
-         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd") &&
-         __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2") &&
-         __builtin_cpu_supports("avx512bitalg") && __builtin_cpu_supports("avx512vpopcntdq") &&
-         __builtin_cpu_supports("gfni") && __builtin_cpu_supports("vpclmulqdq");
-}
-#endif
 
 /// All kernels of this build, the fastest first.
 constexpr std::array implementations{

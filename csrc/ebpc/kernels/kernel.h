@@ -69,7 +69,9 @@ struct Kernel {
 /// Bytes behind the end of a stream that an encoding kernel may overwrite.
 inline constexpr std::size_t kernel_slack_bytes = 64;
 
-/// The portable kernel's decoder for one job, with the reason of a failure.
+/// The portable kernel's decoder for one job, with the reason of a failure, and the bits of both
+/// streams that were taken if there was none.
+DecodeStatus decode_portable(const Parameters& p, const DecodeJob& job, StreamBits& taken);
 DecodeStatus decode_portable(const Parameters& p, const DecodeJob& job);
 
 extern const Kernel portable_kernel;

@@ -33,7 +33,7 @@ StreamBits count(const Parameters& p, WordSpan words) {
 }
 
 template <class Word>
-DecodeStatus decode_words(const Parameters& p, const DecodeJob& job) {
+DecodeStatus decode_words(const Parameters& p, const DecodeJob& job, StreamBits& taken) {
   ZeroDecoder zeros(p, job.zero_stream, job.zero_bytes);
   PlaneDecoder planes(p, ebpc_codes, job.plane_stream, job.plane_bytes);
   std::array<std::int64_t, max_block_size> block;
@@ -69,6 +69,7 @@ DecodeStatus decode_words(const Parameters& p, const DecodeJob& job) {
       left -= static_cast<std::uint64_t>(take);
     }
   }
+  taken = {zeros.reader().position(), planes.reader().position()};
   if (const DecodeStatus status = check_end(zeros.reader(), job.zero_bytes, false); !status.ok()) {
     return status;
   }
@@ -126,9 +127,14 @@ std::uint32_t crc32c(std::uint32_t crc, const std::uint8_t* bytes, std::size_t c
 
 }  // namespace
 
-DecodeStatus decode_portable(const Parameters& p, const DecodeJob& job) {
+DecodeStatus decode_portable(const Parameters& p, const DecodeJob& job, StreamBits& taken) {
   return visit_word_type(job.words.bytes_per_word, p.is_signed,
-                         [&]<class Word>(Word*) { return decode_words<Word>(p, job); });
+                         [&]<class Word>(Word*) { return decode_words<Word>(p, job, taken); });
+}
+
+DecodeStatus decode_portable(const Parameters& p, const DecodeJob& job) {
+  StreamBits taken;
+  return decode_portable(p, job, taken);
 }
 
 const Kernel portable_kernel{"portable", encode, count, decode, crc32c};
