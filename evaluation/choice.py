@@ -20,12 +20,12 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 import torch_ebpc
-from torch_ebpc.container import CODINGS
 from evaluation import compressors, throughput
 from evaluation.compressors import Compressor
 from evaluation.inputs import find_inputs, spread
 from evaluation.recorded.network import RecordedModel
 from evaluation.throughput import Data, Row
+from torch_ebpc.container import CODINGS
 from torch_ebpc.report import written
 
 LAYERS: dict[str, type[torch.nn.Module]] = {

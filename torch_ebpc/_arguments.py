@@ -25,7 +25,9 @@ def dtype_named(name: str) -> torch.dtype:
     """Raises a TypeError where this PyTorch is too old to have it."""
     dtype = getattr(torch, name, None)
     if not isinstance(dtype, torch.dtype):
-        raise TypeError(f"the container holds {name}, which torch {torch.__version__} does not have")
+        raise TypeError(
+            f"the container holds {name}, which torch {torch.__version__} does not have"
+        )
     return dtype
 
 
@@ -36,21 +38,30 @@ def word_of(zero: Any, dtype: torch.dtype) -> int:
         TypeError: it is no number.
         ValueError: it is no value of the dtype, or the dtype has more than one word in an element.
     """
+    zero = _python_int(zero)
     if isinstance(zero, bool) or not isinstance(zero, (int, float)):
         raise TypeError(f"zero must be a number, got {type(zero).__name__}")
-    if not dtype.is_floating_point and not dtype.is_complex:
-        if zero != int(zero):
-            raise ValueError(f"zero must be a value of {dtype}, got {zero}")
-        return int(zero)
-    if zero == 0 and math.copysign(1, zero) > 0:
+    if zero == 0 and (math.copysign(1, zero) > 0 or not dtype.is_floating_point):
         return 0
     if dtype.is_complex or dtype.itemsize > 4:
-        raise ValueError(f"zero must be 0 for {dtype}, whose elements are several words, got {zero}")
-    value = torch.tensor(float(zero), dtype=torch.float64, device="cpu").to(dtype)
-    if not torch.equal(value.double(), torch.tensor(float(zero), dtype=torch.float64)):
-        raise ValueError(f"zero must be a value of {dtype}, got {zero}")
-    integer = {1: torch.int8, 2: torch.int16, 4: torch.int32}[dtype.itemsize]
-    return int(value.view(integer).item())
+        raise ValueError(
+            f"zero must be 0 for {dtype}, whose elements are several words, got {zero}"
+        )
+    if dtype.is_floating_point:
+        value = torch.tensor(zero, dtype=torch.float64, device="cpu").to(dtype)
+        if value.item() == zero:
+            integer = {1: torch.int8, 2: torch.int16, 4: torch.int32}[dtype.itemsize]
+            return int(value.view(integer).item())
+    else:
+        smallest, largest = (0, 1) if dtype == torch.bool else _range_of(dtype)
+        if smallest <= zero <= largest and zero == int(zero):
+            return int(zero)
+    raise ValueError(f"zero must be a value of {dtype}, got {zero}")
+
+
+def _range_of(dtype: torch.dtype) -> tuple[int, int]:
+    limits = torch.iinfo(dtype)
+    return limits.min, limits.max
 
 
 def check_input(name: str, x: Any, *, cuts_graph: bool, may_be_meta: bool = False) -> None:

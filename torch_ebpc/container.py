@@ -154,7 +154,9 @@ class Container:
         ((3, 3), tensor([0., 1., 0.]))
     """
 
-    def __init__(self, packed: Tensor | str | os.PathLike[str], *, _may_be_cut: bool = False) -> None:
+    def __init__(
+        self, packed: Tensor | str | os.PathLike[str], *, _may_be_cut: bool = False
+    ) -> None:
         if isinstance(packed, (str, os.PathLike)):
             from torch_ebpc.files import map_file
 

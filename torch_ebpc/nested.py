@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from torch_ebpc import ops
-from torch_ebpc.container import inspect
 from torch_ebpc._arguments import check_max_bytes
+from torch_ebpc.container import inspect
 from torch_ebpc.errors import EBPCLimitError
 
 

@@ -62,6 +62,7 @@ from torch_ebpc.errors import translated
 METHODS: tuple[str, ...] = ("ebpc", "bpc", "zvc", "zero_rle", "csc", "none")
 """The methods that :func:`encode` and :func:`count_bits` know."""
 
+
 @dataclasses.dataclass(frozen=True)
 class EncodedStreams:
     """The two raw streams of one transmission, as returned by :func:`encode`.
@@ -318,9 +319,7 @@ def count_bits(
         {'ebpc': 47, 'zvc': 12, 'none': 32}
     """
     check_input("x", x, cuts_graph=False)
-    bits = count_transmission_bits(
-        x, method, word_bits, block_size, max_zero_run, base, 0, zero
-    )
+    bits = count_transmission_bits(x, method, word_bits, block_size, max_zero_run, base, 0, zero)
     return int(bits.sum().item())
 
 

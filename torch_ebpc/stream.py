@@ -83,7 +83,7 @@ class ContainerEncoder:
         self._dtype = dtype
 
     def push(self, x: Tensor) -> Tensor:
-        """Takes the tensor's next elements, those of ``x`` in row-major order, and returns the bytes
+        """Takes the tensor's next elements, those of ``x`` in row-major order; returns the bytes
         of the payload that are ready now, uint8 [bytes].
 
         Raises:

@@ -57,7 +57,7 @@ const DTypeTraits& traits(DType dtype);
 enum class MemoryFormat : std::uint8_t { contiguous = 0, channels_last = 1, channels_last_3d = 2 };
 inline constexpr int memory_format_count = 3;
 
-/// More dimensions would not fit into the 256 bytes that a container may add to a tensor.
+/// More dimensions would not fit into the 260 bytes that a container may add to a tensor.
 inline constexpr std::size_t max_dims = 24;
 
 struct TensorInfo {

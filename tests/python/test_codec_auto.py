@@ -98,11 +98,11 @@ def test_what_is_written_without_it_does_not_change():
     assert torch_ebpc.inspect(torch_ebpc.compress(x)).format_version == 1
 
 
-@pytest.mark.parametrize("name", ["compress", "encode_segments", "make_header"])
-def test_operators_take_it_behind_what_saved_programs_pass(name):
-    schema = getattr(torch.ops.torch_ebpc, name).default._schema
-    assert schema.arguments[-1].name == "codec"
-    assert schema.arguments[-1].default_value == "ebpc"
+@pytest.mark.parametrize("name", ["compress", "open_encoder"])
+def test_operators_take_it_after_what_saved_programs_pass(name):
+    *_, codec, zero = getattr(torch.ops.torch_ebpc, name).default._schema.arguments
+    assert (codec.name, codec.default_value) == ("codec", "ebpc")
+    assert (zero.name, zero.default_value) == ("zero", 0)
 
 
 @given(

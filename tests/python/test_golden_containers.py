@@ -38,11 +38,11 @@ def test_a_golden_container_is_read(name):
     assert torch.equal(again, packed)
 
 
-@pytest.mark.parametrize("name", ["v1_float32.ebpc", "v2_float32.ebpc"])
+@pytest.mark.parametrize("name", ["v1_float32.ebpc", "v2_float32.ebpc", "v3_float32.ebpc"])
 def test_a_newer_version_is_refused_by_name(name):
     packed = read(name).clone()
-    packed[8] = 3
-    message = "format version.: expected from 1 to 2, which this library reads, found 3"
+    packed[8] = 4
+    message = "format version.: expected from 1 to 3, which this library reads, found 4"
     for reader in (torch_ebpc.decompress, torch_ebpc.inspect, torch_ebpc.recover):
         with pytest.raises(torch_ebpc.EBPCFormatError, match=message):
             reader(packed)
