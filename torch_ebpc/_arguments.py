@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import operator
 from collections.abc import Sequence
@@ -11,14 +12,34 @@ import torch
 from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
 
-_NAMES = torch.ops.torch_ebpc.dtypes().split()
-DTYPE_NAMES = ", ".join(_NAMES)
-"""Of the dtypes that can be compressed; their table is in C++ (``csrc/ebpc/tensor_info.cpp``)."""
 
-DTYPES: tuple[torch.dtype, ...] = tuple(
-    getattr(torch, name) for name in _NAMES if hasattr(torch, name)
-)
-"""Those of them that this PyTorch has."""
+@dataclasses.dataclass(frozen=True)
+class DTypeTraits:
+    """A row of the table in C++ (``csrc/ebpc/tensor_info.cpp``)."""
+
+    word_bits: int
+    element_words: int
+    has_negative_zero: bool  #: as a word that ``zero="auto"`` takes for a zero
+
+
+def _table() -> dict[str, DTypeTraits]:
+    rows = (row.split(":") for row in torch.ops.torch_ebpc.dtypes().split())
+    return {
+        name: DTypeTraits(int(bits), int(words), bool(int(negative)))
+        for name, bits, words, negative in rows
+    }
+
+
+DTYPE_NAMES = ", ".join(_table())
+"""Of the dtypes that can be compressed."""
+
+TRAITS: dict[torch.dtype, DTypeTraits] = {
+    getattr(torch, name): traits for name, traits in _table().items() if hasattr(torch, name)
+}
+"""Of those of them that this PyTorch has."""
+
+DTYPES: tuple[torch.dtype, ...] = tuple(TRAITS)
+"""The dtypes that can be compressed and that this PyTorch has."""
 
 
 def dtype_named(name: str) -> torch.dtype:

@@ -43,10 +43,9 @@ from typing import SupportsIndex
 import torch
 from torch import Tensor
 
+from torch_ebpc import _arguments
 from torch_ebpc._arguments import (
-    DTYPES as DTYPES,
-)
-from torch_ebpc._arguments import (
+    TRAITS,
     check_bytes,
     check_input,
     check_int,
@@ -58,6 +57,9 @@ from torch_ebpc._arguments import (
 )
 from torch_ebpc.container import Container
 from torch_ebpc.errors import translated
+
+DTYPES: tuple[torch.dtype, ...] = _arguments.DTYPES
+"""The dtypes that can be compressed, in the order of their numbers in a container."""
 
 METHODS: tuple[str, ...] = ("ebpc", "bpc", "zvc", "zero_rle", "csc", "none")
 """The methods that :func:`encode` and :func:`count_bits` know."""
@@ -230,7 +232,7 @@ def encode(
             _resolved(x), word_bits, block_size, max_zero_run, base, method, word_of(zero, x.dtype)
         )
     zero_bits, plane_bits = bits.tolist()
-    width = 8 * x.dtype.itemsize if word_bits is None else word_bits
+    width = TRAITS[x.dtype].word_bits if word_bits is None else word_bits
     return EncodedStreams(
         zero_stream,
         plane_stream,

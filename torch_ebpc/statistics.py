@@ -7,7 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from torch_ebpc._arguments import check_input, check_parameters
+from torch_ebpc._arguments import TRAITS, check_input, check_parameters
 from torch_ebpc.errors import translated
 
 SYMBOLS: tuple[str, ...] = (
@@ -144,7 +144,7 @@ def symbol_statistics(
     (words, nonzero_words, blocks), symbols, planes, bursts, deltas, zero_runs = (
         part.tolist() for part in fields.split(sizes)
     )
-    width = 8 * x.dtype.itemsize if word_bits is None else word_bits
+    width = TRAITS[x.dtype].word_bits if word_bits is None else word_bits
     return SymbolStatistics(
         width,
         block_size,

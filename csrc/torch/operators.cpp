@@ -190,12 +190,13 @@ Tensor statistics(const Tensor& input, OptionalInt word_bits, std::int64_t block
 }
 
 std::string dtypes() {
-  std::string names;
+  std::string all;
   for (int i = 0; i < ebpc::dtype_count; ++i) {
-    if (i > 0) names += ' ';
-    names += ebpc::traits(static_cast<ebpc::DType>(i)).name;
+    const ebpc::DTypeTraits& of = ebpc::traits(static_cast<ebpc::DType>(i));
+    all += (i > 0 ? " " : "") + std::string(of.name) + ":" + std::to_string(8 * of.bytes) + ":" +
+           std::to_string(of.words_per_element) + ":" + (of.has_negative_zero ? "1" : "0");
   }
-  return names;
+  return all;
 }
 
 std::string version() { return TORCH_EBPC_VERSION; }
@@ -250,7 +251,7 @@ STABLE_TORCH_LIBRARY(torch_ebpc, m) {
       "statistics(Tensor input, int? word_bits=None, int block_size=8, int max_zero_run=16, "
       "str base='sent', int transmission_dims=0, int zero=0) -> Tensor");
   // The dtypes that can be compressed, in the order of their numbers in the container, separated by
-  // spaces.
+  // spaces, each as NAME:BITS_OF_A_WORD:WORDS_OF_AN_ELEMENT:HAS_NEGATIVE_ZERO.
   m.def("dtypes() -> str");
   m.def("version() -> str");
   m.def("kernel() -> str");

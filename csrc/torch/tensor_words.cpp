@@ -156,8 +156,9 @@ std::vector<std::int64_t> shape_of(const Tensor& tensor) {
 }
 
 ebpc::WordSpan TensorWords::words() const {
-  return {contiguous.const_data_ptr(), static_cast<std::size_t>(contiguous.numel()),
-          ebpc::traits(info.dtype).bytes};
+  const ebpc::DTypeTraits& of = ebpc::traits(info.dtype);
+  const std::int64_t words = contiguous.numel() * of.words_per_element;
+  return {contiguous.const_data_ptr(), static_cast<std::size_t>(words), of.bytes};
 }
 
 TensorWords words_of(const char* argument, const Tensor& tensor) {
