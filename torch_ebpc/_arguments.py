@@ -105,6 +105,11 @@ def check_input(name: str, x: Any, *, cuts_graph: bool, may_be_meta: bool = Fals
         )
 
 
+def resolved(x: Tensor) -> Tensor:
+    """With the bits of its values in memory, where PyTorch has put off conjugation or negation."""
+    return x.resolve_conj().resolve_neg() if x.is_conj() or x.is_neg() else x
+
+
 def check_bytes(name: str, packed: Any) -> None:
     _check_strided(name, packed)
     if packed.dtype != torch.uint8:

@@ -8,7 +8,7 @@ import math
 import os
 import weakref
 from collections.abc import Sequence
-from typing import Any, SupportsIndex
+from typing import Any, NoReturn, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -136,13 +136,27 @@ class RecoveredTensor:
     ``itertools.chain.from_iterable`` gives them one by one."""
 
 
-class Container:
+class OpenHandle:
+    """What the operators keep open for an object, until the object is gone."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        weakref.finalize(self, torch.ops.torch_ebpc.close.default, handle)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} cannot be copied or pickled, since it is open in this process"
+            " alone: open another one where it is needed"
+        )
+
+
+class Container(OpenHandle):
     """A container whose header is read and checked once: for reading sample after sample.
 
     Args:
         packed: uint8 [bytes], from :func:`compress`, or the path of a file that holds one, which is
             mapped and read where it is looked at (see :func:`map_file`). Untrusted bytes are safe.
-            Bytes must not change while the object is used.
+            Bytes must not change while the object is used. Threads may share it.
 
     Raises:
         EBPCFormatError, EBPCChecksumError, TypeError, ValueError: as :func:`decompress`.
@@ -163,8 +177,7 @@ class Container:
             packed = map_file(packed)
         check_bytes("packed", packed)
         with translated():
-            self._handle: int = torch.ops.torch_ebpc.open_container.default(packed, _may_be_cut)
-            weakref.finalize(self, torch.ops.torch_ebpc.close.default, self._handle)
+            super().__init__(torch.ops.torch_ebpc.open_container.default(packed, _may_be_cut))
             self.info: ContainerInfo = info_from(
                 torch.ops.torch_ebpc.container_info.default(self._handle)
             )

@@ -53,6 +53,7 @@ from torch_ebpc._arguments import (
     check_parameters,
     check_str,
     checked_shape,
+    resolved,
     word_of,
 )
 from torch_ebpc.container import Container
@@ -146,14 +147,9 @@ def compress(
     word = None if isinstance(zero, str) else word_of(zero, x.dtype)
     with translated():
         packed: Tensor = torch.ops.torch_ebpc.compress.default(
-            _resolved(x), word_bits, block_size, max_zero_run, base, codec, word
+            resolved(x), word_bits, block_size, max_zero_run, base, codec, word
         )
     return packed
-
-
-def _resolved(x: Tensor) -> Tensor:
-    """With the bits of its values in memory, where PyTorch has put off conjugation or negation."""
-    return x.resolve_conj().resolve_neg() if x.is_conj() or x.is_neg() else x
 
 
 def decompress(
@@ -229,7 +225,7 @@ def encode(
     check_str("method", method)
     with translated():
         zero_stream, plane_stream, bits = torch.ops.torch_ebpc.encode.default(
-            _resolved(x), word_bits, block_size, max_zero_run, base, method, word_of(zero, x.dtype)
+            resolved(x), word_bits, block_size, max_zero_run, base, method, word_of(zero, x.dtype)
         )
     zero_bits, plane_bits = bits.tolist()
     width = TRAITS[x.dtype].word_bits if word_bits is None else word_bits
@@ -357,7 +353,7 @@ def count_transmission_bits(
     check_int("transmission_dims", transmission_dims)
     with translated():
         bits: Tensor = torch.ops.torch_ebpc.count_bits.default(
-            _resolved(x.detach()),
+            resolved(x.detach()),
             method,
             word_bits,
             block_size,

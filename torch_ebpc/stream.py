@@ -6,7 +6,6 @@ with the object.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -18,13 +17,14 @@ from torch_ebpc._arguments import (
     check_parameters,
     check_str,
     checked_shape,
+    resolved,
     word_of,
 )
-from torch_ebpc.container import ContainerInfo, info_from
+from torch_ebpc.container import ContainerInfo, OpenHandle, info_from
 from torch_ebpc.errors import translated
 
 
-class ContainerEncoder:
+class ContainerEncoder(OpenHandle):
     """Writes the very bytes of :func:`compress`, of a tensor that is pushed in pieces of any size.
 
     The header is known last, since it says where everything is: leave :attr:`header_bytes` free,
@@ -66,18 +66,10 @@ class ContainerEncoder:
         check_str("codec", codec)
         word = word_of(zero, dtype)
         with translated():
-            self._handle: int = torch.ops.torch_ebpc.open_encoder.default(
-                sizes,
-                dtype,
-                memory_format,
-                word_bits,
-                block_size,
-                max_zero_run,
-                base,
-                codec,
-                word,
+            handle = torch.ops.torch_ebpc.open_encoder.default(
+                sizes, dtype, memory_format, word_bits, block_size, max_zero_run, base, codec, word
             )
-            weakref.finalize(self, torch.ops.torch_ebpc.close.default, self._handle)
+            super().__init__(handle)
             self.header_bytes: int = torch.ops.torch_ebpc.encoder_header_bytes.default(self._handle)
             """The bytes of the header, to be left free in front of the payload."""
         self._dtype = dtype
@@ -95,7 +87,9 @@ class ContainerEncoder:
         if x.dtype != self._dtype:
             raise TypeError(f"x's dtype must be {self._dtype}, got {x.dtype}")
         with translated():
-            payload: Tensor = torch.ops.torch_ebpc.encoder_push.default(self._handle, x.detach())
+            payload: Tensor = torch.ops.torch_ebpc.encoder_push.default(
+                self._handle, resolved(x.detach())
+            )
         return payload
 
     def finish(self) -> Tensor:
@@ -116,7 +110,7 @@ def _tensor_of(data: bytes | bytearray) -> Tensor:
     return torch.frombuffer(data, dtype=torch.uint8)
 
 
-class ContainerDecoder:
+class ContainerDecoder(OpenHandle):
     """Reads a container whose bytes are pushed in pieces of any size. It keeps the header's table
     and what has not been taken, so that its memory is bounded by what it was given. Only one thread
     at a time may use it and the iterators that it returns.
@@ -133,8 +127,7 @@ class ContainerDecoder:
         self.info: ContainerInfo | None = None
         """What the header says, once all of it has been pushed."""
         with translated():
-            self._handle: int = torch.ops.torch_ebpc.open_decoder.default()
-        weakref.finalize(self, torch.ops.torch_ebpc.close.default, self._handle)
+            super().__init__(torch.ops.torch_ebpc.open_decoder.default())
 
     def push(self, data: Tensor | bytes | bytearray | memoryview) -> Iterator[Tensor]:
         """Takes the container's next bytes and returns an iterator over the elements that they

@@ -71,9 +71,8 @@ def feature_map(dtype: torch.dtype, shape: tuple[int, ...], seed: int = 0) -> Te
     generator = torch.Generator().manual_seed(seed)
     integer = _AS_INTEGER[dtype.itemsize]
     limits = torch.iinfo(integer)
-    words = torch.randint(
-        limits.min, min(limits.max, 2**63 - 2) + 1, shape, generator=generator, dtype=integer
-    )
+    end = min(limits.max, 2**63 - 2) + 1  # the largest that randint takes
+    words = torch.randint(limits.min, end, shape, generator=generator, dtype=integer)
     small = torch.rand(shape, generator=generator) < 0.7
     words = torch.where(small, words % 13, words)
     zero = torch.rand(shape, generator=generator) < 0.5
