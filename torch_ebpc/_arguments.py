@@ -42,6 +42,13 @@ DTYPES: tuple[torch.dtype, ...] = tuple(TRAITS)
 """The dtypes that can be compressed and that this PyTorch has."""
 
 
+def check_dtype(name: str, dtype: Any) -> None:
+    if not isinstance(dtype, torch.dtype):
+        raise TypeError(f"{name} must be a torch.dtype, got {type(dtype).__name__}")
+    if dtype not in DTYPES:
+        raise TypeError(f"{name} must be one of {DTYPE_NAMES}, got {dtype}")
+
+
 def dtype_named(name: str) -> torch.dtype:
     """Raises a TypeError where this PyTorch is too old to have it."""
     dtype = getattr(torch, name, None)

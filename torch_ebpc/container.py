@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from torch_ebpc._arguments import (
-    DTYPE_NAMES,
-    DTYPES,
     check_bytes,
+    check_dtype,
     check_max_bytes,
     checked_shape,
     dtype_named,
@@ -303,8 +302,7 @@ def max_compressed_bytes(shape: Sequence[int], dtype: torch.dtype) -> int:
         805252
     """
     sizes = checked_shape("shape", shape)
-    if dtype not in DTYPES:
-        raise TypeError(f"dtype must be one of {DTYPE_NAMES}, got {dtype}")
+    check_dtype("dtype", dtype)
     with translated():
         size: int = torch.ops.torch_ebpc.max_compressed_bytes.default(sizes, dtype)
     return size

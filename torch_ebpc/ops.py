@@ -47,6 +47,7 @@ from torch_ebpc import _arguments
 from torch_ebpc._arguments import (
     TRAITS,
     check_bytes,
+    check_dtype,
     check_input,
     check_int,
     check_max_bytes,
@@ -268,8 +269,7 @@ def decode(streams: EncodedStreams) -> Tensor:
     check_int("streams.zero_bits", streams.zero_bits)
     check_int("streams.plane_bits", streams.plane_bits)
     shape = checked_shape("streams.shape", streams.shape)
-    if not isinstance(streams.dtype, torch.dtype):
-        raise TypeError(f"streams.dtype must be a torch.dtype, got {type(streams.dtype).__name__}")
+    check_dtype("streams.dtype", streams.dtype)
     check_parameters(streams.word_bits, streams.block_size, streams.max_zero_run, streams.base)
     check_str("streams.method", streams.method)
     with translated():

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from torch_ebpc._arguments import (
     check_bytes,
+    check_dtype,
     check_input,
     check_parameters,
     check_str,
@@ -61,6 +62,7 @@ class ContainerEncoder(OpenHandle):
         zero: float = 0,
     ) -> None:
         sizes = checked_shape("shape", shape)
+        check_dtype("dtype", dtype)
         check_str("memory_format", memory_format)
         check_parameters(word_bits, block_size, max_zero_run, base)
         check_str("codec", codec)

@@ -193,8 +193,12 @@ std::string dtypes() {
   std::string all;
   for (int i = 0; i < ebpc::dtype_count; ++i) {
     const ebpc::DTypeTraits& of = ebpc::traits(static_cast<ebpc::DType>(i));
-    all += (i > 0 ? " " : "") + std::string(of.name) + ":" + std::to_string(8 * of.bytes) + ":" +
-           std::to_string(of.words_per_element) + ":" + (of.has_negative_zero ? "1" : "0");
+    if (i > 0) all += ' ';
+    all += of.name;
+    for (const int field : {8 * of.bytes, of.words_per_element, int{of.has_negative_zero}}) {
+      all += ':';
+      all += std::to_string(field);
+    }
   }
   return all;
 }

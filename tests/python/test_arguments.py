@@ -282,7 +282,11 @@ STREAMS = torch_ebpc.encode(torch.arange(5, dtype=torch.int8))
         ({"shape": ("5",)}, TypeError, "a size of streams.shape must be an int, got str"),
         ({"shape": (-5,)}, ValueError, "shape must have no negative size, got -5"),
         ({"dtype": "int8"}, TypeError, "streams.dtype must be a torch.dtype, got str"),
-        ({"dtype": torch.quint8}, TypeError, f"dtype must be one of {DTYPE_NAMES}, got QUInt8"),
+        (
+            {"dtype": torch.quint8},
+            TypeError,
+            f"streams.dtype must be one of {DTYPE_NAMES}, got torch.quint8",
+        ),
         ({"word_bits": 9}, ValueError, "word_bits must be at most 8 for int8, got 9"),
         ({"block_size": 1}, ValueError, "block_size must be from 2 to 64, got 1"),
         ({"base": "kept"}, ValueError, "base must be 'sent' or 'reused', got 'kept'"),

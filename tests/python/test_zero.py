@@ -18,8 +18,8 @@ def relu_map(count: int = 64 * 4096, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     steps = torch.randint(-4, 5, (count,), generator=generator).cumsum(0).remainder(254)
     values = torch.where(steps > 127, 254 - steps, steps)
-    zeros = torch.rand(count // 16, generator=generator) < 0.5
-    return values.masked_fill(zeros.repeat_interleave(16), 0).to(torch.int8)
+    zeros = torch.rand(count // 16 + 1, generator=generator) < 0.5
+    return values.masked_fill(zeros.repeat_interleave(16)[:count], 0).to(torch.int8)
 
 
 # ---- A zero point --------------------------------------------------------------------------------
