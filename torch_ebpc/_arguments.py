@@ -71,10 +71,8 @@ def word_of(zero: Any, dtype: torch.dtype) -> int:
         raise TypeError(f"zero must be a number, got {type(zero).__name__}")
     if zero == 0 and (math.copysign(1, zero) > 0 or not dtype.is_floating_point):
         return 0
-    if dtype.is_complex or dtype.itemsize > 4:
-        raise ValueError(
-            f"zero must be 0 for {dtype}, whose elements are several words, got {zero}"
-        )
+    if dtype in TRAITS and TRAITS[dtype].element_words > 1:
+        raise ValueError(f"zero must be 0 for {dtype}, which is several words, got {zero}")
     if dtype.is_floating_point:
         value = torch.tensor(zero, dtype=torch.float64, device="cpu").to(dtype)
         if value.item() == zero:
@@ -110,11 +108,6 @@ def check_input(name: str, x: Any, *, cuts_graph: bool, may_be_meta: bool = Fals
             f"{name} must not carry a forward-mode tangent (as under torch.func.jvp): its packed"
             " bytes carry none"
         )
-
-
-def resolved(x: Tensor) -> Tensor:
-    """With the bits of its values in memory, where PyTorch has put off conjugation or negation."""
-    return x.resolve_conj().resolve_neg() if x.is_conj() or x.is_neg() else x
 
 
 def check_bytes(name: str, packed: Any) -> None:

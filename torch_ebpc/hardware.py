@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_ebpc._arguments import TRAITS, check_input, resolved
+from torch_ebpc._arguments import TRAITS, check_input
 from torch_ebpc._hardware_registers import (
     Growth,
     Inventory,
@@ -208,7 +208,7 @@ def run_encoder(
     check_input("x", x, cuts_graph=False)
     with translated():
         zero, plane, counters, bursts = torch.ops.torch_ebpc.hardware_encode.default(
-            resolved(x.detach()), word_bits, block_size, max_zero_run, *dataclasses.astuple(memory)
+            x.detach(), word_bits, block_size, max_zero_run, *dataclasses.astuple(memory)
         )
     width = TRAITS[x.dtype].word_bits if word_bits is None else word_bits
     return EncoderRun(

@@ -54,7 +54,6 @@ from torch_ebpc._arguments import (
     check_parameters,
     check_str,
     checked_shape,
-    resolved,
     word_of,
 )
 from torch_ebpc.container import Container
@@ -148,7 +147,7 @@ def compress(
     word = None if isinstance(zero, str) else word_of(zero, x.dtype)
     with translated():
         packed: Tensor = torch.ops.torch_ebpc.compress.default(
-            resolved(x), word_bits, block_size, max_zero_run, base, codec, word
+            x, word_bits, block_size, max_zero_run, base, codec, word
         )
     return packed
 
@@ -226,7 +225,7 @@ def encode(
     check_str("method", method)
     with translated():
         zero_stream, plane_stream, bits = torch.ops.torch_ebpc.encode.default(
-            resolved(x), word_bits, block_size, max_zero_run, base, method, word_of(zero, x.dtype)
+            x, word_bits, block_size, max_zero_run, base, method, word_of(zero, x.dtype)
         )
     zero_bits, plane_bits = bits.tolist()
     width = TRAITS[x.dtype].word_bits if word_bits is None else word_bits
@@ -353,7 +352,7 @@ def count_transmission_bits(
     check_int("transmission_dims", transmission_dims)
     with translated():
         bits: Tensor = torch.ops.torch_ebpc.count_bits.default(
-            resolved(x.detach()),
+            x.detach(),
             method,
             word_bits,
             block_size,

@@ -7,7 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from torch_ebpc._arguments import TRAITS, check_input, check_parameters, resolved, word_of
+from torch_ebpc._arguments import TRAITS, check_input, check_parameters, word_of
 from torch_ebpc.errors import translated
 
 SYMBOLS: tuple[str, ...] = (
@@ -139,7 +139,7 @@ def symbol_statistics(
     check_parameters(word_bits, block_size, max_zero_run, base)
     with translated():
         fields = torch.ops.torch_ebpc.statistics.default(
-            resolved(x.detach()),
+            x.detach(),
             word_bits,
             block_size,
             max_zero_run,

@@ -18,7 +18,6 @@ from torch_ebpc._arguments import (
     check_parameters,
     check_str,
     checked_shape,
-    resolved,
     word_of,
 )
 from torch_ebpc.container import ContainerInfo, OpenHandle, info_from
@@ -89,9 +88,7 @@ class ContainerEncoder(OpenHandle):
         if x.dtype != self._dtype:
             raise TypeError(f"x's dtype must be {self._dtype}, got {x.dtype}")
         with translated():
-            payload: Tensor = torch.ops.torch_ebpc.encoder_push.default(
-                self._handle, resolved(x.detach())
-            )
+            payload: Tensor = torch.ops.torch_ebpc.encoder_push.default(self._handle, x.detach())
         return payload
 
     def finish(self) -> Tensor:

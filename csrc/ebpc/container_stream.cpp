@@ -31,8 +31,9 @@ void ContainerEncoder::push(WordSpan words, std::vector<std::uint8_t>& payload) 
                                          " bytes, got " + std::to_string(words.bytes_per_word));
   }
   if (words.count > words_ - pushed_words_) {
-    throw Error(ErrorCode::argument, "the tensor has " + std::to_string(words_ - pushed_words_) +
-                                         " more words, got " + std::to_string(words.count));
+    throw Error(ErrorCode::argument,
+                "there must be at most the " + std::to_string(words_ - pushed_words_) +
+                    " words that are left, got " + std::to_string(words.count));
   }
   check_fit(code_.parameters, words, pushed_words_);
   pushed_words_ += words.count;
@@ -73,8 +74,8 @@ void ContainerEncoder::encode(WordSpan words, std::vector<std::uint8_t>& payload
 
 const std::vector<std::uint8_t>& ContainerEncoder::finish() {
   if (pushed_words_ != words_) {
-    throw Error(ErrorCode::argument, "all words of the tensor must have been pushed, " +
-                                         std::to_string(words_) + ", got " +
+    throw Error(ErrorCode::argument, "all " + std::to_string(words_) +
+                                         " words must have been pushed, got " +
                                          std::to_string(pushed_words_));
   }
   write_header(header_.data(), tensor_, code_, {payload_bytes_, bits_});

@@ -357,7 +357,8 @@ ContainerCode with_suitable_zero(DType dtype, ContainerCode code, WordSpan words
     return code;
   }
   std::sort(sample.begin(), sample.end());
-  std::size_t most = count(0) + sample.size() / 64;
+  // What is less frequent than that does not pay for saying of every word whether it is one.
+  std::size_t most = count(0) + sample.size() / 8;
   for (auto word = sample.begin(); word != sample.end();) {
     const auto next = std::upper_bound(word, sample.end(), *word);
     const auto words_alike = static_cast<std::size_t>(next - word);

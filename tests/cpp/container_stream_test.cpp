@@ -171,12 +171,13 @@ TEST(ContainerStream, WordsThatTheTensorDoesNotHaveAreRefused) {
     return error_of(ErrorCode::argument, [&] { encoder.push(words, payload); });
   };
   encoder.push({memory.data(), 2, 2}, payload);
-  EXPECT_EQ(refused({memory.data(), 2, 2}), "the tensor has 1 more words, got 2");
+  EXPECT_EQ(refused({memory.data(), 2, 2}),
+            "there must be at most the 1 words that are left, got 2");
   EXPECT_EQ(refused({memory.data(), 1, 4}), "words must have 2 bytes, got 4");
   EXPECT_EQ(refused({memory.data() + 6, 1, 2}),
             "every value must fit into word_bits = 12, got 2048 at index 2");
   EXPECT_EQ(error_of(ErrorCode::argument, [&] { encoder.finish(); }),
-            "all words of the tensor must have been pushed, 3, got 2");
+            "all 3 words must have been pushed, got 2");
   encoder.push({memory.data() + 4, 1, 2}, payload);
   Bytes container = encoder.finish();
   container.insert(container.end(), payload.begin(), payload.end());
