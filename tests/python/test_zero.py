@@ -262,3 +262,81 @@ def test_the_word_of_a_value_is_its_bits():
     nan = from_patterns([0x7FC1], torch.bfloat16).item()
     with pytest.raises(ValueError, match=r"zero must be a value of torch.bfloat16, got nan"):
         word_of(nan, torch.bfloat16)
+
+
+# ---- The meter -----------------------------------------------------------------------------------
+
+
+class Quantized(torch.nn.Module):
+    """A ReLU whose outputs are PyTorch's quantized tensors."""
+
+    def __init__(self, zero_point: int) -> None:
+        super().__init__()
+        self.zero_point = zero_point
+        self.layer = torch.nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q = torch.quantize_per_tensor(x.relu(), 0.05, self.zero_point, torch.qint8)
+        return self.layer(q)
+
+
+def measured(model, x, **arguments):
+    with torch_ebpc.CompressionMeter(
+        model, torch.nn.Identity, mode="observe", verify=True, **arguments
+    ) as meter:
+        model(x)
+    return meter.report()
+
+
+def test_the_meter_takes_the_zero_point_of_quantized_tensors():
+    torch.manual_seed(0)
+    x = torch.randn(3, 500)
+    row = measured(Quantized(0), x).rows[0]
+    report = measured(Quantized(-100), x)
+    (shifted,) = report.rows
+    assert (row.zero, shifted.zero) == (0, -100)
+    assert row.zeros == shifted.zeros == int((x <= 0.025).sum())
+    assert shifted.zero_share == row.zero_share
+    assert abs(shifted.ratio("ebpc") / row.ratio("ebpc") - 1) < 0.01
+    assert shifted.ratio("zvc") == row.ratio("zvc")
+    assert "zero points, the words that are zeros: layer#1 -100" in str(report)
+    assert torch_ebpc.Report.from_json(report.to_json()).rows[0].zero == -100
+    unaware = measured(Quantized(-100), x, zero=0).rows[0]
+    assert unaware.zeros < row.zeros
+    assert unaware.ratio("ebpc") < shifted.ratio("ebpc")
+
+
+def test_the_meter_takes_the_zero_point_that_it_is_given():
+    x = (relu_map(3 * 500).view(3, 500).to(torch.int16) - 128).to(torch.int8)
+    (row,) = measured(torch.nn.Sequential(torch.nn.Identity()), x, zero=-128).rows
+    assert row.zeros == int((x == -128).sum())
+    assert row.bits_after("ebpc") == sum(torch_ebpc.count_bits(each, zero=-128) for each in x)
+    with pytest.raises(TypeError, match="zero must be a number or None, got str"):
+        measured(torch.nn.Sequential(torch.nn.Identity()), x, zero="auto")
+
+
+def test_a_zero_point_that_varies_is_said_to():
+    model = Quantized(-100)
+    with torch_ebpc.CompressionMeter(model, torch.nn.Identity, mode="observe") as meter:
+        model(torch.randn(2, 50))
+        model.zero_point = -90
+        model(torch.randn(2, 50))
+    (row,) = meter.report().rows
+    assert row.zero is None
+    assert row.zero_share > 0.4
+    assert "layer#1 varies" in str(meter.report())
+
+
+def test_both_zeros_of_floats_are_in_the_share_of_zeros():
+    x = torch.tensor([[0.0, -0.0, -0.0, 2.0]])
+    (row,) = measured(torch.nn.Sequential(torch.nn.Identity()), x).rows
+    assert (row.zeros, row.negative_zeros, row.zero_share) == (1, 2, 0.75)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float64, torch.complex128, torch.bool])
+def test_words_of_any_dtype_are_measured(dtype):
+    x = torch.randint(0, 2, (3, 40)).to(dtype)
+    (row,) = measured(torch.nn.Sequential(torch.nn.Identity()), x).rows
+    assert row.bits_before == 8 * x.nbytes
+    assert row.bits_after("ebpc") == sum(torch_ebpc.count_bits(each) for each in x)
+    assert row.verified_values == row.values
