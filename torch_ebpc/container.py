@@ -299,7 +299,7 @@ def max_compressed_bytes(shape: Sequence[int], dtype: torch.dtype) -> int:
 
     Example:
         >>> torch_ebpc.max_compressed_bytes((64, 112, 112), torch.int8)
-        805252
+        805248
     """
     sizes = checked_shape("shape", shape)
     check_dtype("dtype", dtype)
