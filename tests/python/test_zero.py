@@ -95,12 +95,14 @@ def test_every_kernel_has_the_bits_of_every_other():
             assert_same_bits(torch_ebpc.decompress(expected), x)
 
 
-def test_pieces_of_a_zero_have_the_bytes_of_the_whole():
+def test_pieces_of_a_zero_have_the_bytes_of_the_whole(tmp_path):
     x = (relu_map(20_000).to(torch.int16) - 128).to(torch.int8)
     encoder = torch_ebpc.ContainerEncoder(x.shape, x.dtype, zero=-128)
     payload = [encoder.push(part) for part in x.split(3000)]
     whole = torch_ebpc.compress(x, zero=-128)
     assert torch.equal(torch.cat([encoder.finish(), *payload]), whole)
+    torch_ebpc.write_file(tmp_path / "x", x.split(3000), x.shape, x.dtype, zero=-128)
+    assert torch.equal(torch_ebpc.map_file(tmp_path / "x"), whole)
     decoder = torch_ebpc.ContainerDecoder()
     parts = [part for piece in whole.split(999) for part in decoder.push(piece)]
     decoder.finish()
