@@ -89,8 +89,8 @@ def write_file(
     codec: str = "ebpc",
     zero: float = 0,
 ) -> int:
-    """Writes the container of a tensor that comes in parts, such as samples or batches of them;
-    the file has the bytes of :func:`compress` with such a ``zero``, and appears whole or not at all.
+    """Writes the container of a tensor that comes in parts, such as samples or batches of them: the
+    bytes of :func:`compress` with that ``zero``. The file appears whole or not at all.
 
     Args:
         path: where to; what is there is replaced.
