@@ -32,21 +32,29 @@ SCALE_SIM_HEADER = (
 
 
 def scale_sim_topology(convolutions: Iterable[Convolution]) -> str:
-    """A topology file: one convolution a line, every line closed by a comma. As in SCALE-Sim's own
-    ResNet topologies the input is given without padding, and there is one stride.
+    """A topology file: one convolution a line, every line closed by a comma.
+
+    SCALE-Sim knows no padding and rounds the output's size up where a stride does not fit, so the
+    input is given the size from which it computes the network's own output: (output - 1) x stride +
+    kernel. Its IFMAP words are those of that size.
 
     Raises:
-        ValueError: a convolution has groups or two strides, or a name that SCALE-Sim would read
-            as something else.
+        ValueError: a convolution has groups, two strides or dilation, or a name that SCALE-Sim
+            would read as something else.
     """
     lines = [", ".join(SCALE_SIM_HEADER) + ","]
     for each in convolutions:
-        if each.groups != 1 or each.stride[0] != each.stride[1]:
-            raise ValueError(f"{each.name}: the topology has no groups and one stride only")
+        if each.groups != 1 or each.stride[0] != each.stride[1] or each.dilation != (1, 1):
+            raise ValueError(
+                f"{each.name}: the topology has no groups, no dilation and one stride only"
+            )
         if "," in each.name or "DP" in each.name:
             raise ValueError(f"{each.name}: the topology's names have no comma and no DP")
-        channels, height, width = each.input_shape
-        values = (height, width, *each.kernel, channels, each.output_shape[0], each.stride[0])
+        stride = each.stride[0]
+        out_channels, out_height, out_width = each.output_shape
+        height = (out_height - 1) * stride + each.kernel[0]
+        width = (out_width - 1) * stride + each.kernel[1]
+        values = (height, width, *each.kernel, each.input_shape[0], out_channels, stride)
         lines.append(",".join([each.name, *map(str, values)]) + ",")
     return "\n".join(lines) + "\n"
 
@@ -55,9 +63,9 @@ def scale_sim_compression(study: Study) -> str:
     """A table to join with the topology by `Layer name`, or with SCALE-Sim's reports by `LayerID`,
     the line of the topology counted from 0.
 
-    `ifmap` is what the convolution reads; `ofmap` is the ReLU map written in place of its output,
-    empty where there is none (projection shortcuts). DRAM words of a report divided by the traffic
-    ratio are what a compressed interface moves.
+    `ifmap` is the map that the convolution reads, without padding; `ofmap` is the ReLU map written
+    in place of its output, empty where there is none (projection shortcuts). docs/hardware.md says
+    which words of a report a traffic ratio divides.
     """
     text = io.StringIO()
     fields = ["LayerID", "Layer name"]
@@ -151,6 +159,8 @@ def timeloop_problem(
         "C": layer.input_shape[0] // layer.groups,
         "Wstride": layer.stride[1],
         "Hstride": layer.stride[0],
+        "Wdilation": layer.dilation[1],
+        "Hdilation": layer.dilation[0],
         "densities": densities,
     }
     return {"problem": problem}
