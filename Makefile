@@ -10,7 +10,8 @@ NATIVE_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h')
 FORMATTED := $(NATIVE_SOURCES) $(shell find tests/cpp tests/fuzz tests/cmake evaluation/libtorch -name '*.cpp' -o -name '*.h')
 OPTIONS ?=
 
-.PHONY: help setup evaluate paper bench bench-hooks bench-training bench-kernels hardware libtorch docs wheel test-wheel
+.PHONY: help setup evaluate paper bench bench-hooks bench-training bench-kernels hardware synthesize libtorch docs
+.PHONY: wheel test-wheel
 .PHONY: test test-cpp test-python test-portable sanitize fuzz coverage lint format clean
 .DELETE_ON_ERROR:
 
@@ -24,6 +25,7 @@ help:
 	@echo 'make bench-training peak memory and time of training with save_compressed, beside what PyTorch has'
 	@echo 'make bench-kernels  speed of every kernel, at several settings (OPTIONS="--help" lists options)'
 	@echo 'make hardware       ResNet-34 through the hardware model: registers, cycles, FIFOs, memory traffic, exports'
+	@echo 'make synthesize     the RTL in flip-flops and gates, by Yosys'
 	@echo 'make libtorch       ResNet-34 with compression in it, scripted, in a C++ program without Python'
 	@echo 'make sanitize       the C++ tests, and the operators from Python, with sanitizers'
 	@echo 'make fuzz           every fuzzer for a minute (SECONDS=3600 for an hour)'
@@ -78,12 +80,16 @@ bench-kernels: $(VENV)/.requirements
 hardware: setup
 	$(BIN)/python -m evaluation.hardware $(OPTIONS)
 
+synthesize: setup
+	.ci/system-packages yosys qflow-tech-osu018
+	$(BIN)/python -m evaluation.hardware.synthesis
+
 # ---- Tests -----------------------------------------------------------------------------------------
 
 test: test-cpp test-python
 
 build/tests/.configured: $(VENV)/.requirements CMakeLists.txt tests/cpp/CMakeLists.txt
-	.ci/system-packages libgtest-dev nlohmann-json3-dev
+	.ci/system-packages libgtest-dev nlohmann-json3-dev verilator
 	cmake -S . -B build/tests -G Ninja -DTORCH_EBPC_BUILD_OPERATORS=OFF -DTORCH_EBPC_BUILD_TESTS=ON
 	touch $@
 

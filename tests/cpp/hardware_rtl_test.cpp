@@ -138,6 +138,7 @@ class LockstepEncoder {
         model_(Set::p(), Set::zero) {}
 
   EncoderOutput cycle(const EncoderInput& in) {
+    if (::testing::Test::HasFailure()) return model_.cycle(in);  // one difference makes many
     rtl_->e_word_valid = in.word.valid;
     set_port(rtl_->e_word_data, in.word.data);
     rtl_->e_word_last = in.word.last;
@@ -173,6 +174,7 @@ class LockstepDecoder {
         model_(Set::p(), Set::zero) {}
 
   DecoderOutput cycle(const DecoderInput& in) {
+    if (::testing::Test::HasFailure()) return model_.cycle(in);
     rtl_->d_count_valid = in.count.valid;
     rtl_->d_count_data = in.count.data;
     rtl_->d_zero_valid = in.zero.valid;
@@ -248,7 +250,7 @@ TYPED_TEST(HardwareRtl, EqualsTheModelOnTheGoldenWords) {
     Words cut = words;
     for (auto& word : cut) word &= static_cast<std::uint32_t>(low_ones(TypeParam::p().word_bits));
     this->transmit(cut);
-    if (this->HasFatalFailure()) return;
+    if (this->HasFailure()) return;
   }
 }
 
@@ -259,7 +261,7 @@ TYPED_TEST(HardwareRtl, EqualsTheModelWhateverThePortsPartnersDo) {
                      random_rates(this->random_));
       this->transmit(relu_like(TypeParam::p(), 300, density, this->random_),
                      random_rates(this->random_));
-      if (this->HasFatalFailure()) return;
+      if (this->HasFailure()) return;
     }
   }
 }
@@ -273,7 +275,7 @@ TYPED_TEST(HardwareRtl, EqualsTheModelAtTheEndsOfTransmissions) {
       this->transmit(words);
       this->transmit(words, random_rates(this->random_));
       this->transmit(Words(length, TypeParam::zero));  // all of them
-      if (this->HasFatalFailure()) return;
+      if (this->HasFailure()) return;
     }
   }
 }

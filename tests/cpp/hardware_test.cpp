@@ -165,6 +165,76 @@ TEST(HardwareModel, LastTravelsWithTheLastWordOfEachStream) {
   EXPECT_TRUE(!plane[0].last && !plane[1].last && plane[2].last && plane[2].keep);
 }
 
+// ---- What the published RTL's history mended (pulp-platform/stream-ebpc)
+// --------------------------
+
+/// Transmissions through one encoder and one decoder, which are not reset between them.
+void expect_in_a_row(const Parameters& p, const std::vector<Words>& transmissions, Random& random) {
+  for (const bool stalls : {false, true}) {
+    Encoder encoder(p);
+    Decoder decoder(p);
+    for (const Words& words : transmissions) {
+      const Rates rates = stalls ? random_rates(random) : Rates{};
+      const Streams expected = codec_streams(p, words);
+      EXPECT_EQ(encode_in_hardware(encoder, p, words, rates, random), expected);
+      EXPECT_EQ(decode_in_hardware(decoder, p, expected, words.size(), rates, random), words);
+    }
+  }
+}
+
+// 434fc9e: the transmission that followed a last word of zero was wrong.
+TEST(HardwareModel, AZeroAsTheLastWordDoesNotReachTheNextTransmission) {
+  Random random(18);
+  for (const Base base : {Base::sent, Base::reused}) {
+    std::vector<Words> transmissions;
+    for (std::size_t zeros = 1; zeros <= 17; ++zeros) {
+      Words words = any_words({}, 20, 0.6, random);
+      words.insert(words.end(), zeros, 0);
+      transmissions.push_back(words);
+      transmissions.push_back(any_words({}, 9, 1.0, random));
+    }
+    expect_in_a_row(parameters(8, 8, true, 16, base), transmissions, random);
+  }
+}
+
+// e6ed764: the decoder lost its way between transmissions; d286728, b1dc45b: so did clock gates and
+// the pulse that says that both streams have ended.
+TEST(HardwareModel, TransmissionsOfAnyLengthFollowEachOther) {
+  Random random(19);
+  for (const Base base : {Base::sent, Base::reused}) {
+    std::vector<Words> transmissions;
+    for (const std::size_t length : {1u, 1u, 8u, 7u, 9u, 1u, 64u, 2u}) {
+      for (const double density : {1.0, 0.5, 0.0}) {
+        transmissions.push_back(any_words({}, length, density, random));
+      }
+    }
+    expect_in_a_row(parameters(8, 8, true, 16, base), transmissions, random);
+  }
+}
+
+// 7eee1e8: the plane stream's last flag. a2ead73: the words of 0 that fill the last block up.
+TEST(HardwareModel, ThePlaneStreamsLastFlagComesOnceWhateverItsLength) {
+  Random random(20);
+  const Parameters p;
+  for (std::size_t length = 1; length <= 32; ++length) {
+    Words words = relu_like(p, length, 1.0, random);
+    words.push_back(0);
+    Encoder encoder(p);
+    std::size_t next = 0;
+    std::vector<bool> last;
+    for (int cycle = 0; cycle < 200; ++cycle) {
+      EncoderInput in{.word = {}, .zero_ready = true, .plane_ready = true};
+      if (next < words.size()) in.word = {true, words[next], next + 1 == words.size()};
+      const EncoderOutput out = encoder.cycle(in);
+      next += moves(in.word, out.word_ready);
+      if (out.plane.valid) last.push_back(out.plane.last);
+    }
+    std::vector<bool> expected(codec_streams(p, words).plane.size(), false);
+    expected.back() = true;
+    EXPECT_EQ(last, expected) << length;
+  }
+}
+
 // The encoder plugged into the decoder, transmission after transmission without a reset. The zero
 // stream needs a buffer on the way: it runs ahead of the plane stream by a block of non-zero words
 // and all zero words between them. The plane stream needs none.

@@ -15,8 +15,9 @@ Encoder::Encoder(const Parameters& p, std::uint32_t zero_word)
       max_zero_run_(p.max_zero_run),
       zero_run_bits_(ebpc::zero_run_bits(p)),
       plane_code_(p),
-      step_plane_0_(step_first + (base_sent_ ? 1 : 0)),
-      step_end_(step_plane_0_ + plane_count(p)),
+      step_plane_0_(plane_count(p)),
+      step_first_(step_plane_0_ + (base_sent_ ? 1 : 0)),
+      step_end_(step_first_ + 1),
       zeros_(bank_, "zero run-length unit", "zeros", zero_run_bits_),
       zero_packer_(bank_, "zero packer", word_bits_, 1 + zero_run_bits_ + 1),
       base_(bank_, "delta unit", "base", base_sent_ ? 1 : 0, word_bits_),
@@ -53,17 +54,16 @@ std::uint64_t Encoder::plane(int p) const {
 Encoder::Step Encoder::coder_step() const {
   const int step = step_.get_int();
   if (step == step_end_) return {.code = {}, .end_of_stream = true, .next = step_idle};
-  if (step < step_plane_0_) {
+  if (step > step_plane_0_) {
     return {.code = {coded_base_.get(0), word_bits_}, .next = step_plane_0_};
   }
-  const int p = step - step_plane_0_;
+  const int p = step_plane_0_ - step;
   const std::uint64_t below = p == 0 ? 0 : plane(p - 1);
   int zero_planes = 0;  // from p on: in hardware, a priority encoder over W + 1 NOR gates
   while (p + zero_planes <= word_bits_ && plane(p + zero_planes) == below) ++zero_planes;
-  const int next = step + std::max(zero_planes, 1);
   return {.code = zero_planes > 0 ? plane_code_.zero_planes(zero_planes)
                                   : plane_code_.plane(plane(p) ^ below, plane(p)),
-          .next = next == step_end_ ? step_idle : next};
+          .next = step - std::max(zero_planes, 1)};
 }
 
 /// A W-bit pattern as an integer: the subtractor is one bit wider than the words.
@@ -88,7 +88,7 @@ void Encoder::store_word(std::uint64_t word, int position) {
 void Encoder::hand_over_block() {
   if (base_sent_) coded_base_.set(0, base_.get(0));
   for (int i = 0; i < plane_code_.plane_bits(); ++i) coded_deltas_.set(i, deltas_.get(i));
-  step_.set_int(step_first);
+  step_.set_int(step_first_);
   filled_.set(0);
 }
 
@@ -98,7 +98,7 @@ EncoderOutput Encoder::cycle(const EncoderInput& in) {
   // Symbol coder. It is free for a block in the cycle of its last symbol already.
   const bool coder_idle = step_.get_int() == step_idle;
   const Step step = coder_idle ? Step{} : coder_step();
-  const bool coder_moves = !coder_idle && plane_packer_.ready(step.code.length, in.plane_ready);
+  const bool coder_moves = !coder_idle && plane_packer_.ready(in.plane_ready);
   const bool coder_free = coder_idle || (coder_moves && step.next == step_idle);
   plane_packer_.update(coder_moves ? step.code : Code{}, coder_moves && step.end_of_stream,
                        in.plane_ready);
@@ -122,7 +122,7 @@ EncoderOutput Encoder::cycle(const EncoderInput& in) {
   const std::uint64_t word = in.word.data & low_ones(word_bits_);
   const bool nonzero = word != zero_word_;
   const Code code = zero_code(nonzero, in.word.last);
-  const bool zero_packer_ready = zero_packer_.ready(code.length, in.zero_ready);
+  const bool zero_packer_ready = zero_packer_.ready(in.zero_ready);
   const bool block_buffer_ready = !nonzero || !block_full || block_moves;
   out.word_ready = zero_packer_ready && block_buffer_ready && !ending_.is_set();
   const bool taken = moves(in.word, out.word_ready);

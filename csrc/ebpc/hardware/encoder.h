@@ -107,11 +107,11 @@ class Encoder {
   const int zero_run_bits_;
   const PlaneCode plane_code_;
 
-  // Values of step_: plane p is step_plane_0_ + p, and behind plane W comes
+  // Values of step_, which counts down, so that behind plane W it is idle.
   static constexpr int step_idle = 0;
-  static constexpr int step_first = 1;  // the base, or plane 0 where none is sent
-  const int step_plane_0_;
-  const int step_end_;  // the end of the stream
+  const int step_plane_0_;  // plane p is this - p
+  const int step_first_;    // of a block: the base, or plane 0 where none is sent
+  const int step_end_;      // the end of the stream
 
   RegisterBank bank_;
   Register zeros_;  // zero words not yet coded, 0 to R - 1

@@ -32,8 +32,8 @@ module ebpc_encoder #(
     output logic         plane_keep
 );
   localparam int PLANE_BITS = BASE_SENT ? N - 1 : N;  // deltas of a block
-  localparam int FIRST = BASE_SENT ? 2 : 1;           // step of plane 0; the base's is 1
-  localparam int STEP_END = FIRST + W + 1;            // the step that ends the stream
+  localparam int FIRST = BASE_SENT ? W + 2 : W + 1;   // the first step of a block
+  localparam int STEP_END = FIRST + 1;                // the step that ends the stream
   localparam int STEP_BITS = $clog2(STEP_END + 1);
   localparam int COUNT_BITS = $clog2(N + 1);
   localparam int RUN_BITS = $clog2(R);
@@ -52,7 +52,7 @@ module ebpc_encoder #(
   logic [PLANE_BITS*(W+1)-1:0] deltas;      // block buffer, the first delta in the low bits
   logic [W-1:0] coded_base;                 // plane buffer
   logic [PLANE_BITS*(W+1)-1:0] coded_deltas;
-  logic [STEP_BITS-1:0] step;               // symbol coder: 0 is idle
+  logic [STEP_BITS-1:0] step;               // symbol coder: counts down, 0 is idle
 
   // ---- Symbol coder: free for a block in the cycle of its last symbol already -----------------------
 
@@ -148,7 +148,7 @@ module ebpc_encoder #(
       else if (block_moves) filled <= '0;
       if (taken) ending <= word_last;
       else if (closes) ending <= 1'b0;
-      if (block_moves) step <= STEP_BITS'(1);
+      if (block_moves) step <= STEP_BITS'(FIRST);
       else if (closes) step <= STEP_BITS'(STEP_END);
       else if (coder_moves) step <= next_step;
     end

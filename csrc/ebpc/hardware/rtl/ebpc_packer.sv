@@ -13,7 +13,7 @@ module ebpc_packer #(
     input  logic                   clk,
     input  logic                   rst_n,
     // A code, left-justified with zeros behind it; of length 0, none. `code_end` ends the stream
-    // behind it.
+    // behind it. None is taken while a whole word waits.
     input  logic                   code_valid,
     output logic                   code_ready,
     input  logic [    LONGEST-1:0] code,
@@ -36,12 +36,14 @@ module ebpc_packer #(
   assign out_last = ending && !whole_word;
   assign out_keep = fill != 0;
 
-  // The room that a leaving word makes counts, so that a code of W bits can come in every cycle.
   wire moves = out_valid && out_ready;
-  wire [FILL_BITS-1:0] kept = moves ? fill - FILL_BITS'(W) : fill;  // not of a last word
-  wire [FILL_BITS:0] filled = {1'b0, kept} + (FILL_BITS + 1)'(code_length);
-  assign code_ready = !ending && filled <= (FILL_BITS + 1)'(CAPACITY);
+  wire two_words = CAPACITY > 2 * W && fill > FILL_BITS'(2 * W);  // the second stays
+  assign code_ready = !ending && (!whole_word || (out_ready && !two_words));
   wire taken = code_valid && code_ready;
+
+  // What is left but for a last word; where a code is taken, at most W bits.
+  wire [FILL_BITS-1:0] kept = moves ? fill - FILL_BITS'(W) : fill;
+  wire [FILL_BITS-1:0] added = taken ? FILL_BITS'(code_length) : '0;
 
   wire [CAPACITY-1:0] shifted = moves ? {buffer[CAPACITY-1-W:0], {W{1'b0}}} : buffer;
   wire [CAPACITY-1:0] placed = {code & {LONGEST{taken}}, {W{1'b0}}} >> kept;
@@ -53,7 +55,7 @@ module ebpc_packer #(
       ending <= 1'b0;
     end else begin
       buffer <= shifted | placed;
-      fill   <= taken ? filled[FILL_BITS-1:0] : moves && out_last ? '0 : kept;
+      fill   <= moves && out_last ? '0 : kept + added;
       ending <= (taken && code_end) || (ending && !(moves && out_last));
     end
   end

@@ -18,16 +18,16 @@ module ebpc_symbol_coder #(
     input  logic [PLANE_BITS*(W+1)-1:0] deltas,
     output logic [                 LONGEST-1:0] code,         // left-justified
     output logic [             LENGTH_BITS-1:0] code_length,  // 0 at the end of the stream
-    output logic [               STEP_BITS-1:0] next_step     // 0 behind the last plane
+    output logic [               STEP_BITS-1:0] next_step
 );
-  localparam int FIRST = BASE_SENT ? 2 : 1;  // the step of plane 0
+  localparam int PLANE_0 = W + 1;  // its step, from which the planes' count down
   localparam int INDEX_BITS = $clog2(N);
   localparam int RUN_BITS = $clog2(W);
   localparam int P = LONGEST + 1;  // codes with a bit behind them, so that no padding has width 0
 
   // ---- All planes --------------------------------------------------------------------------------
 
-  wire is_base = BASE_SENT && step == 1;
+  wire is_base = BASE_SENT && step == STEP_BITS'(PLANE_0 + 1);
   logic [W:0] at;        // the step is that of plane p
   logic [W:0] x_zero;    // X[p] is zero
   logic [W:0] dbp_zero;  // plane p is zero
@@ -48,7 +48,7 @@ module ebpc_symbol_coder #(
     assign x_planes[p*PLANE_BITS+:PLANE_BITS] = dbx;
     assign x_zero[p] = dbx == 0;
     assign dbp_zero[p] = dbp == 0;
-    assign at[p] = step == STEP_BITS'(FIRST + p);
+    assign at[p] = step == STEP_BITS'(PLANE_0 - p);
   end
 
   // ---- The plane of this step, and the one behind its symbol --------------------------------------
@@ -57,26 +57,23 @@ module ebpc_symbol_coder #(
   logic plane_zero;
   logic run;                  // of zero planes goes from below into plane p
   logic is_run;               // such a run has more than one plane
-  logic [RUN_BITS-1:0] past;  // the number of the plane behind the symbol, in its low bits
   always_comb begin
     x = '0;
     plane_zero = 1'b0;
     run = 1'b0;
     is_run = 1'b0;
-    next_step = is_base ? STEP_BITS'(FIRST) : '0;
-    past = '0;
+    next_step = is_base ? STEP_BITS'(PLANE_0) : '0;
     for (int p = 0; p <= W; p++) begin
       x = x | (x_planes[p*PLANE_BITS+:PLANE_BITS] & {PLANE_BITS{at[p]}});
       plane_zero = plane_zero | (at[p] & dbp_zero[p]);
       is_run = is_run | (run & x_zero[p]);
       run = (run | at[p]) & x_zero[p];
       if ((run & !x_zero_above[p]) | (at[p] & !x_zero[p])) begin
-        if (p < W) next_step = next_step | STEP_BITS'(FIRST + p + 1);
-        past = past | RUN_BITS'(p + 1);
+        next_step = next_step | STEP_BITS'(PLANE_0 - p - 1);
       end
     end
   end
-  wire [RUN_BITS-1:0] run_field = past - RUN_BITS'(step) - RUN_BITS'(2 - FIRST);  // planes - 2
+  wire [RUN_BITS-1:0] run_field = RUN_BITS'(step) - RUN_BITS'(next_step) - RUN_BITS'(2);
 
   // ---- The symbol ----------------------------------------------------------------------------------
 
