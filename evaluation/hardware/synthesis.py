@@ -110,17 +110,14 @@ def main() -> int:
         costs = dict(zip(jobs, pool.map(lambda job: cost_of(*job), jobs), strict=True))
     rows = []
     for w, n in SIZES:
-        row = [f"{w}", f"{n}"]
-        for design in designs:
-            cost = costs[design, w, n]
-            row += [f"{cost.flip_flops}", f"{cost.nands:,} + {cost.inverters:,}"]
-            if cost.logic_ge is not None:
-                row += [f"{cost.logic_ge:,.0f}", f"{cost.total_ge:,.0f}"]
+        both = [costs[design, w, n] for design in designs]
+        row = [f"{w}", f"{n}", *(f"{cost.flip_flops}" for cost in both)]
+        row += [f"{cost.nands:,} + {cost.inverters:,}" for cost in both]
+        row += [f"{cost.logic_ge:,.0f}, {cost.total_ge:,.0f}" for cost in both if cost.total_ge]
         rows.append(row)
-    headers = ["W", "N"]
-    for design in designs:
-        headers += [f"{design} flip-flops", "NAND2 + inverters"]
-        headers += ["logic GE", "total GE"] * OSU.exists()
+    headers = ["W", "N", "encoder bits", "decoder bits"]
+    headers += ["encoder NAND2 + inverters", "decoder NAND2 + inverters"]
+    headers += ["encoder GE, logic and all", "decoder GE, logic and all"] * OSU.exists()
     right = ["right"] * len(headers)
     print(tabulate(rows, headers, "github", disable_numparse=True, colalign=right))
     faults = [fault for job, cost in costs.items() for fault in faults_of(*job, cost)]
