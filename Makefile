@@ -12,7 +12,7 @@ OPTIONS ?=
 
 .PHONY: help setup evaluate paper bench bench-hooks bench-training bench-kernels hardware synthesize libtorch docs
 .PHONY: wheel test-wheel
-.PHONY: test test-cpp test-python test-portable sanitize fuzz coverage lint format clean
+.PHONY: test test-cpp test-python test-accelforge test-portable sanitize fuzz coverage lint format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -113,6 +113,12 @@ build/simulators/.installed: $(VENV)/.requirements
 	$(PYTHON) -m venv --clear build/simulators
 	build/simulators/bin/python -m pip install --quiet scalesim==3.0.0 'numpy<2.4'
 	touch $@
+
+# It wants Python 3.12 and its search takes half a minute, so it is no part of `make test`.
+test-accelforge: setup
+	python3.12 -m venv --clear build/accelforge
+	build/accelforge/bin/python -m pip install --quiet accelforge==1.0.467
+	$(BIN)/python -m pytest tests/python/test_hardware_exports.py -k accelforge
 
 test-python: setup build/simulators/.installed
 	$(BIN)/python -m pytest

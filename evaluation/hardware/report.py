@@ -90,13 +90,15 @@ def as_dict(study: Study, title: str, provenance: dict[str, Any]) -> dict[str, A
 
 
 def export_simulators(study: Study, name: str, folder: Path) -> str | None:
-    """A Timeloop problem for each convolution in both spellings, and SCALE-Sim's topology and
-    table.
+    """AccelForge's input, a Timeloop problem for each convolution in both spellings, and
+    SCALE-Sim's topology and table.
 
     Returns:
         Why SCALE-Sim's files are left out; None where they are written.
     """
     with whole_files(folder) as new:
+        (new / "accelforge").mkdir()
+        (new / "accelforge" / f"{name}.yaml").write_text(simulators.accelforge(study, name))
         _write_timeloop(study, new)
         try:
             topology = simulators.scale_sim_topology(

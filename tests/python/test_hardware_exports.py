@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import json
 import math
 import re
 import subprocess
@@ -314,7 +315,7 @@ def test_a_network_that_scale_sim_cannot_say_has_its_other_exports(tmp_path):
         "no files for SCALE-Sim: 0: the topology has no groups, no dilation and one stride only"
     )
     paths = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()]
-    assert sorted(paths) == ["sparseloop/0.yaml", "timeloop/0.yaml"]
+    assert sorted(paths) == ["accelforge/grouped.yaml", "sparseloop/0.yaml", "timeloop/0.yaml"]
 
 
 def test_the_table_joins_with_the_topology_line_by_line(measured):
@@ -331,6 +332,75 @@ def test_the_table_joins_with_the_topology_line_by_line(measured):
     assert first["ofmap_density"] == second["ifmap_density"]
     assert first["ofmap_traffic_ratio"] == second["ifmap_traffic_ratio"]
     assert second["ofmap_layer"] == second["ofmap_density"] == ""
+
+
+# ---- AccelForge ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def strided():
+    """A study of one convolution of stride 2 and its ReLU map: small, since AccelForge searches."""
+    options = options_from(make_parser().parse_args(["--burst-bytes", "1", "--entry-bytes", "1"]))
+    model = torch.nn.Sequential(torch.nn.Conv2d(4, 2, 1, stride=2), torch.nn.ReLU())
+    found = study.Study(options)
+    with MapRecorder(model, options.quantizer).entered() as recorder:
+        image = torch.randn(4, 3, 3)
+        recorder.calibrate(image)
+        found.add_image(recorder.record(image))
+    return found
+
+
+def test_accelforges_input_has_the_measured_bits_of_a_word(strided):
+    text = simulators.accelforge(strided, "strided")
+    spec = yaml.safe_load(re.sub(r"!(Memory|Compute)", "", text))
+    dram = spec["arch"]["nodes"][0]
+    assert dram["bits_per_value"] == {
+        "I_0": pytest.approx(8 / strided.convolutions["0"].traffic.ratio, abs=1e-4),
+        "O_0": pytest.approx(8 / strided.layers["1#1"].traffic.ratio, abs=1e-4),
+    }
+    assert [action["energy"] for action in dram["actions"]] == [1.3e-9] * 2  # Horowitz: 64 bits
+    assert spec["workload"]["einsums"] == [
+        {
+            "einsum": "O_0[m0, p0, q0] = I_0[c0, H: p0 * 2 + r0 * 1, W: q0 * 2 + s0 * 1]"
+            " * F_0[m0, c0, r0, s0]",
+            "iteration_space_shape": [
+                "0 <= p0 < 2", "0 <= q0 < 2", "0 <= c0 < 4", "0 <= m0 < 2", "0 <= r0 < 1",
+                "0 <= s0 < 1",
+            ],
+            "renames": {"input": "I_0", "weight": "F_0", "output": "O_0"},
+        }
+    ]  # fmt: skip
+
+
+ACCELFORGE_RUN = """
+import sys, json, accelforge
+mappings = accelforge.Spec.from_yaml(sys.argv[1]).map_workload_to_arch()
+energy = mappings.energy(per_component=True, per_tensor=True)
+dram = {tensor: float(joule) for (part, tensor), joule in energy.items() if part == "DRAM"}
+print(json.dumps(dram))
+"""
+
+
+def test_accelforges_dram_energy_is_that_of_the_measured_bits(strided, tmp_path):
+    python = ROOT / "build/accelforge/bin/python"
+    if not python.exists():
+        pytest.skip("no AccelForge in build/accelforge: `make test-accelforge`, with Python 3.12")
+    (tmp_path / "strided.yaml").write_text(simulators.accelforge(strided, "strided"))
+    run = subprocess.run(
+        [python, "-c", ACCELFORGE_RUN, "strided.yaml"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    joule = json.loads(run.stdout.splitlines()[-1])
+    bit = 1.3e-9 / 64
+    # It reads the pixels that a stride visits, four of nine, each once; weights are not compressed.
+    assert joule["F_0"] == pytest.approx(8 * 8 * bit)
+    ratio = strided.convolutions["0"].traffic.ratio
+    assert joule["I_0"] == pytest.approx(16 * 8 / ratio * bit, rel=1e-4)
+    ratio = strided.layers["1#1"].traffic.ratio
+    assert joule["O_0"] == pytest.approx(8 * 8 / ratio * bit, rel=1e-4)
 
 
 # ---- Timeloop and Sparseloop ---------------------------------------------------------------------
@@ -397,9 +467,10 @@ def test_every_convolution_is_exported(measured, tmp_path):
     report.export_simulators(measured, "small", tmp_path)
     found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert found == {
+        "accelforge/small.yaml",
         "scale-sim/small.csv",
         "scale-sim/small_compression.csv",
         *(f"{folder}/{name}.yaml" for folder in ("sparseloop", "timeloop") for name in "02"),
     }
-    for path in tmp_path.glob("*/*.yaml"):
+    for path in tmp_path.glob("*loop/*.yaml"):
         assert yaml.safe_load(path.read_text())["problem"]["instance"]["densities"]

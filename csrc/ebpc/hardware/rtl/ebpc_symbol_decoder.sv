@@ -24,7 +24,6 @@ module ebpc_symbol_decoder #(
   wire is_run = window[LONGEST-1-:3] == 3'b001;
   wire is_short = window[LONGEST-1-:4] == 4'b0000;
   wire is_indexed = window[LONGEST-1-:4] == 4'b0001;
-  wire single_one = window[LONGEST-5];
   wire all_ones = is_short && !window[LONGEST-5];
   assign plane_zero = is_short && window[LONGEST-5];
 
@@ -35,7 +34,7 @@ module ebpc_symbol_decoder #(
     if (i == 0) begin : g_leftmost
       assign dbx[AT] = (is_literal && window[LONGEST-2]) || all_ones || (is_indexed && first);
     end else begin : g_other
-      wire second = index == INDEX_BITS'(i - 1) && !single_one;
+      wire second = index == INDEX_BITS'(i - 1) && !window[LONGEST-5];  // of two ones
       assign dbx[AT] =
           (is_literal && window[LONGEST-2-i]) || all_ones || (is_indexed && (first || second));
     end
