@@ -238,7 +238,7 @@ def test_the_documentation_shows_these_registers():
     assert hardware.growth_law() in text
     for row in hardware.growth_table():
         cells = r" *\| *".join(map(str, dataclasses.astuple(row)))
-        assert re.search(rf"^\| *{cells} *\|$", text, re.MULTILINE)
+        assert re.search(rf"^\| *{cells} *\|", text, re.MULTILINE)
 
 
 def test_the_documentation_names_every_stall():

@@ -6,14 +6,14 @@
 
 namespace ebpc::hardware {
 
-/// The largest N, so that no register of the model needs more than 64 bits.
-inline constexpr int widest_block = 32;
+/// The most bits of a plane, so that no register of the model needs more than 64 bits: the largest
+/// N is 32 with the base sent and 31 with the base re-used.
+inline constexpr int widest_plane = 31;
 
 /// Bits of the decoder's word count, as in the published hardware (LOG_MAX_WORDS).
 inline constexpr int word_count_bits = 24;
 
-/// Gives p back. Throws Error(argument) unless it is valid, sends the base (the published
-/// hardware's only mode) and has N <= widest_block.
+/// Gives p back. Throws Error(argument) unless it is valid and plane_bits(p) <= widest_plane.
 const Parameters& checked(const Parameters& p);
 
 }  // namespace ebpc::hardware
