@@ -50,12 +50,12 @@ struct Wide {
 };
 struct ZeroWord {  // -128, as affine quantization has it behind a ReLU
   using Rtl = Vebpc_zero_word;
-  static Parameters p() { return parameters(8, 8, true, 64); }
+  static Parameters p() { return with_zero(parameters(8, 8, true, 64), zero); }
   static constexpr std::uint32_t zero = 0x80;
 };
 struct Uneven {  // nothing is a power of two
   using Rtl = Vebpc_uneven;
-  static Parameters p() { return parameters(5, 3, false, 2, Base::reused); }
+  static Parameters p() { return with_zero(parameters(5, 3, false, 2, Base::reused), zero); }
   static constexpr std::uint32_t zero = 7;
 };
 
@@ -135,7 +135,7 @@ class LockstepEncoder {
   explicit LockstepEncoder(bool random_registers = false)
       : compares_registers_(!random_registers),
         rtl_(make_rtl<typename Set::Rtl>(context_, random_registers)),
-        model_(Set::p(), Set::zero) {}
+        model_(Set::p()) {}
 
   EncoderOutput cycle(const EncoderInput& in) {
     if (::testing::Test::HasFailure()) return model_.cycle(in);  // one difference makes many
@@ -171,7 +171,7 @@ class LockstepDecoder {
   explicit LockstepDecoder(bool random_registers = false)
       : compares_registers_(!random_registers),
         rtl_(make_rtl<typename Set::Rtl>(context_, random_registers)),
-        model_(Set::p(), Set::zero) {}
+        model_(Set::p()) {}
 
   DecoderOutput cycle(const DecoderInput& in) {
     if (::testing::Test::HasFailure()) return model_.cycle(in);
@@ -214,7 +214,7 @@ void expect_lockstep(LockstepEncoder<Set>& encoder, LockstepDecoder<Set>& decode
                      const Words& words, Random& random, const Rates& rates) {
   SCOPED_TRACE(std::to_string(words.size()) + " words");
   const Parameters p = Set::p();
-  const Streams expected = reference_streams(p, words, Set::zero);
+  const Streams expected = reference_streams(p, words);
   ASSERT_EQ(encode_in_hardware(encoder, p, words, rates, random), expected);
   ASSERT_EQ(decode_in_hardware(decoder, p, expected, words.size(), rates, random), words);
 }

@@ -38,6 +38,12 @@ inline Parameters parameters(int word_bits, int block_size, bool is_signed = tru
           .base = base};
 }
 
+/// With the word of that pattern as the zero word.
+inline Parameters with_zero(Parameters p, std::uint32_t pattern) {
+  p.zero = extended_word(pattern, p.word_bits, p.is_signed);
+  return p;
+}
+
 inline std::string name_of(const Parameters& p) {
   return "W " + std::to_string(p.word_bits) + " N " + std::to_string(p.block_size) + " R " +
          std::to_string(p.max_zero_run) + (p.is_signed ? " signed" : " unsigned") +
@@ -74,19 +80,14 @@ inline Streams codec_streams(const Parameters& p, const Words& words) {
 }
 
 /// The streams with another zero word, by the reference.
-inline Streams reference_streams(const Parameters& p, const Words& words, std::uint32_t zero) {
-  test::Values all;
-  test::Values nonzero;
-  const auto values = integers(p, words);
-  for (std::size_t i = 0; i < words.size(); ++i) {
-    all.push_back(words[i] != zero);
-    if (words[i] != zero) nonzero.push_back(values[i]);
-  }
+inline Streams reference_streams(const Parameters& p, const Words& words) {
+  const auto words_as_integers = integers(p, words);
+  const test::Values values(words_as_integers.begin(), words_as_integers.end());
   const auto words_of_bits = [&p](const std::string& bits) {
     return stream_words(p, test::packed(bits), bits.size());
   };
-  return {words_of_bits(test::reference_zero_stream(p, all)),
-          words_of_bits(test::reference_plane_stream(p, nonzero))};
+  return {words_of_bits(test::reference_zero_stream(p, values)),
+          words_of_bits(test::reference_plane_stream(p, test::without_zeros(p, values)))};
 }
 
 /// Like a map behind a ReLU: rows of slowly changing positive values between runs of zeros.

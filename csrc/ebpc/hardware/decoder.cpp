@@ -6,10 +6,10 @@
 
 namespace ebpc::hardware {
 
-Decoder::Decoder(const Parameters& p, std::uint32_t zero_word)
+Decoder::Decoder(const Parameters& p)
     : word_bits_(checked(p).word_bits),
       base_sent_(p.base == Base::sent),
-      zero_word_(zero_word),
+      zero_word_(zero_pattern(p)),
       block_size_(p.block_size),
       zero_run_bits_(ebpc::zero_run_bits(p)),
       plane_code_(p),

@@ -61,8 +61,8 @@ struct DecoderStatistics {
 
 class Decoder {
  public:
-  /// `zero_word`: as the encoder's. Throws Error(argument) as `checked` (limits.h).
-  explicit Decoder(const Parameters& p, std::uint32_t zero_word = 0);
+  /// Throws Error(argument) as `checked` (limits.h).
+  explicit Decoder(const Parameters& p);
 
   /// The word output in this cycle: a function of registers alone.
   Beat output() const;

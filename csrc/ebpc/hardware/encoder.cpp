@@ -6,11 +6,11 @@
 
 namespace ebpc::hardware {
 
-Encoder::Encoder(const Parameters& p, std::uint32_t zero_word)
+Encoder::Encoder(const Parameters& p)
     : word_bits_(checked(p).word_bits),
       is_signed_(p.is_signed),
       base_sent_(p.base == Base::sent),
-      zero_word_(zero_word),
+      zero_word_(zero_pattern(p)),
       block_size_(p.block_size),
       max_zero_run_(p.max_zero_run),
       zero_run_bits_(ebpc::zero_run_bits(p)),

@@ -65,9 +65,8 @@ struct EncoderStatistics {
 
 class Encoder {
  public:
-  /// `zero_word`: the pattern that counts as zero, a constant in hardware. Throws Error(argument)
-  /// as `checked` (limits.h).
-  explicit Encoder(const Parameters& p, std::uint32_t zero_word = 0);
+  /// The zero word is a constant in hardware. Throws Error(argument) as `checked` (limits.h).
+  explicit Encoder(const Parameters& p);
 
   /// The output ports in this cycle: functions of registers alone. word_ready is not set.
   EncoderOutput outputs() const {

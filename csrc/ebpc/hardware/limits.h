@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <cstdint>
+
 #include "ebpc/parameters.h"
 
 namespace ebpc::hardware {
@@ -15,5 +17,10 @@ inline constexpr int word_count_bits = 24;
 
 /// Gives p back. Throws Error(argument) unless it is valid and plane_bits(p) <= widest_plane.
 const Parameters& checked(const Parameters& p);
+
+/// The zero word as the hardware has it: its low W bits.
+inline std::uint32_t zero_pattern(const Parameters& p) {
+  return static_cast<std::uint32_t>(p.zero) & ~std::uint32_t{0} >> (32 - p.word_bits);
+}
 
 }  // namespace ebpc::hardware
