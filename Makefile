@@ -23,8 +23,9 @@ NATIVE_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h')
 FORMATTED := $(NATIVE_SOURCES) $(shell find tests/cpp tests/fuzz tests/cmake evaluation/libtorch -name '*.cpp' -o -name '*.h')
 OPTIONS ?=
 
-.PHONY: help setup evaluate paper bench bench-hooks bench-training bench-kernels hardware libtorch docs wheel test-wheel
-.PHONY: bit-equality test test-cpp test-python test-portable sanitize fuzz coverage lint format clean
+.PHONY: help setup evaluate paper bench bench-hooks bench-training bench-kernels hardware synthesize libtorch docs
+.PHONY: wheel test-wheel bit-equality
+.PHONY: test test-cpp test-python test-accelforge test-portable sanitize fuzz coverage lint format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -38,6 +39,7 @@ help:
 	@echo 'make bit-equality   that save_compressed and meters change no bit of outputs and gradients (minutes)'
 	@echo 'make bench-kernels  speed of every kernel, at several settings (OPTIONS="--help" lists options)'
 	@echo 'make hardware       ResNet-34 through the hardware model: registers, cycles, FIFOs, memory traffic, exports'
+	@echo 'make synthesize     the RTL in flip-flops and gates, by Yosys'
 	@echo 'make libtorch       ResNet-34 with compression in it, scripted, in a C++ program without Python'
 	@echo 'make sanitize       the C++ tests, and the operators from Python, with sanitizers'
 	@echo 'make fuzz           every fuzzer for a minute (SECONDS=3600 for an hour)'
@@ -95,13 +97,17 @@ bench-kernels: $(VENV)/.requirements
 hardware: setup
 	$(BIN)/python -m evaluation.hardware $(OPTIONS)
 
+synthesize: setup
+	.ci/system-packages yosys qflow-tech-osu018
+	$(BIN)/python -m evaluation.hardware.synthesis
+
 # ---- Tests -----------------------------------------------------------------------------------------
 
 test: test-cpp test-python
 
 # In the build folder of the operators, so that the codec is compiled once for both.
 test-cpp: setup
-	.ci/system-packages libgtest-dev nlohmann-json3-dev
+	.ci/system-packages libgtest-dev nlohmann-json3-dev verilator
 	cmake -S . -B build/operators -DTORCH_EBPC_BUILD_TESTS=ON
 	cmake --build build/operators --target ebpc_tests
 	ctest --test-dir build/operators --output-on-failure --parallel $(JOBS)
@@ -117,8 +123,20 @@ $(PORTABLE_TESTS): test-%: $(VENV)/.requirements
 	cmake --build build/test-$*
 	ctest --test-dir build/test-$* --output-on-failure --parallel $(JOBS)
 
+# Simulators that read our exports and want older libraries than ours.
+build/simulators/.installed: $(VENV)/.requirements
+	.ci/environment build/simulators $(PYTHON)
+	build/simulators/bin/python -m pip install --quiet scalesim==3.0.0 'numpy<2.4'
+	touch $@
+
+# It wants Python 3.12 and its search takes half a minute, so it is no part of `make test`.
+test-accelforge: setup
+	.ci/environment build/accelforge python3.12
+	build/accelforge/bin/python -m pip install --quiet accelforge==1.0.467
+	$(BIN)/python -m pytest tests/python/test_hardware_exports.py -k accelforge
+
 # Each file's tests in one process, which share what they have made.
-test-python: setup
+test-python: setup build/simulators/.installed
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 # ---- Faults and hostile input ----------------------------------------------------------------------

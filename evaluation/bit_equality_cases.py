@@ -163,7 +163,9 @@ def module_step(
 def loss_of(outputs: Any) -> Tensor:
     torch.manual_seed(1)
     leaves = [y for y in tree_leaves(outputs) if isinstance(y, Tensor) and y.requires_grad]
-    return torch.stack([(y * torch.randn_like(y)).float().sum() for y in leaves]).sum()
+    return torch.stack(
+        [(y * torch.randn(y.shape, dtype=y.dtype)).float().sum() for y in leaves]
+    ).sum()
 
 
 def cases_of(

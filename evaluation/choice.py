@@ -25,6 +25,7 @@ from evaluation.compressors import Compressor
 from evaluation.inputs import find_inputs, spread
 from evaluation.recorded.network import RecordedModel
 from evaluation.throughput import Data, Row
+from torch_ebpc.container import CODINGS
 from torch_ebpc.report import written
 
 LAYERS: dict[str, type[torch.nn.Module]] = {
@@ -104,7 +105,7 @@ def best_name(choice: Choice) -> str:
 
 def zero_codings() -> list[str]:
     """The second halves of the codings' names, and raw."""
-    return list(dict.fromkeys(name.split(", ")[-1] for name in torch_ebpc.ops.CODINGS[2]))
+    return list(dict.fromkeys(name.split(", ")[-1] for name in CODINGS["auto"]))
 
 
 def shares(choices: list[Choice]) -> list[list[str]]:
@@ -119,7 +120,7 @@ def shares(choices: list[Choice]) -> list[list[str]]:
 
         line = [choice.data.name]
         for zeros in zero_codings():
-            names = [name for name in torch_ebpc.ops.CODINGS[2] if name.split(", ")[-1] == zeros]
+            names = [name for name in CODINGS["auto"] if name.split(", ")[-1] == zeros]
             line.append(" / ".join(share(name) for name in names))
         lines.append(line)
     return lines

@@ -11,8 +11,17 @@ from torch_ebpc._library import __version__, cmake_prefix_path
 
 _library.load()
 
-from torch_ebpc import _batching_rules  # noqa: E402, F401
+from torch_ebpc import _batching_rules, _fake_kernels  # noqa: E402, F401
 from torch_ebpc.config import kernel, kernels, show_config, use_kernel  # noqa: E402
+from torch_ebpc.container import (  # noqa: E402
+    CodingCount,
+    Container,
+    ContainerInfo,
+    RecoveredTensor,
+    inspect,
+    max_compressed_bytes,
+    recover,
+)
 from torch_ebpc.errors import (  # noqa: E402
     EBPCChecksumError,
     EBPCError,
@@ -29,8 +38,6 @@ from torch_ebpc.layer_row import LayerRow  # noqa: E402
 from torch_ebpc.meter import CompressionMeter  # noqa: E402
 from torch_ebpc.nested import pack, unpack  # noqa: E402
 from torch_ebpc.ops import (  # noqa: E402
-    CodingCount,
-    ContainerInfo,
     EncodedStreams,
     compress,
     count_bits,
@@ -38,9 +45,7 @@ from torch_ebpc.ops import (  # noqa: E402
     decode,
     decompress,
     encode,
-    inspect,
 )
-from torch_ebpc.partial import RecoveredTensor, max_compressed_bytes, recover  # noqa: E402
 from torch_ebpc.quantizer import FloatCast, Quantizer  # noqa: E402
 from torch_ebpc.report import Report  # noqa: E402
 from torch_ebpc.saved_report import SavedReport, SavedRow  # noqa: E402
@@ -67,6 +72,7 @@ def __dir__() -> list[str]:
 __all__ = [
     "CodingCount",
     "CompressionMeter",
+    "Container",
     "ContainerDecoder",
     "ContainerEncoder",
     "ContainerInfo",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -10,19 +12,82 @@ import torch
 from torch import Tensor
 from torch.autograd.forward_ad import unpack_dual
 
-DTYPES: tuple[torch.dtype, ...] = (
-    torch.int8,
-    torch.uint8,
-    torch.int16,
-    torch.uint16,
-    torch.int32,
-    torch.float16,
-    torch.bfloat16,
-    torch.float32,
-)
-"""The dtypes that can be compressed, in the order of their numbers in the container."""
 
-DTYPE_NAMES = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
+@dataclasses.dataclass(frozen=True)
+class DTypeTraits:
+    """A row of the table in C++ (``csrc/ebpc/tensor_info.cpp``)."""
+
+    word_bits: int
+    element_words: int
+    has_negative_zero: bool  #: as a word that ``zero="auto"`` takes for a zero
+
+
+def _table() -> dict[str, DTypeTraits]:
+    rows = (row.split(":") for row in torch.ops.torch_ebpc.dtypes().split())
+    return {
+        name: DTypeTraits(int(bits), int(words), bool(int(negative)))
+        for name, bits, words, negative in rows
+    }
+
+
+DTYPE_NAMES = ", ".join(_table())
+"""Of the dtypes that can be compressed."""
+
+TRAITS: dict[torch.dtype, DTypeTraits] = {
+    getattr(torch, name): traits for name, traits in _table().items() if hasattr(torch, name)
+}
+"""Of those of them that this PyTorch has."""
+
+DTYPES: tuple[torch.dtype, ...] = tuple(TRAITS)
+"""The dtypes that can be compressed and that this PyTorch has."""
+
+
+def check_dtype(name: str, dtype: Any) -> None:
+    if not isinstance(dtype, torch.dtype):
+        raise TypeError(f"{name} must be a torch.dtype, got {type(dtype).__name__}")
+    if dtype not in DTYPES:
+        raise TypeError(f"{name} must be one of {DTYPE_NAMES}, got {dtype}")
+
+
+def dtype_named(name: str) -> torch.dtype:
+    """Raises a TypeError where this PyTorch is too old to have it."""
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype):
+        raise TypeError(
+            f"the container holds {name}, which torch {torch.__version__} does not have"
+        )
+    return dtype
+
+
+def word_of(zero: Any, dtype: torch.dtype) -> int:
+    """The word that a value of the dtype is, for the parameter ``zero``.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is no value of the dtype, or the dtype has more than one word in an element.
+    """
+    zero = _python_int(zero)
+    if isinstance(zero, bool) or not isinstance(zero, (int, float)):
+        raise TypeError(f"zero must be a number, got {type(zero).__name__}")
+    if zero == 0 and (math.copysign(1, zero) > 0 or not dtype.is_floating_point):
+        return 0
+    if dtype in TRAITS and TRAITS[dtype].element_words > 1:
+        raise ValueError(f"zero must be 0 for {dtype}, which is several words, got {zero}")
+    if dtype.is_floating_point:
+        value = torch.tensor(zero, dtype=torch.float64, device="cpu").to(dtype)
+        if value.item() == zero:
+            integer = {1: torch.int8, 2: torch.int16, 4: torch.int32}[dtype.itemsize]
+            return int(value.view(integer).item())
+    else:
+        smallest, largest = (0, 1) if dtype == torch.bool else _range_of(dtype)
+        if smallest <= zero <= largest and zero == int(zero):
+            return int(zero)
+    raise ValueError(f"zero must be a value of {dtype}, got {zero}")
+
+
+def _range_of(dtype: torch.dtype) -> tuple[int, int]:
+    limits = torch.iinfo(dtype)
+    return limits.min, limits.max
 
 
 def check_input(name: str, x: Any, *, cuts_graph: bool, may_be_meta: bool = False) -> None:

@@ -12,15 +12,12 @@ from torch import Tensor
 _WITHOUT_BATCHES = (
     "compress",
     "encode",
-    "encode_segments",
     "decode",
-    "decode_segments",
     "decompress",
-    "decompress_range",
+    "open_container",
     "fingerprint",
-    "inspect",
-    "recover",
     "statistics",
+    "unpack",
 )
 
 
@@ -44,11 +41,12 @@ def _count_bits(
     max_zero_run: int = 16,
     base: str = "sent",
     transmission_dims: int = 0,
+    zero: int = 0,
 ) -> tuple[Tensor, int]:
     """Every sample is a transmission of its own, and maybe many."""
     batch = input if in_dims[0] is None else input.movedim(in_dims[0], 0)
     bits: Tensor = torch.ops.torch_ebpc.count_bits(
-        batch, method, word_bits, block_size, max_zero_run, base, transmission_dims + 1
+        batch, method, word_bits, block_size, max_zero_run, base, transmission_dims + 1, zero
     )
     return bits, 0
 

@@ -17,8 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from torch_ebpc import ops
-from torch_ebpc._arguments import DTYPE_NAMES
+from torch_ebpc._arguments import TRAITS
 from torch_ebpc.quantizer import Quantizer
 
 COLUMNS = (
@@ -128,6 +127,10 @@ def _require(condition: Tensor, message: str) -> None:
         torch._assert_async(condition, message)
 
 
+# Elements that are one word: the counts of a layer are of elements.
+_DTYPES = tuple(dtype for dtype, of in TRAITS.items() if of.element_words == 1)
+
+
 def why_left_alone(x: Any, quantized: bool) -> str | None:
     """Why there is no compression of what a layer has returned; None where there is."""
     if not isinstance(x, Tensor):
@@ -138,8 +141,9 @@ def why_left_alone(x: Any, quantized: bool) -> str | None:
         return f"returns a tensor of layout {x.layout}"
     if quantized and not x.is_floating_point():
         return f"returns {x.dtype}, and a quantizer needs floating point"
-    if not quantized and x.dtype not in ops.DTYPES:
-        return f"returns {x.dtype}, which is none of {DTYPE_NAMES}"
+    if not quantized and x.dtype not in _DTYPES:
+        names = ", ".join(str(dtype).removeprefix("torch.") for dtype in _DTYPES)
+        return f"returns {x.dtype}, which is none of {names}"
     return None
 
 

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-INSPECT_FIELDS = 48  # before the shape, in the tensor that the operator `inspect` returns
 STATISTICS_FIELDS = 114  # before the zero runs, in the tensor that `statistics` returns
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -33,6 +32,7 @@ def _fake_compress(
     max_zero_run: int = 16,
     base: str = "sent",
     codec: str = "ebpc",
+    zero: int | None = 0,
 ) -> Tensor:
     return _new_bytes(input)
 
@@ -55,12 +55,6 @@ def _fake_decompress(
     )
 
 
-@_fake("inspect")
-def _fake_inspect(packed: Tensor, allow_cut: bool = False) -> Tensor:
-    size = torch.library.get_ctx().new_dynamic_size(min=INSPECT_FIELDS)
-    return packed.new_empty(size, dtype=torch.int64)
-
-
 @_fake("fingerprint")
 def _fake_fingerprint(bytes: Tensor) -> Tensor:
     return bytes.new_empty(2, dtype=torch.int64)
@@ -74,6 +68,7 @@ def _fake_encode(
     max_zero_run: int = 16,
     base: str = "sent",
     method: str = "ebpc",
+    zero: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     return _new_bytes(input), _new_bytes(input), input.new_empty(2, dtype=torch.int64)
 
@@ -91,6 +86,7 @@ def _fake_decode(
     max_zero_run: int = 16,
     base: str = "sent",
     method: str = "ebpc",
+    zero: int = 0,
 ) -> Tensor:
     return zero_stream.new_empty(shape, dtype=dtype)
 
@@ -104,6 +100,7 @@ def _fake_count_bits(
     max_zero_run: int = 16,
     base: str = "sent",
     transmission_dims: int = 0,
+    zero: int = 0,
 ) -> Tensor:
     return input.new_empty((*input.shape[:transmission_dims], 2), dtype=torch.int64)
 
@@ -116,84 +113,6 @@ def _fake_statistics(
     max_zero_run: int = 16,
     base: str = "sent",
     transmission_dims: int = 0,
+    zero: int = 0,
 ) -> Tensor:
     return input.new_empty(STATISTICS_FIELDS + max_zero_run, dtype=torch.int64)
-
-
-@_fake("decompress_range")
-def _fake_decompress_range(
-    packed: Tensor, first_word: int, words: int, dtype: torch.dtype, max_bytes: int | None = None
-) -> Tensor:
-    return packed.new_empty(words, dtype=dtype)
-
-
-@_fake("recover")
-def _fake_recover(
-    packed: Tensor,
-    shape: list[int],
-    dtype: torch.dtype,
-    memory_format: str = "contiguous",
-    max_bytes: int | None = None,
-) -> tuple[Tensor, Tensor]:
-    size = torch.library.get_ctx().new_dynamic_size()
-    return (
-        _fake_decompress(packed, shape, dtype, memory_format),
-        packed.new_empty((size, 2), dtype=torch.int64),
-    )
-
-
-@_fake("encode_segments")
-def _fake_encode_segments(
-    words: Tensor,
-    word_bits: int | None = None,
-    block_size: int = 8,
-    max_zero_run: int = 16,
-    base: str = "sent",
-    first_word: int = 0,
-    codec: str = "ebpc",
-) -> tuple[Tensor, Tensor, Tensor]:
-    table = words.new_empty(8 * ((words.numel() + 4095) // 4096), dtype=torch.uint8)
-    payload = words.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.uint8)
-    return table, payload, words.new_empty(2, dtype=torch.int64)
-
-
-@_fake("make_header")
-def _fake_make_header(
-    table: Tensor,
-    shape: list[int],
-    dtype: torch.dtype,
-    payload_bytes: int,
-    zero_stream_bits: int,
-    plane_stream_bits: int,
-    memory_format: str = "contiguous",
-    word_bits: int | None = None,
-    block_size: int = 8,
-    max_zero_run: int = 16,
-    base: str = "sent",
-    codec: str = "ebpc",
-) -> Tensor:
-    return table.new_empty(52 + 8 * len(shape) + table.numel())
-
-
-@_fake("header_bytes")
-def _fake_header_bytes(start: Tensor) -> Tensor:
-    return start.new_empty(1, dtype=torch.int64)
-
-
-@_fake("segment_ends")
-def _fake_segment_ends(header: Tensor) -> Tensor:
-    size = torch.library.get_ctx().new_dynamic_size()
-    return header.new_empty(size, dtype=torch.int64)
-
-
-@_fake("decode_segments")
-def _fake_decode_segments(
-    header: Tensor,
-    payload: Tensor,
-    first_segment: int,
-    segments: int,
-    first_byte: int,
-    dtype: torch.dtype,
-) -> Tensor:
-    size = torch.library.get_ctx().new_dynamic_size()
-    return payload.new_empty(size, dtype=dtype)

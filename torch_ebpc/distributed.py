@@ -42,7 +42,7 @@ class Transfer:
 
     @property
     def saved_bytes(self) -> int:
-        """Negative where compression gained nothing, at most by 1 % of the tensor and 256 bytes."""
+        """Negative where compression gained nothing, at most by 1 % of the tensor and 260 bytes."""
         return self.tensor_bytes - self.container_bytes
 
     @property

@@ -87,15 +87,16 @@ def write_file(
     max_zero_run: int = 16,
     base: str = "sent",
     codec: str = "ebpc",
+    zero: float = 0,
 ) -> int:
-    """Writes the container of a tensor that comes in parts, such as samples or batches of them;
-    the file has the bytes of :func:`compress`, and appears whole or not at all.
+    """Writes the container of a tensor that comes in parts, such as samples or batches of them: the
+    bytes of :func:`compress` with that ``zero``. The file appears whole or not at all.
 
     Args:
         path: where to; what is there is replaced.
         parts: the tensor's words, each part in row-major order.
         shape, dtype, memory_format: of the whole tensor.
-        word_bits, block_size, max_zero_run, base, codec: as for :func:`compress`.
+        word_bits, block_size, max_zero_run, base, codec, zero: as for :class:`ContainerEncoder`.
 
     Returns:
         The bytes of the file.
@@ -114,7 +115,7 @@ def write_file(
         (4, 8)
     """
     encoder = ContainerEncoder(
-        shape, dtype, memory_format, word_bits, block_size, max_zero_run, base, codec
+        shape, dtype, memory_format, word_bits, block_size, max_zero_run, base, codec, zero
     )
     with whole_file(path) as file:
         file.seek(encoder.header_bytes)

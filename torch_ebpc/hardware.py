@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_ebpc._arguments import check_input
+from torch_ebpc._arguments import TRAITS, check_input
 from torch_ebpc._hardware_registers import (
     Growth,
     Inventory,
@@ -210,7 +210,7 @@ def run_encoder(
         zero, plane, counters, bursts = torch.ops.torch_ebpc.hardware_encode.default(
             x.detach(), word_bits, block_size, max_zero_run, *dataclasses.astuple(memory)
         )
-    width = 8 * x.dtype.itemsize if word_bits is None else word_bits
+    width = TRAITS[x.dtype].word_bits if word_bits is None else word_bits
     return EncoderRun(
         **_run_fields(ENCODER_STALLS, counters, bursts),
         zero_stream=zero,

@@ -41,7 +41,7 @@ class LayerRow:
     methods: tuple[str, ...]
     images: int = 0  #: indexes of the maps' first dimension, whatever a model has there
     values: int = 0
-    zeros: int = 0  #: words of which all bits are zero
+    zeros: int = 0  #: words that are the zero word, which is 0 or what ``zero`` says
     position_bits: dict[str, int] = dataclasses.field(default_factory=dict)
     value_bits: dict[str, int] = dataclasses.field(default_factory=dict)
     transmission_bits: dict[str, array.array[int]] = dataclasses.field(default_factory=dict)
@@ -53,9 +53,10 @@ class LayerRow:
     decode_seconds: float = 0.0
     dtype: str = ""  #: of the words, such as "float32"; empty in reports of before it was kept
     shape_varies: bool = False  #: whether other shapes than the first were measured, too
-    negative_zeros: int = 0  #: words of floats that are -0.0
+    negative_zeros: int = 0  #: floats that are -0.0
     overflows: int = 0  #: values that are beyond the range of the words that they were made
     #: into: finite ones that a FloatCast made infinite, and those that a Quantizer saturated
+    zero: float | None = 0  #: the value of the words that counts as zero; None where it varied
 
     def __post_init__(self) -> None:
         self.shape = tuple(self.shape)
@@ -77,8 +78,10 @@ class LayerRow:
 
     @property
     def zero_share(self) -> float:
-        """Words that are zero / all words; 0 where there are none."""
-        return self.zeros / self.values if self.values else 0.0
+        """The share of the words that stand for 0, which floats have two of: 0 and -0.0; 0 where
+        there are no words."""
+        zeros = self.zeros + (self.negative_zeros if self.zero == 0 else 0)
+        return zeros / self.values if self.values else 0.0
 
     @property
     def bits_before(self) -> int:
@@ -117,6 +120,10 @@ class LayerRow:
     def add(self, other: LayerRow) -> None:
         """Adds the counts of another row, for a total over calls: without its images, which are the
         same ones, and its single transmissions."""
+        if self.values == 0:
+            self.zero = other.zero
+        elif other.values > 0 and self.zero != other.zero:
+            self.zero = None
         for field in (
             "values",
             "zeros",
@@ -168,6 +175,7 @@ class LayerRow:
             "word_bits": self.word_bits,
             "images": self.images,
             "values": self.values,
+            "zero": self.zero,
             "zeros": self.zeros,
             "zero_share": self.zero_share,
             "negative_zeros": self.negative_zeros,

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from torch_ebpc import ops
+from torch_ebpc._arguments import TRAITS
+from torch_ebpc._bits import integers_of, negative_zeros
 from torch_ebpc._compiled import named_layers
 from torch_ebpc._measurable import outside_of_transforms, plain_tensor
 from torch_ebpc._selection import LayerSelection
@@ -67,6 +69,9 @@ class CompressionMeter:
             bytes per method.
         verify: encode and decode by every method, each transmission as it is counted, and compare
             every bit.
+        zero: the value of the words that stands for 0, of all maps: the zero point where ``words``
+            or the model's own integers have one. By default that of PyTorch's quantized tensors
+            (of those with one for the whole tensor), else 0.
         words: hands over the integers that hardware would hold where a layer's output is not these
             itself: a callable from the output, as the layer returns it, to an integer tensor. For
             Brevitas' ``QuantReLU(..., return_quant_tensor=True)``: ``lambda y: y.int()``. They are
@@ -107,6 +112,7 @@ class CompressionMeter:
         base: str = "sent",
         transmission: Literal["image", "channel", "tensor"] = "image",
         verify: bool = False,
+        zero: float | None = None,
         functions: Sequence[Callable[..., Any]] = (),
         of: TapKind = "outputs",
     ) -> None:
@@ -141,6 +147,8 @@ class CompressionMeter:
                     "words must be None except with mode='observe', of='outputs' and without a"
                     f" quantizer, got mode={mode!r}, of={of!r}, quantizer={quantizer!r}"
                 )
+        if zero is not None and (isinstance(zero, bool) or not isinstance(zero, (int, float))):
+            raise TypeError(f"zero must be a number or None, got {type(zero).__name__}")
         # What the codec thinks of its parameters is better known now than in the middle of a pass.
         nothing = torch.empty(0, dtype=torch.int8, device="cpu")
         ops.count_bits(nothing, "none", None, block_size, max_zero_run, base)
@@ -160,6 +168,7 @@ class CompressionMeter:
         self._code: _Code = {"block_size": block_size, "max_zero_run": max_zero_run, "base": base}
         self._transmission = transmission
         self._verify = verify
+        self._zero = zero
         self._rows: dict[str, LayerRow] = {}
         self._left_out: dict[str, str] = {}
         self._called: set[str] = set()  # layers and operations
@@ -228,6 +237,7 @@ class CompressionMeter:
                 "words": _name_of(self._to_words),
                 "word_bits": _name_of(self._word_bits),
                 "verified": self._verify,
+                "zero": self._zero,
                 **software_versions(),
             },
             left_out=left_out,
@@ -305,6 +315,14 @@ class CompressionMeter:
         words = quantizer.quantize(x, scale, bounds)
         return words, scale, quantizer.saturated(x, scale, bounds)
 
+    def _zero_of(self, x: Tensor) -> float:
+        """The value of the words that stands for 0."""
+        if self._zero is not None:
+            return self._zero
+        if x.is_quantized and x.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+            return x.q_zero_point()
+        return 0
+
     def _measure(
         self, tap: Tap, x: Tensor, word_bits: int | None
     ) -> tuple[LayerRow, Tensor | None]:
@@ -312,11 +330,12 @@ class CompressionMeter:
         quantizer = self._quantizer
         words, scale, overflows = self._quantized(tap.name, x)
         if word_bits is None:
-            word_bits = 8 * words.dtype.itemsize if quantizer is None else quantizer.bits
+            word_bits = TRAITS[words.dtype].word_bits if quantizer is None else quantizer.bits
         shape = tuple(words.shape[1:])
         row = LayerRow(tap.name, tap.layer, tap.call, shape, word_bits, self._methods)
         row.dtype = str(words.dtype).removeprefix("torch.")
         row.overflows = overflows
+        row.zero = self._zero_of(x)
         counted = self._count(row, words)
 
         if self._mode == "observe" and not self._verify:
@@ -324,8 +343,8 @@ class CompressionMeter:
         decoded = self._round_trip(row, words)
         if self._verify:
             _compare_bits("", words, decoded)
-            self._verify_streams(words, word_bits, counted)
-            row.verified_values = words.numel()
+            self._verify_streams(words, row, counted)
+            row.verified_values = row.values
         if self._mode == "observe":
             return row, None
         if x.is_quantized:  # made of the same integers it would be the same tensor
@@ -340,20 +359,25 @@ class CompressionMeter:
         the row's methods, int64 [transmissions, 2]."""
         dims = min(_TRANSMISSION_DIMS[self._transmission], words.dim())
         row.images = words.shape[0] if words.dim() > 0 else 1
-        row.values = words.numel()
-        row.negative_zeros = _negative_zeros(words)
+        row.values = words.numel() * TRAITS[words.dtype].element_words
+        row.negative_zeros = negative_zeros(words)
         parts = row.images if dims > 0 else 1
-        row.transmission_words = array.array("q", [words.numel() // max(1, parts)]) * parts
+        row.transmission_words = array.array("q", [row.values // max(1, parts)]) * parts
         counted = {}
         # Zero-value compression has the non-zero words in full, which tells the zeros.
         for method in dict.fromkeys(("zvc", *self._methods)):
             bits = ops.count_transmission_bits(
-                words, method, row.word_bits, **self._code, transmission_dims=dims
+                words,
+                method,
+                row.word_bits,
+                **self._code,
+                transmission_dims=dims,
+                zero=row.zero or 0,
             )
             each = bits.reshape(-1, 2)
             position_bits, value_bits = each.sum(0).tolist()
             if method == "zvc":
-                row.zeros = words.numel() - value_bits // row.word_bits
+                row.zeros = row.values - value_bits // row.word_bits
             if method in self._methods:
                 by_image = bits.sum(-1) if dims < 2 else bits.sum((1, 2))
                 row.transmission_bits[method] = int64s_of(by_image)
@@ -364,23 +388,25 @@ class CompressionMeter:
 
     def _round_trip(self, row: LayerRow, words: Tensor) -> Tensor:
         begin = time.perf_counter()
-        packed = ops.compress(words, row.word_bits, **self._code)
+        packed = ops.compress(words, row.word_bits, **self._code, zero=row.zero)
         encoded = time.perf_counter()
         decoded = ops.decompress(packed, max_bytes=words.nbytes)
         row.encode_seconds = encoded - begin
         row.decode_seconds = time.perf_counter() - encoded
         row.container_bytes = packed.numel()
-        row.container_values = words.numel()
+        row.container_values = row.values
         return decoded
 
-    def _verify_streams(self, words: Tensor, word_bits: int, counted: dict[str, Tensor]) -> None:
+    def _verify_streams(self, words: Tensor, row: LayerRow, counted: dict[str, Tensor]) -> None:
         """Every transmission by every method, as it was counted."""
         dims = min(_TRANSMISSION_DIMS[self._transmission], words.dim())
         transmissions = words.reshape(1, *words.shape) if dims == 0 else words.flatten(0, dims - 1)
         for method, bits in counted.items():
             for index, expected in enumerate(bits.sum(1).tolist()):
                 transmission = transmissions[index]
-                streams = ops.encode(transmission, word_bits, **self._code, method=method)
+                streams = ops.encode(
+                    transmission, row.word_bits, **self._code, method=method, zero=row.zero or 0
+                )
                 what = f"transmission {index}, method {method}: "
                 if streams.bits != expected:
                     raise AssertionError(f"{what}counted {expected} bits, wrote {streams.bits}")
@@ -431,17 +457,6 @@ def _name_of(argument: Any) -> Any:
     return getattr(argument, "__name__", repr(argument)) if callable(argument) else argument
 
 
-def _negative_zeros(words: Tensor) -> int:
-    if not words.is_floating_point() or words.numel() == 0:
-        return 0
-    # As an integer, -0.0 is the smallest there is: most maps need this one fast pass alone.
-    integers = words.view(_integer_dtype(words))
-    smallest = torch.iinfo(integers.dtype).min
-    if integers.min() > smallest:
-        return 0
-    return int((integers == smallest).count_nonzero())
-
-
 def _warn_of_brevitas(model: nn.Module, layers: Sequence[str]) -> None:
     """Brevitas' layers have plain ones inside, such as the ReLU of a QuantReLU: these see floating
     point, where hardware holds the integers that the quantizer after them makes."""
@@ -464,19 +479,13 @@ def _warn_of_brevitas(model: nn.Module, layers: Sequence[str]) -> None:
         )
 
 
-def _integer_dtype(x: Tensor) -> torch.dtype:
-    """The signed integer dtype of the same width, in which a word's bits are compared."""
-    return {1: torch.int8, 2: torch.int16, 4: torch.int32}[x.dtype.itemsize]
-
-
 def _compare_bits(what: str, expected: Tensor, found: Tensor) -> None:
     if (expected.dtype, expected.shape) != (found.dtype, found.shape):
         raise AssertionError(
             f"{what}the decoded map differs: {expected.dtype} {tuple(expected.shape)} became"
             f" {found.dtype} {tuple(found.shape)}"
         )
-    integer = _integer_dtype(expected)
-    different = (expected.view(integer) != found.view(integer)).flatten()
+    different = (integers_of(expected) != integers_of(found)).view(expected.numel(), -1).any(1)
     if different.any():
         index = int(different.to(torch.uint8).argmax())
         raise AssertionError(

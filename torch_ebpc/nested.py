@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from torch_ebpc import ops
 from torch_ebpc._arguments import check_max_bytes
+from torch_ebpc.container import inspect
 from torch_ebpc.errors import EBPCLimitError
 
 
@@ -119,7 +120,7 @@ def unpack(
     def counted(x: Tensor) -> Tensor:
         nonlocal container_bytes, tensor_bytes
         if is_container(x):
-            info = ops.inspect(x.detach())
+            info = inspect(x.detach())
             container_bytes += info.container_bytes
             tensor_bytes += info.tensor_bytes
         return x

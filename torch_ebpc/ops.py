@@ -3,9 +3,10 @@
 These functions check their arguments and call the operators ``torch.ops.torch_ebpc.*``
 (``csrc/torch/operators.cpp``).
 
-All take CPU tensors of dtype int8, uint8, int16, uint16, int32, float16, bfloat16 or float32, of
-any shape (empty and 0-d too) and any strides. Words are the tensor's own bits, in its logical
-(row-major) order: the code is lossless for every bit pattern, NaN payloads and -0.0 included.
+All take CPU tensors of any dtype that is a fixed number of bits (:data:`DTYPES`), of any shape
+(empty and 0-d too) and any strides. Words are the tensor's own bits, in its logical (row-major)
+order: the code is lossless for every bit pattern, NaN payloads and -0.0 included. An element of 8,
+16 or 32 bits is a word; of 64-bit integers, float64 and complex numbers it is two or four.
 
 Parameters of the code (JETCAS 2019, section III), the same everywhere:
 
@@ -19,6 +20,10 @@ Parameters of the code (JETCAS 2019, section III), the same everywhere:
 ``base``
     ``"sent"`` with every block (the published hardware), or ``"reused"`` from the block before,
     which is smaller.
+``zero``
+    The value of the tensor's dtype that counts as zero: 0, or what a map holds instead of it, such
+    as the zero point of affine quantized integers. All other values, 0 among them, are words of the
+    plane stream.
 
 Whoever only wants small tensors leaves the last three alone and passes ``codec="auto"`` to
 :func:`compress`: then each segment of 4096 words is coded in the smallest of sixteen ways.
@@ -33,117 +38,32 @@ counts each sample; the others raise ``NotImplementedError``, as every sample ha
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, SupportsIndex
+from typing import SupportsIndex
 
 import torch
 from torch import Tensor
 
+from torch_ebpc import _arguments
 from torch_ebpc._arguments import (
-    DTYPES as DTYPES,
-)
-from torch_ebpc._arguments import (
+    TRAITS,
     check_bytes,
+    check_dtype,
     check_input,
     check_int,
     check_max_bytes,
     check_parameters,
     check_str,
     checked_shape,
+    word_of,
 )
-from torch_ebpc._fake_kernels import INSPECT_FIELDS
-from torch_ebpc._index import part_of
+from torch_ebpc.container import Container
 from torch_ebpc.errors import translated
+
+DTYPES: tuple[torch.dtype, ...] = _arguments.DTYPES
+"""The dtypes that can be compressed, in the order of their numbers in a container."""
 
 METHODS: tuple[str, ...] = ("ebpc", "bpc", "zvc", "zero_rle", "csc", "none")
 """The methods that :func:`encode` and :func:`count_bits` know."""
-
-_MEMORY_FORMATS = {  # in the order of their numbers in the container
-    "contiguous": torch.contiguous_format,
-    "channels_last": torch.channels_last,
-    "channels_last_3d": torch.channels_last_3d,
-}
-_MEMORY_FORMAT_NAMES = tuple(_MEMORY_FORMATS)
-_BASES = ("sent", "reused")
-CODINGS: dict[int, tuple[str, ...]] = {
-    1: ("raw", "ebpc"),
-    2: (
-        *("raw", "N=15, no zeros", "N=31, no zeros", "N=63, no zeros"),
-        *("words, mask", "N=15, mask", "N=31, mask", "N=63, mask"),
-        *("words, R=16", "N=15, R=16", "N=31, R=16", "N=63, R=16"),
-        *("words, R=256", "N=15, R=256", "N=31, R=256", "N=63, R=256"),
-    ),
-}
-"""How a segment may be coded: by the container's format version, in the order of their numbers."""
-
-
-@dataclasses.dataclass(frozen=True)
-class CodingCount:
-    """The segments of a container that are coded in the same way.
-
-    Example:
-        >>> packed = torch_ebpc.compress(torch.eye(128), codec="auto")
-        >>> for count in torch_ebpc.inspect(packed).codings:
-        ...     print(count.segments, "segments:", count.coding)
-        4 segments: N=31, R=256
-    """
-
-    coding: str
-    """``"raw"``, or ``"ebpc"`` where the container has parameters for all segments. Where segments
-    choose (``codec="auto"``), how the non-zero words are coded (as they are, ``"words"``, or in
-    blocks of N with the base re-used), and then how the zeros are (a ``mask``, or runs of up to R);
-    ``"words, mask"`` is zero-value compression."""
-    segments: int
-    words: int  #: of these segments
-
-
-@dataclasses.dataclass(frozen=True)
-class ContainerInfo:
-    """What a container's header says, as returned by :func:`inspect`.
-
-    Example:
-        >>> info = torch_ebpc.inspect(torch_ebpc.compress(torch.zeros(100, 100)))
-        >>> info.shape, info.words, info.segments, info.raw_segments
-        ((100, 100), 10000, 3, 0)
-    """
-
-    format_version: int
-    dtype: torch.dtype
-    memory_format: str  #: "contiguous", "channels_last" or "channels_last_3d"
-    shape: tuple[int, ...]
-    word_bits: int
-    block_size: int | None  #: of all segments; None if they choose (codec="auto")
-    max_zero_run: int | None
-    base: str | None
-    words: int  #: elements of the tensor
-    segment_words: int  #: words of a segment; the last one may have fewer
-    segments: int
-    raw_segments: int  #: stored as they are, because coding would not make them smaller
-    raw_words: int
-    zero_stream_bits: int  #: of all coded segments, before padding
-    plane_stream_bits: int  #: of all coded segments, before padding
-    header_bytes: int
-    container_bytes: int
-    codings: tuple[CodingCount, ...]  # that there are segments of
-
-    @property
-    def codec(self) -> str:
-        """``"ebpc"`` or ``"auto"``, as :func:`compress` was asked for."""
-        return "ebpc" if self.format_version == 1 else "auto"
-
-    @property
-    def stream_bits(self) -> int:
-        """Bits of the words, coded or raw, without padding and header."""
-        return self.zero_stream_bits + self.plane_stream_bits + self.raw_words * self.word_bits
-
-    @property
-    def tensor_bytes(self) -> int:
-        """Bytes of the uncompressed tensor."""
-        return self.words * self.dtype.itemsize
-
-    @property
-    def ratio(self) -> float:
-        """Bytes of the tensor / bytes of the container."""
-        return self.tensor_bytes / self.container_bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,6 +92,7 @@ class EncodedStreams:
     max_zero_run: int
     base: str
     method: str = "ebpc"
+    zero: float = 0  #: the value that counts as zero
 
     @property
     def bits(self) -> int:
@@ -186,6 +107,7 @@ def compress(
     max_zero_run: int = 16,
     base: str = "sent",
     codec: str = "ebpc",
+    zero: float | str | None = None,
 ) -> Tensor:
     """Packs a tensor into a self-describing container.
 
@@ -193,10 +115,14 @@ def compress(
         x: the tensor; see the module for dtypes, and for the other arguments.
         codec: ``"ebpc"``, EBPC with these parameters; or ``"auto"``: each segment of 4096 words in
             the smallest of EBPC with several parameters, zero-value compression and the words as
-            they are. It is smaller and takes longer.
+            they are. It is mostly smaller and takes longer.
+        zero: the value that counts as zero, as for :func:`count_bits`; or ``"auto"``: of
+            floating-point numbers both 0 and -0.0 (where there are some of the latter), of integers
+            the most frequent one in a sample. By default 0 with ``codec="ebpc"`` and ``"auto"``
+            with ``codec="auto"``.
 
     Returns:
-        The container, uint8 [bytes], of at most the tensor's bytes, 1 % and 256 bytes. It depends
+        The container, uint8 [bytes], of at most the tensor's bytes, 1 % and 260 bytes. It depends
         on neither the number of threads nor the CPU.
 
     Raises:
@@ -214,9 +140,14 @@ def compress(
     check_input("x", x, cuts_graph=True)
     check_parameters(word_bits, block_size, max_zero_run, base)
     check_str("codec", codec)
+    if zero is None:
+        zero = "auto" if codec == "auto" else 0
+    if isinstance(zero, str) and zero != "auto":
+        raise ValueError(f"zero must be a number or 'auto', got {zero!r}")
+    word = None if isinstance(zero, str) else word_of(zero, x.dtype)
     with translated():
         packed: Tensor = torch.ops.torch_ebpc.compress.default(
-            x, word_bits, block_size, max_zero_run, base, codec
+            x, word_bits, block_size, max_zero_run, base, codec, word
         )
     return packed
 
@@ -254,73 +185,12 @@ def decompress(
         tensor([2, 3], dtype=torch.int16)
     """
     check_max_bytes(max_bytes)
-    if index is None:
-        _, dtype, memory_format, *_ = fields = _header_fields(packed)
-        with translated():
-            x: Tensor = torch.ops.torch_ebpc.decompress.default(
-                packed,
-                fields[INSPECT_FIELDS:],
-                DTYPES[dtype],
-                _MEMORY_FORMAT_NAMES[memory_format],
-                max_bytes,
-            )
-        return x
-    info = inspect(packed)
-    part = part_of(info.shape, index)
-    with translated():
-        words = torch.ops.torch_ebpc.decompress_range.default(
-            packed, part.first_word, part.words, info.dtype, max_bytes
-        )
-    samples: Tensor = words.view(part.shape).contiguous(
-        memory_format=_MEMORY_FORMATS[info.memory_format]
-    )
-    return samples[part.take]
-
-
-def inspect(packed: Tensor) -> ContainerInfo:
-    """Reads and checks a container's header; the payload is not looked at.
-
-    Args:
-        packed: uint8 [bytes], from :func:`compress`.
-
-    Raises:
-        EBPCFormatError, EBPCChecksumError, TypeError, ValueError: as :func:`decompress`.
-
-    Example:
-        >>> info = torch_ebpc.inspect(torch_ebpc.compress(torch.zeros(2, 3)))
-        >>> info.dtype, info.shape, info.word_bits
-        (torch.float32, (2, 3), 32)
-    """
-    return read_info(packed, allow_cut=False)
-
-
-def read_info(packed: Tensor, *, allow_cut: bool) -> ContainerInfo:
-    """As :func:`inspect`; with ``allow_cut``, the payload may be missing, wholly or in part."""
-    fields = _header_fields(packed, allow_cut)
-    version, dtype, memory_format, word_bits, block_size, max_zero_run, base, *counts = fields
-    segments, words = counts[9::2], counts[10::2]
-    codings = zip(CODINGS[version], segments, words, strict=False)
-    values: list[Any] = [
-        version,
-        DTYPES[dtype],
-        _MEMORY_FORMAT_NAMES[memory_format],
-        tuple(fields[INSPECT_FIELDS:]),
-        word_bits,
-        block_size or None,
-        max_zero_run or None,
-        _BASES[base] if block_size else None,
-        *counts[:9],
-        tuple(CodingCount(*each) for each in codings if each[1] > 0),
-    ]
-    return ContainerInfo(*values)
-
-
-def _header_fields(packed: Tensor, allow_cut: bool = False) -> list[int]:
-    """What the operator `inspect` returns."""
+    if index is not None:
+        return Container(packed).read(index, max_bytes)
     check_bytes("packed", packed)
     with translated():
-        fields: list[int] = torch.ops.torch_ebpc.inspect.default(packed, allow_cut).tolist()
-    return fields
+        x: Tensor = torch.ops.torch_ebpc.unpack.default(packed, max_bytes)
+    return x
 
 
 def encode(
@@ -330,6 +200,7 @@ def encode(
     max_zero_run: int = 16,
     base: str = "sent",
     method: str = "ebpc",
+    zero: float = 0,
 ) -> EncodedStreams:
     """Codes a tensor as one transmission: the two raw streams of the papers, without a container.
 
@@ -354,10 +225,10 @@ def encode(
     check_str("method", method)
     with translated():
         zero_stream, plane_stream, bits = torch.ops.torch_ebpc.encode.default(
-            x, word_bits, block_size, max_zero_run, base, method
+            x, word_bits, block_size, max_zero_run, base, method, word_of(zero, x.dtype)
         )
     zero_bits, plane_bits = bits.tolist()
-    width = 8 * x.dtype.itemsize if word_bits is None else word_bits
+    width = TRAITS[x.dtype].word_bits if word_bits is None else word_bits
     return EncodedStreams(
         zero_stream,
         plane_stream,
@@ -370,6 +241,7 @@ def encode(
         max_zero_run,
         base,
         method,
+        zero,
     )
 
 
@@ -396,8 +268,7 @@ def decode(streams: EncodedStreams) -> Tensor:
     check_int("streams.zero_bits", streams.zero_bits)
     check_int("streams.plane_bits", streams.plane_bits)
     shape = checked_shape("streams.shape", streams.shape)
-    if not isinstance(streams.dtype, torch.dtype):
-        raise TypeError(f"streams.dtype must be a torch.dtype, got {type(streams.dtype).__name__}")
+    check_dtype("streams.dtype", streams.dtype)
     check_parameters(streams.word_bits, streams.block_size, streams.max_zero_run, streams.base)
     check_str("streams.method", streams.method)
     with translated():
@@ -413,6 +284,7 @@ def decode(streams: EncodedStreams) -> Tensor:
             streams.max_zero_run,
             streams.base,
             streams.method,
+            word_of(streams.zero, streams.dtype),
         )
     return x
 
@@ -424,6 +296,7 @@ def count_bits(
     block_size: int = 8,
     max_zero_run: int = 16,
     base: str = "sent",
+    zero: float = 0,
 ) -> int:
     """The bits that a method codes a tensor into, as one transmission, before padding.
 
@@ -443,7 +316,7 @@ def count_bits(
         {'ebpc': 47, 'zvc': 12, 'none': 32}
     """
     check_input("x", x, cuts_graph=False)
-    bits = count_transmission_bits(x, method, word_bits, block_size, max_zero_run, base)
+    bits = count_transmission_bits(x, method, word_bits, block_size, max_zero_run, base, 0, zero)
     return int(bits.sum().item())
 
 
@@ -455,6 +328,7 @@ def count_transmission_bits(
     max_zero_run: int = 16,
     base: str = "sent",
     transmission_dims: int = 0,
+    zero: float = 0,
 ) -> Tensor:
     """As :func:`count_bits`, for many transmissions at once.
 
@@ -478,6 +352,13 @@ def count_transmission_bits(
     check_int("transmission_dims", transmission_dims)
     with translated():
         bits: Tensor = torch.ops.torch_ebpc.count_bits.default(
-            x.detach(), method, word_bits, block_size, max_zero_run, base, transmission_dims
+            x.detach(),
+            method,
+            word_bits,
+            block_size,
+            max_zero_run,
+            base,
+            transmission_dims,
+            word_of(zero, x.dtype),
         )
     return bits

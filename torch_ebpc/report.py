@@ -203,6 +203,10 @@ class Report:
             )
         if len(self._widths()) > 1:
             lines.append("no total: the words are of different widths")
+        with_zeros = [f"{row.name} {row.zero}" for row in self.rows if row.zero not in (0, None)]
+        with_zeros += [f"{row.name} varies" for row in self.rows if row.zero is None]
+        if with_zeros:
+            lines.append(f"zero points, the words that are zeros: {', '.join(with_zeros)}")
         negative = [row for row in self.rows if row.negative_zeros > 0.001 * row.values]
         if negative:
             share = sum(row.negative_zeros for row in negative) / sum(r.values for r in negative)

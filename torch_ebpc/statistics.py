@@ -7,7 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from torch_ebpc._arguments import check_input, check_parameters
+from torch_ebpc._arguments import TRAITS, check_input, check_parameters, word_of
 from torch_ebpc.errors import translated
 
 SYMBOLS: tuple[str, ...] = (
@@ -118,6 +118,7 @@ def symbol_statistics(
     max_zero_run: int = 16,
     base: str = "sent",
     transmission_dims: int = 0,
+    zero: float = 0,
 ) -> SymbolStatistics:
     """Counts what EBPC's encoder puts out for a tensor.
 
@@ -138,13 +139,19 @@ def symbol_statistics(
     check_parameters(word_bits, block_size, max_zero_run, base)
     with translated():
         fields = torch.ops.torch_ebpc.statistics.default(
-            x.detach(), word_bits, block_size, max_zero_run, base, transmission_dims
+            x.detach(),
+            word_bits,
+            block_size,
+            max_zero_run,
+            base,
+            transmission_dims,
+            word_of(zero, x.dtype),
         )
     sizes = (3, len(SYMBOLS), len(SYMBOLS), _BURSTS, _DELTAS, max_zero_run)
     (words, nonzero_words, blocks), symbols, planes, bursts, deltas, zero_runs = (
         part.tolist() for part in fields.split(sizes)
     )
-    width = 8 * x.dtype.itemsize if word_bits is None else word_bits
+    width = TRAITS[x.dtype].word_bits if word_bits is None else word_bits
     return SymbolStatistics(
         width,
         block_size,

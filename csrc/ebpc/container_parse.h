@@ -37,22 +37,6 @@ ParsedContainer parse(std::span<const std::uint8_t> container, Extent extent);
 /// checked.
 std::uint64_t read_header_bytes(std::span<const std::uint8_t> start);
 
-/// The fields without the segment table, and without the checksum: for a header that has been
-/// parsed before. Reads nothing outside of the header, whatever is in it.
-ContainerInfo read_fields(std::span<const std::uint8_t> header);
-
-/// Sums over segments, for checking a header and describing a container.
-struct TableTotals {
-  std::array<CodingCount, SegmentCoding::count> codings{};
-  std::uint64_t coded_bytes = 0;  // of those that are not raw
-};
-
-/// The places of segments [first, last), of which the first begins at `offset`. `header` has its
-/// fields checked.
-std::vector<SegmentPlace> read_table(std::span<const std::uint8_t> header,
-                                     const ContainerInfo& info, std::uint64_t first,
-                                     std::uint64_t last, std::uint64_t offset, TableTotals& totals);
-
 /// The dimensions that a tensor of this memory format has; those given if it may have any.
 std::uint64_t dims_of(MemoryFormat format, std::uint64_t dims);
 

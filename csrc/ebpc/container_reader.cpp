@@ -1,3 +1,5 @@
+#include "ebpc/container_reader.h"
+
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -6,7 +8,6 @@
 #include <vector>
 
 #include "ebpc/bit_stream.h"
-#include "ebpc/container.h"
 #include "ebpc/container_parse.h"
 #include "ebpc/container_segments.h"
 #include "ebpc/error.h"
@@ -39,20 +40,25 @@ class TaskDecoder {
 
   void decode(std::uint64_t first, std::uint64_t last) {
     std::optional<Error> damage;
-    for (std::uint64_t i = first; i < last && !damage; ++i) {
-      if (lost_ != nullptr) lost_[i] = 0;
+    std::uint64_t end = first;  // of what is decoded, or lost
+    for (; end < last; ++end) {
+      if (lost_ != nullptr) lost_[end] = 0;
       try {
-        start(i);
+        start(end);
       } catch (const Error& error) {
         if (lost_ == nullptr) {
           damage = error;
-        } else {
-          lose(i);
+          break;
         }
+        lose(end);
       }
     }
     for (const Batch& batch : batches_) run_jobs(batch);
-    if (failure_) report(*failure_);  // of a segment before the damaged one
+    if (failure_) end = failure_->segment;  // before the damaged one
+    for (std::uint64_t i = first; i < end; ++i) {
+      if (row_.places[i].entry.zeros == SegmentZeros::both) put_signs(i);
+    }
+    if (failure_) report(*failure_);
     if (damage) throw *damage;
   }
 
@@ -99,30 +105,33 @@ class TaskDecoder {
     }
     const MutableWordSpan out = words_of(i);
     if (place.entry.coding != coding_raw) {
-      Batch& batch = batches_[batch_of(place.entry.coding)];
+      Batch& batch = batches_[batch_of(place.entry)];
       batch.jobs.push_back(job_of(place.entry, payload, out));
       batch.segments.push_back(i);
       return;
     }
     copy_little_endian(static_cast<std::uint8_t*>(out.data), payload, place.bytes,
                        out.bytes_per_word);
-    if (first_misfit(row_.info.parameters, {out.data, out.count, out.bytes_per_word}) !=
+    if (first_misfit(row_.info.code.parameters, {out.data, out.count, out.bytes_per_word}) !=
         out.count) {
       malformed(place.offset, name_of(i),
-                "words of " + std::to_string(row_.info.parameters.word_bits) + " bits",
+                "words of " + std::to_string(row_.info.code.parameters.word_bits) + " bits",
                 "a larger one");
     }
   }
 
-  bool chosen_by_segment() const { return row_.info.version == version_of(Codec::automatic); }
+  bool chosen_by_segment() const { return row_.info.code.codec == Codec::automatic; }
 
   /// Of segments without a zero stream together with those that have a mask: the same decoder reads
-  /// them.
-  std::size_t batch_of(std::uint32_t number) const {
-    if (!chosen_by_segment()) return number;
-    SegmentCoding coding = SegmentCoding::of(number);
-    if (coding.zero == ZeroCoding::none) coding.zero = ZeroCoding::mask;
-    return coding.number();
+  /// them. Those whose zero is -0.0 are a batch of their own.
+  std::size_t batch_of(const SegmentEntry& entry) const {
+    std::size_t number = entry.coding;
+    if (chosen_by_segment()) {
+      SegmentCoding coding = SegmentCoding::of(entry.coding);
+      if (coding.zero == ZeroCoding::none) coding.zero = ZeroCoding::mask;
+      number = coding.number();
+    }
+    return entry.zeros == SegmentZeros::negative ? number + SegmentCoding::count : number;
   }
 
   DecodeJob job_of(const SegmentEntry& entry, const std::uint8_t* payload, MutableWordSpan out) {
@@ -140,10 +149,11 @@ class TaskDecoder {
   }
 
   JobStatus decode_some(std::size_t batch, std::span<const DecodeJob> jobs) const {
-    const Parameters& p = row_.info.parameters;
+    Parameters p = row_.info.code.parameters;
+    if (batch >= SegmentCoding::count) p.zero = negative_zero(p);
     if (!chosen_by_segment()) return decode_jobs(kernel_, p, jobs);
-    return decode_segment_streams(kernel_, p, SegmentCoding::of(static_cast<std::uint32_t>(batch)),
-                                  jobs);
+    const auto number = static_cast<std::uint32_t>(batch % SegmentCoding::count);
+    return decode_segment_streams(kernel_, p, SegmentCoding::of(number), jobs);
   }
 
   /// Decodes what is well-formed. Segments that are not are lost; or the first of all is noted.
@@ -161,6 +171,38 @@ class TaskDecoder {
       lose(segment);
       left = left.subspan(failed.job + 1);
     }
+  }
+
+  /// Makes those zeros negative whose sign says so. A segment that has not as many zeros as signs
+  /// is lost, or an error.
+  void put_signs(std::uint64_t i) {
+    if (lost_ != nullptr && lost_[i] != 0) return;
+    const SegmentPlace& place = row_.places[i];
+    const std::uint64_t sign_bytes = place.entry.sign_bytes;
+    const std::uint64_t offset = place.offset + place.bytes - sign_bytes;
+    const std::uint8_t* const bytes = row_.bytes.data() + (offset - row_.bytes_offset);
+    const MutableWordSpan words = words_of(i);
+    const Parameters& p = row_.info.code.parameters;
+    const std::uint64_t zeros =
+        words.count - count_nonzero(p, {words.data, words.count, words.bytes_per_word});
+    bool fits = bytes_for_bits(zeros) == sign_bytes;
+    if (fits) {
+      BitReader signs(bytes, sign_bytes);
+      visit_word_type(words.bytes_per_word, false, [&]<class Word>(Word*) {
+        auto* const data = static_cast<Word*>(words.data);
+        for (std::uint64_t k = 0; k < words.count; ++k) {
+          if (data[k] == 0 && signs.take(1) != 0) data[k] = static_cast<Word>(negative_zero(p));
+        }
+      });
+      fits = check_end(signs, sign_bytes, false).ok();
+    }
+    if (fits) return;
+    if (lost_ == nullptr) {
+      malformed(offset, "signs of " + name_of(i),
+                std::to_string(zeros) + " bits, padded with zeros to bytes",
+                std::to_string(sign_bytes) + " bytes");
+    }
+    lose(i);
   }
 
   [[noreturn]] void report(const Failure& failure) const {
@@ -184,7 +226,7 @@ class TaskDecoder {
   MutableWordSpan words_;
   std::uint8_t* lost_;
   const Kernel& kernel_ = active_kernel();
-  std::array<Batch, SegmentCoding::count> batches_;  // by coding
+  std::array<Batch, 2 * SegmentCoding::count> batches_;  // by coding, and whether zeros are -0.0
   std::array<std::uint8_t, segment_words / 8> last_ones_;
   std::optional<Failure> failure_;
 };
@@ -195,10 +237,6 @@ void check_words_bytes(std::uint64_t words, int bytes_per_word, std::uint64_t wo
     throw Error(ErrorCode::argument, "words_bytes must be " + std::to_string(expected) + ", got " +
                                          std::to_string(words_bytes));
   }
-}
-
-SegmentRow all_segments(const ParsedContainer& parsed, std::span<const std::uint8_t> container) {
-  return {parsed.info, 0, parsed.segments, container, 0};
 }
 
 /// The lost words of neighbouring segments as one range.
@@ -231,11 +269,7 @@ void decode_segments(const SegmentRow& row, MutableWordSpan words, const Executo
 }
 
 ContainerInfo inspect(std::span<const std::uint8_t> container) {
-  return parse(container, Extent::whole).info;
-}
-
-ContainerInfo inspect_header(std::span<const std::uint8_t> container) {
-  return parse(container, Extent::header).info;
+  return ContainerReader(container).info();
 }
 
 std::uint64_t default_max_bytes(std::uint64_t container_bytes) {
@@ -252,72 +286,72 @@ void check_max_bytes(std::uint64_t bytes, std::uint64_t max_bytes) {
   }
 }
 
-void decompress(std::span<const std::uint8_t> container,
-                const std::function<std::span<std::uint8_t>(const TensorInfo&)>& room_for,
-                const Executor& executor) {
-  const ParsedContainer parsed = parse(container, Extent::whole);
-  const int bytes_per_word = traits(parsed.info.tensor.dtype).bytes;
-  const std::span<std::uint8_t> words = room_for(parsed.info.tensor);
-  check_words_bytes(parsed.info.words, bytes_per_word, words.size());
-  decode_segments(all_segments(parsed, container),
-                  {words.data(), parsed.info.words, bytes_per_word}, executor);
+// ---- Reader
+
+ContainerReader::ContainerReader(std::span<const std::uint8_t> container, Extent extent)
+    : container_(container), parsed_(parse(container, extent)), extent_(extent) {}
+
+int ContainerReader::bytes_per_word() const { return traits(info().tensor.dtype).bytes; }
+
+void ContainerReader::require_payload() const {
+  if (extent_ == Extent::whole || container_.size() == info().container_bytes) return;
+  malformed(at_container_bytes, "container bytes",
+            std::to_string(container_.size()) + ", the bytes given",
+            std::to_string(info().container_bytes));
 }
 
-void decompress(std::span<const std::uint8_t> container, void* words, std::uint64_t words_bytes,
-                const Executor& executor) {
-  const std::span<std::uint8_t> room(static_cast<std::uint8_t*>(words), words_bytes);
-  decompress(container, [room](const TensorInfo&) { return room; }, executor);
+void ContainerReader::read(void* words, std::uint64_t words_bytes, const Executor& executor) const {
+  require_payload();
+  check_words_bytes(info().words, bytes_per_word(), words_bytes);
+  decode_segments({info(), 0, parsed_.segments, container_, 0},
+                  {words, info().words, bytes_per_word()}, executor);
 }
 
-void decompress_range(std::span<const std::uint8_t> container, WordRange range, void* words,
-                      std::uint64_t words_bytes, const Executor& executor) {
-  const ParsedContainer parsed = parse(container, Extent::whole);
-  const ContainerInfo& info = parsed.info;
-  const int bytes_per_word = traits(info.tensor.dtype).bytes;
-  if (range.first > info.words || range.count > info.words - range.first) {
+void ContainerReader::read_range(WordRange range, void* words, std::uint64_t words_bytes,
+                                 const Executor& executor) const {
+  require_payload();
+  if (range.first > info().words || range.count > info().words - range.first) {
     throw Error(ErrorCode::argument, "the range must lie in the container's " +
-                                         std::to_string(info.words) + " words, got " +
+                                         std::to_string(info().words) + " words, got " +
                                          std::to_string(range.count) + " from word " +
                                          std::to_string(range.first));
   }
-  check_words_bytes(range.count, bytes_per_word, words_bytes);
+  check_words_bytes(range.count, bytes_per_word(), words_bytes);
 
   // Whole segments go where they belong; one of which only a part is wanted, into `edge` first.
-  MutableWordSpan out{words, range.count, bytes_per_word};
+  MutableWordSpan out{words, range.count, bytes_per_word()};
   std::vector<std::uint8_t> edge;
-  const std::span all(parsed.segments);
+  const std::span all(parsed_.segments);
   for (std::uint64_t word = range.first, end = range.first + range.count; word < end;) {
     const std::uint64_t segment = word / segment_words;
     const std::uint64_t begin = segment * segment_words;
-    const std::uint64_t length = words_in_segment(info.words, segment);
+    const std::uint64_t length = words_in_segment(info().words, segment);
     const bool whole = word == begin && end >= begin + length;
-    const std::uint64_t last = !whole              ? segment + 1
-                               : end == info.words ? info.segments
-                                                   : end / segment_words;
-    const SegmentRow row{info, segment, all.subspan(segment, last - segment), container, 0};
+    const std::uint64_t last = !whole                ? segment + 1
+                               : end == info().words ? info().segments
+                                                     : end / segment_words;
+    const SegmentRow row{info(), segment, all.subspan(segment, last - segment), container_, 0};
     const std::uint64_t next = std::min(end, last * segment_words);
     const MutableWordSpan to = out.part(word - range.first, next - word);
     if (whole) {
       decode_segments(row, to, executor);
     } else {
-      const auto size = static_cast<std::uint64_t>(bytes_per_word);
+      const auto size = static_cast<std::uint64_t>(bytes_per_word());
       edge.resize(length * size);
-      decode_segments(row, {edge.data(), length, bytes_per_word}, executor);
+      decode_segments(row, {edge.data(), length, bytes_per_word()}, executor);
       std::memcpy(to.data, edge.data() + (word - begin) * size, to.count * size);
     }
     word = next;
   }
 }
 
-std::vector<WordRange> recover(std::span<const std::uint8_t> container, void* words,
-                               std::uint64_t words_bytes, const Executor& executor) {
-  const ParsedContainer parsed = parse(container, Extent::header);
-  const int bytes_per_word = traits(parsed.info.tensor.dtype).bytes;
-  check_words_bytes(parsed.info.words, bytes_per_word, words_bytes);
-  std::vector<std::uint8_t> lost(parsed.info.segments);
-  decode_segments(all_segments(parsed, container), {words, parsed.info.words, bytes_per_word},
-                  executor, lost.data());
-  return lost_ranges(lost, parsed.info.words);
+std::vector<WordRange> ContainerReader::recover(void* words, std::uint64_t words_bytes,
+                                                const Executor& executor) const {
+  check_words_bytes(info().words, bytes_per_word(), words_bytes);
+  std::vector<std::uint8_t> lost(info().segments);
+  decode_segments({info(), 0, parsed_.segments, container_, 0},
+                  {words, info().words, bytes_per_word()}, executor, lost.data());
+  return lost_ranges(lost, info().words);
 }
 
 }  // namespace ebpc

@@ -17,25 +17,24 @@ struct CodedTotals {
   StreamBits bits;  // of the coded segments, not of the raw ones
 };
 
-/// Codes words as segments, of which only the last may be shorter: their entries to `table`, 8
-/// bytes each, and their bytes to `payload`, which has room for the words as they are. The words
-/// fit.
-CodedTotals encode_segments(Codec codec, const Parameters& p, WordSpan words, std::uint8_t* table,
-                            std::uint8_t* payload, const Executor& executor);
+/// Codes words as segments, of which only the last may be shorter: their entries to `table`, and
+/// their bytes to `payload`, which has room for the words as they are. The words fit.
+CodedTotals encode_segments(const ContainerCode& code, int version, WordSpan words,
+                            std::uint8_t* table, std::uint8_t* payload, const Executor& executor);
 
-/// Throws Error(argument) if the parameters do not go with the dtype or the codec.
-void check_code(DType dtype, Codec codec, const Parameters& p);
+/// Throws Error(argument) if the code does not go with the dtype, or its parameters with its codec.
+void check_code(DType dtype, const ContainerCode& code);
 
 /// Throws Error(argument) if a word does not fit; `first_index` is that of the first word.
 void check_fit(const Parameters& p, WordSpan words, std::uint64_t first_index);
 
 /// The bytes of the header. Throws Error(argument) as word_count and if they do not fit into its
 /// field.
-std::uint64_t checked_header_bytes(const TensorInfo& tensor);
+std::uint64_t checked_header_bytes(const TensorInfo& tensor, int version);
 
 /// Completes a header, in which the segment table stands already. Returns the container's bytes.
-std::uint64_t write_header(std::uint8_t* out, const TensorInfo& tensor, Codec codec,
-                           const Parameters& p, const CodedTotals& coded);
+std::uint64_t write_header(std::uint8_t* out, const TensorInfo& tensor, const ContainerCode& code,
+                           const CodedTotals& coded);
 
 /// Segments in a row, and the bytes at hand in which their payloads lie.
 struct SegmentRow {

@@ -12,17 +12,16 @@ namespace ebpc {
 using namespace layout;
 
 // ---- Encoder
-// -------------------------------------------------------------------------------------
 
-ContainerEncoder::ContainerEncoder(const TensorInfo& tensor, const Parameters& parameters,
-                                   Executor executor, Codec codec)
+ContainerEncoder::ContainerEncoder(const TensorInfo& tensor, const ContainerCode& code,
+                                   Executor executor)
     : tensor_(tensor),
-      codec_(codec),
-      parameters_(parameters),
+      code_(code),
+      version_(version_of(tensor.dtype, code)),
       executor_(std::move(executor)),
       words_(word_count(tensor)) {
-  check_code(tensor.dtype, codec, parameters);
-  header_.resize(checked_header_bytes(tensor));
+  check_code(tensor.dtype, code);
+  header_.resize(checked_header_bytes(tensor, version_));
 }
 
 void ContainerEncoder::push(WordSpan words, std::vector<std::uint8_t>& payload) {
@@ -32,10 +31,11 @@ void ContainerEncoder::push(WordSpan words, std::vector<std::uint8_t>& payload) 
                                          " bytes, got " + std::to_string(words.bytes_per_word));
   }
   if (words.count > words_ - pushed_words_) {
-    throw Error(ErrorCode::argument, "the tensor has " + std::to_string(words_ - pushed_words_) +
-                                         " more words, got " + std::to_string(words.count));
+    throw Error(ErrorCode::argument,
+                "there must be at most the " + std::to_string(words_ - pushed_words_) +
+                    " words that are left, got " + std::to_string(words.count));
   }
-  check_fit(parameters_, words, pushed_words_);
+  check_fit(code_.parameters, words, pushed_words_);
   pushed_words_ += words.count;
 
   const auto size = static_cast<std::size_t>(bytes_per_word);
@@ -63,9 +63,9 @@ void ContainerEncoder::encode(WordSpan words, std::vector<std::uint8_t>& payload
   const std::size_t before = payload.size();
   payload.resize(before + words.count * static_cast<std::size_t>(words.bytes_per_word));
   std::uint8_t* table =
-      header_.data() + table_offset(tensor_) + segment_entry_bytes * coded_segments_;
+      header_.data() + table_offset(version_, tensor_) + entry_bytes(version_) * coded_segments_;
   const CodedTotals coded =
-      encode_segments(codec_, parameters_, words, table, payload.data() + before, executor_);
+      encode_segments(code_, version_, words, table, payload.data() + before, executor_);
   payload.resize(before + coded.payload_bytes);
   payload_bytes_ += coded.payload_bytes;
   bits_ += coded.bits;
@@ -74,82 +74,102 @@ void ContainerEncoder::encode(WordSpan words, std::vector<std::uint8_t>& payload
 
 const std::vector<std::uint8_t>& ContainerEncoder::finish() {
   if (pushed_words_ != words_) {
-    throw Error(ErrorCode::argument, "all words of the tensor must have been pushed, " +
-                                         std::to_string(words_) + ", got " +
+    throw Error(ErrorCode::argument, "all " + std::to_string(words_) +
+                                         " words must have been pushed, got " +
                                          std::to_string(pushed_words_));
   }
-  write_header(header_.data(), tensor_, codec_, parameters_, {payload_bytes_, bits_});
+  write_header(header_.data(), tensor_, code_, {payload_bytes_, bits_});
   return header_;
 }
 
 // ---- Decoder
-// -------------------------------------------------------------------------------------
 
-namespace {
+/// Runs `body`; after an error of the container, every later call repeats it.
+template <class Body>
+void ContainerDecoder::remember_damage(Body&& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    damage_ = error;
+    throw;
+  }
+}
 
-/// Segments that are decoded and handed over at a time: 4 MiB of 4-byte words, whatever the
-/// payload claims to stand for.
-constexpr std::uint64_t piece_segments = 256;
-
-}  // namespace
-
-void ContainerDecoder::push(std::span<const std::uint8_t> bytes, const Sink& sink) {
+void ContainerDecoder::push(std::span<const std::uint8_t> bytes) {
+  if (damage_) throw *damage_;
   pending_.insert(pending_.end(), bytes.begin(), bytes.end());
-  if (!info_) read_header();
-  if (!info_) return;
-  while (decode_some(sink)) {
-  }
-  if (decoded_segments_ == info_->segments && !pending_.empty()) {
-    malformed(info_->container_bytes, "container bytes", "the end",
-              std::to_string(pending_.size()) + " more bytes");
-  }
+  if (!parsed_) remember_damage([&] { read_header(); });
 }
 
 void ContainerDecoder::read_header() {
   if (pending_.size() < fixed_header_bytes) return;
   const std::uint64_t header_bytes = read_header_bytes(pending_);
   if (header_bytes >= fixed_header_bytes && pending_.size() < header_bytes) return;
-  info_ = inspect_header(pending_);
-  const auto end = pending_.begin() + static_cast<std::ptrdiff_t>(header_bytes);
-  header_.assign(pending_.begin(), end);
-  pending_.erase(pending_.begin(), end);
+  parsed_ = parse(pending_, Extent::header);
+  pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(header_bytes));
   pending_offset_ = header_bytes;
 }
 
-/// Hands over the next words whose segments are complete; false if there are none.
-bool ContainerDecoder::decode_some(const Sink& sink) {
-  TableTotals unused;
-  std::vector<SegmentPlace> places = read_table(
-      header_, *info_, decoded_segments_,
-      std::min(decoded_segments_ + piece_segments, info_->segments), pending_offset_, unused);
+std::uint64_t ContainerDecoder::ready_segments() const {
+  if (!parsed_) return 0;
   const std::uint64_t end = pending_offset_ + pending_.size();
-  const auto incomplete =
-      std::find_if(places.begin(), places.end(),
-                   [end](const SegmentPlace& place) { return place.offset + place.bytes > end; });
-  places.erase(incomplete, places.end());
-  if (places.empty()) return false;
-
-  const int bytes_per_word = traits(info_->tensor.dtype).bytes;
-  const std::uint64_t first_word = decoded_segments_ * segment_words;
-  const std::uint64_t count = std::min(info_->words - first_word, places.size() * segment_words);
-  std::vector<std::uint8_t> words(count * static_cast<std::uint64_t>(bytes_per_word));
-  decode_segments({*info_, decoded_segments_, places, pending_, pending_offset_},
-                  {words.data(), count, bytes_per_word}, executor_);
-  decoded_segments_ += places.size();
-  const std::uint64_t next = places.back().offset + places.back().bytes;
-  pending_.erase(pending_.begin(),
-                 pending_.begin() + static_cast<std::ptrdiff_t>(next - pending_offset_));
-  pending_offset_ = next;
-  sink({words.data(), count, bytes_per_word});
-  return true;
+  std::uint64_t ready = 0;
+  while (ready < piece_segments && decoded_segments_ + ready < parsed_->segments.size()) {
+    const SegmentPlace& place = parsed_->segments[decoded_segments_ + ready];
+    if (place.offset + place.bytes > end) break;
+    ++ready;
+  }
+  return ready;
 }
 
-void ContainerDecoder::finish() const {
-  if (!info_ || decoded_segments_ < info_->segments) {
-    malformed(pending_offset_ + pending_.size(), "container bytes",
-              info_ ? std::to_string(info_->container_bytes) + " bytes" : std::string("a header"),
-              "the end");
+std::uint64_t ContainerDecoder::ready_words() {
+  if (damage_) throw *damage_;
+  const std::uint64_t ready = ready_segments();
+  if (ready > 0) {
+    return std::min(ready * segment_words, parsed_->info.words - decoded_segments_ * segment_words);
   }
+  if (parsed_ && decoded_segments_ == parsed_->info.segments && !pending_.empty()) {
+    remember_damage([&] {
+      malformed(parsed_->info.container_bytes, "container bytes", "the end",
+                std::to_string(pending_.size()) + " more bytes");
+    });
+  }
+  return 0;
+}
+
+void ContainerDecoder::next(void* words, std::uint64_t words_bytes) {
+  const std::uint64_t count = ready_words();
+  const int bytes_per_word = parsed_ ? traits(parsed_->info.tensor.dtype).bytes : 1;
+  if (words_bytes != count * static_cast<std::uint64_t>(bytes_per_word)) {
+    throw Error(ErrorCode::argument,
+                "words_bytes must be " +
+                    std::to_string(count * static_cast<std::uint64_t>(bytes_per_word)) +
+                    ", the words that are ready, got " + std::to_string(words_bytes));
+  }
+  if (count == 0) return;
+  const std::uint64_t segments = ready_segments();
+  const auto places = std::span(parsed_->segments).subspan(decoded_segments_, segments);
+  remember_damage([&] {
+    decode_segments({parsed_->info, decoded_segments_, places, pending_, pending_offset_},
+                    {words, count, bytes_per_word}, executor_);
+  });
+  decoded_segments_ += segments;
+  const std::uint64_t end = places.back().offset + places.back().bytes;
+  pending_.erase(pending_.begin(),
+                 pending_.begin() + static_cast<std::ptrdiff_t>(end - pending_offset_));
+  pending_offset_ = end;
+}
+
+void ContainerDecoder::finish() {
+  if (ready_words() > 0) {
+    throw Error(ErrorCode::argument, "all words that are ready must be taken before finish, got " +
+                                         std::to_string(ready_words()) + " left");
+  }
+  if (parsed_ && decoded_segments_ == parsed_->info.segments) return;
+  malformed(
+      pending_offset_ + pending_.size(), "container bytes",
+      parsed_ ? std::to_string(parsed_->info.container_bytes) + " bytes" : std::string("a header"),
+      "the end");
 }
 
 }  // namespace ebpc

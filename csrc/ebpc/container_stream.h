@@ -3,13 +3,14 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include "ebpc/container.h"
+#include "ebpc/container_parse.h"
+#include "ebpc/error.h"
 #include "ebpc/executor.h"
 #include "ebpc/kernels/kernel.h"
 #include "ebpc/parameters.h"
@@ -25,8 +26,7 @@ namespace ebpc {
 class ContainerEncoder {
  public:
   /// Throws Error(argument) as compress.
-  ContainerEncoder(const TensorInfo& tensor, const Parameters& parameters, Executor executor = {},
-                   Codec codec = Codec::ebpc);
+  ContainerEncoder(const TensorInfo& tensor, const ContainerCode& code, Executor executor = {});
 
   std::uint64_t header_bytes() const { return header_.size(); }
 
@@ -43,8 +43,8 @@ class ContainerEncoder {
   void encode(WordSpan words, std::vector<std::uint8_t>& payload);
 
   TensorInfo tensor_;
-  Codec codec_;
-  Parameters parameters_;
+  ContainerCode code_;
+  int version_;
   Executor executor_;
   std::uint64_t words_;
   std::vector<std::uint8_t> header_;   // its segment table fills up
@@ -55,35 +55,47 @@ class ContainerEncoder {
   StreamBits bits_;
 };
 
-/// Reads a container whose bytes are pushed in pieces of any size. It keeps the header and one
-/// incomplete segment, so that its memory is bounded by what it was given.
+/// Reads a container whose bytes are pushed in pieces of any size. It keeps the header's table and
+/// the bytes whose words have not been taken, so that its memory is bounded by what it was given.
 class ContainerDecoder {
  public:
-  /// Receives the tensor's words in row-major order, in pieces of at most 256 segments. They are
-  /// valid during the call.
-  using Sink = std::function<void(WordSpan)>;
+  /// Segments that are decoded at a time: at most 4 MiB of words, whatever the payload claims to
+  /// stand for.
+  static constexpr std::uint64_t piece_segments = 256;
 
   explicit ContainerDecoder(Executor executor = {}) : executor_(std::move(executor)) {}
 
-  /// Takes the container's next bytes and hands over the words that are complete.
+  /// Takes the container's next bytes.
   ///
-  /// Throws Error(format) or Error(checksum) as decompress. What has been handed over before that
-  /// is right.
-  void push(std::span<const std::uint8_t> bytes, const Sink& sink);
+  /// Throws Error(format) or Error(checksum) if the header is damaged. After any such error, all
+  /// calls repeat it. Words that have been taken before are right.
+  void push(std::span<const std::uint8_t> bytes);
 
-  /// What the header says, once all of it has been pushed.
-  const std::optional<ContainerInfo>& info() const { return info_; }
+  /// The words that next() writes: those of complete segments, of at most piece_segments of them.
+  /// 0 if there are none. Throws Error(format) if bytes follow the container.
+  std::uint64_t ready_words();
 
-  /// Throws Error(format) if bytes are missing.
-  void finish() const;
+  /// Writes the tensor's next words in row-major order: ready_words() of them, which have
+  /// `words_bytes` bytes.
+  ///
+  /// Throws Error(format) or Error(checksum) if a segment is damaged.
+  void next(void* words, std::uint64_t words_bytes);
+
+  /// What the header says, once all of it has been pushed; else null.
+  const ContainerInfo* info() const { return parsed_ ? &parsed_->info : nullptr; }
+
+  /// Throws Error(format) if bytes are missing, and Error(argument) if words are left to be taken.
+  void finish();
 
  private:
   void read_header();
-  bool decode_some(const Sink& sink);
+  std::uint64_t ready_segments() const;
+  template <class Body>
+  void remember_damage(Body&& body);
 
   Executor executor_;
-  std::optional<ContainerInfo> info_;
-  std::vector<std::uint8_t> header_;
+  std::optional<layout::ParsedContainer> parsed_;
+  std::optional<Error> damage_;
   std::vector<std::uint8_t> pending_;  // not yet used
   std::uint64_t pending_offset_ = 0;   // of its first byte, from the container's start
   std::uint64_t decoded_segments_ = 0;

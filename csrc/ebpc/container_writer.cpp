@@ -44,17 +44,30 @@ constexpr std::size_t max_waiting = 2;
 /// CPUs fetch together) goes to and fro between them.
 constexpr std::size_t apart = 128;
 
+/// A segment's streams, and which zeros they mark.
+struct SegmentStreams {
+  CodedStreams coded;
+  SegmentZeros zeros = SegmentZeros::first;
+  std::uint64_t sign_bits = 0;
+
+  std::uint64_t bytes() const {
+    return bytes_for_bits(coded.bits.zero) + bytes_for_bits(coded.bits.plane) +
+           bytes_for_bits(sign_bits);
+  }
+};
+
 /// A segment and its streams, in its thread's room; none where it is raw.
 struct CodedSegment {
   WordSpan words;
-  CodedStreams streams;
+  SegmentStreams streams;
   const std::uint8_t* zero_stream = nullptr;
   const std::uint8_t* plane_stream = nullptr;
+  const std::uint8_t* signs = nullptr;
 
+  bool is_raw() const { return streams.coded.coding == coding_raw; }
   std::uint64_t bytes() const {
-    return streams.coding == coding_raw
-               ? words.count * static_cast<std::uint64_t>(words.bytes_per_word)
-               : bytes_for_bits(streams.bits.zero) + bytes_for_bits(streams.bits.plane);
+    return is_raw() ? words.count * static_cast<std::uint64_t>(words.bytes_per_word)
+                    : streams.bytes();
   }
 };
 
@@ -64,40 +77,77 @@ struct CodedTask {
   std::vector<CodedSegment> segments;
 };
 
-StreamRoom stream_room(Codec codec, const Parameters& p) {
-  if (codec == Codec::automatic) return segment_stream_room(p, segment_words);
+StreamRoom stream_room(const ContainerCode& code) {
+  const Parameters& p = code.parameters;
+  if (code.codec == Codec::automatic) return segment_stream_room(p, segment_words);
   return {bytes_for_bits(max_zero_stream_bits(p, segment_words)) + kernel_slack_bytes,
           bytes_for_bits(max_plane_stream_bits(p, segment_words)) + kernel_slack_bytes};
+}
+
+/// The zeros of a segment of which both signs may occur, and the parameters that mark them.
+SegmentZeros zeros_of(WordSpan words, Parameters& p) {
+  const std::uint64_t positive = words.count - count_nonzero(p, words);
+  Parameters negative = p;
+  negative.zero = negative_zero(p);
+  if (count_nonzero(negative, words) == words.count) return SegmentZeros::first;
+  if (positive > 0) return SegmentZeros::both;
+  p = negative;
+  return SegmentZeros::negative;
+}
+
+/// Copies words with 0 in place of every -0.0, and writes a bit for each zero: whether it was
+/// negative. Returns the bits.
+std::uint64_t take_signs(const Parameters& p, WordSpan words, void* unsigned_words,
+                         std::uint8_t* signs) {
+  return visit_word_type(words.bytes_per_word, false, [&]<class Word>(Word*) {
+    const auto negative = static_cast<Word>(negative_zero(p));
+    const auto* from = static_cast<const Word*>(words.data);
+    auto* to = static_cast<Word*>(unsigned_words);
+    BitWriter writer(signs);
+    for (std::size_t i = 0; i < words.count; ++i) {
+      const Word word = from[i];
+      const bool is_negative = word == negative;
+      if (is_negative || word == 0) writer.put(is_negative ? 1 : 0, 1);
+      to[i] = is_negative ? Word{0} : word;
+    }
+    writer.flush();
+    return writer.bits();
+  });
 }
 
 /// One thread's room: the streams of the task that it codes, and of those without a place.
 class alignas(apart) Scratch {
  public:
-  Scratch(const StreamRoom& room, std::size_t tasks, std::uint64_t task_segments)
-      : room_(room),
+  Scratch(const ContainerCode& code, std::size_t tasks, std::uint64_t task_segments,
+          int bytes_per_word)
+      : code_(code),
+        room_(stream_room(code)),
+        sign_room_(code.zeros == Zeros::both_signs ? segment_words / 8 + kernel_slack_bytes : 0),
         task_segments_(task_segments),
-        streams_(std::make_unique_for_overwrite<std::uint8_t[]>((room.zero + room.plane) *
-                                                                task_segments * tasks)),
+        streams_(
+            std::make_unique_for_overwrite<std::uint8_t[]>(segment_room() * task_segments * tasks)),
         tasks_(tasks) {
     for (CodedTask& each : tasks_) each.segments.reserve(task_segments);
+    if (sign_room_ > 0) {
+      unsigned_words_ = std::make_unique_for_overwrite<std::uint32_t[]>(
+          segment_words * static_cast<std::size_t>(bytes_per_word) / sizeof(std::uint32_t));
+    }
   }
 
   /// Codes words as the next task. Segments stay raw unless their streams are smaller.
-  void code(const Kernel& kernel, Codec codec, const Parameters& p, std::size_t task,
-            WordSpan words) {
+  void code(const Kernel& kernel, std::size_t task, WordSpan words) {
     const std::size_t place = coded_++ % tasks_.size();
-    std::uint8_t* zero_stream =
-        streams_.get() + (room_.zero + room_.plane) * task_segments_ * place;
+    std::uint8_t* zero_stream = streams_.get() + segment_room() * task_segments_ * place;
     CodedTask& coded = tasks_[place];
     coded.task = task;
     coded.segments.clear();
     for (std::uint64_t i = 0; i < segment_count(words.count); ++i) {
       const WordSpan segment = words.part(i * segment_words, words_in_segment(words.count, i));
       std::uint8_t* const plane_stream = zero_stream + room_.zero;
-      coded.segments.push_back({segment,
-                                encode(kernel, codec, p, segment, zero_stream, plane_stream),
-                                zero_stream, plane_stream});
-      zero_stream = plane_stream + room_.plane;
+      std::uint8_t* const signs = plane_stream + room_.plane;
+      coded.segments.push_back({segment, encode(kernel, segment, zero_stream, plane_stream, signs),
+                                zero_stream, plane_stream, signs});
+      zero_stream = signs + sign_room_;
     }
   }
 
@@ -107,11 +157,31 @@ class alignas(apart) Scratch {
   void forget_first_waiting() { ++placed_; }
 
  private:
+  std::uint64_t segment_room() const { return room_.zero + room_.plane + sign_room_; }
+
+  SegmentStreams encode(const Kernel& kernel, WordSpan words, std::uint8_t* zero_stream,
+                        std::uint8_t* plane_stream, std::uint8_t* signs) {
+    Parameters p = code_.parameters;
+    SegmentStreams streams;
+    WordSpan coded_words = words;
+    if (code_.zeros == Zeros::both_signs) {
+      streams.zeros = zeros_of(words, p);
+      if (streams.zeros == SegmentZeros::both) {
+        streams.sign_bits = take_signs(p, words, unsigned_words_.get(), signs);
+        coded_words.data = unsigned_words_.get();
+      }
+    }
+    streams.coded = encode_streams(kernel, p, coded_words, zero_stream, plane_stream);
+    const std::uint64_t raw_bytes = words.count * static_cast<std::uint64_t>(words.bytes_per_word);
+    return streams.coded.coding != coding_raw && streams.bytes() < raw_bytes ? streams
+                                                                             : SegmentStreams{};
+  }
+
   /// Where streams are not expected to be smaller, they are counted first, which is much faster
   /// than coding.
-  CodedStreams encode(const Kernel& kernel, Codec codec, const Parameters& p, WordSpan words,
-                      std::uint8_t* zero_stream, std::uint8_t* plane_stream) {
-    if (codec == Codec::automatic) {
+  CodedStreams encode_streams(const Kernel& kernel, const Parameters& p, WordSpan words,
+                              std::uint8_t* zero_stream, std::uint8_t* plane_stream) {
+    if (code_.codec == Codec::automatic) {
       const CodedStreams smallest = smallest_coding(kernel, p, words);
       if (smallest.coding != coding_raw) {
         encode_segment_streams(kernel, p, SegmentCoding::of(smallest.coding), words, zero_stream,
@@ -130,9 +200,12 @@ class alignas(apart) Scratch {
     return expect_raw_ ? raw : CodedStreams{coding_ebpc, bits};
   }
 
+  ContainerCode code_;
   StreamRoom room_;
+  std::uint64_t sign_room_;
   std::uint64_t task_segments_;
   std::unique_ptr<std::uint8_t[]> streams_;
+  std::unique_ptr<std::uint32_t[]> unsigned_words_;  // a segment's, without signs of its zeros
   std::vector<CodedTask> tasks_;
   std::size_t coded_ = 0;
   std::size_t placed_ = 0;
@@ -142,14 +215,19 @@ class alignas(apart) Scratch {
 /// Writes a segment's bytes to `out`. Returns its entry for the table.
 SegmentEntry write_segment(const Kernel& kernel, const CodedSegment& segment, std::uint8_t* out) {
   SegmentEntry entry;
-  if (segment.streams.coding != coding_raw) {
-    const std::uint64_t zero_bytes = bytes_for_bits(segment.streams.bits.zero);
-    const std::uint64_t plane_bytes = bytes_for_bits(segment.streams.bits.plane);
+  if (!segment.is_raw()) {
+    const SegmentStreams& streams = segment.streams;
+    const std::uint64_t zero_bytes = bytes_for_bits(streams.coded.bits.zero);
+    const std::uint64_t plane_bytes = bytes_for_bits(streams.coded.bits.plane);
+    const std::uint64_t sign_bytes = bytes_for_bits(streams.sign_bits);
     std::memcpy(out, segment.zero_stream, zero_bytes);
     std::memcpy(out + zero_bytes, segment.plane_stream, plane_bytes);
-    entry.coding = segment.streams.coding;
+    if (sign_bytes > 0) std::memcpy(out + zero_bytes + plane_bytes, segment.signs, sign_bytes);
+    entry.coding = streams.coded.coding;
     entry.zero_bytes = static_cast<std::uint32_t>(zero_bytes);
     entry.plane_bytes = static_cast<std::uint32_t>(plane_bytes);
+    entry.zeros = streams.zeros;
+    entry.sign_bytes = static_cast<std::uint32_t>(sign_bytes);
   } else {
     copy_little_endian(out, static_cast<const std::uint8_t*>(segment.words.data), segment.bytes(),
                        segment.words.bytes_per_word);
@@ -161,9 +239,13 @@ SegmentEntry write_segment(const Kernel& kernel, const CodedSegment& segment, st
 /// Writes coded tasks to the table and the payload, in the order of the tasks.
 class alignas(apart) Placement {
  public:
-  Placement(const Kernel& kernel, std::uint64_t task_segments, std::uint8_t* table,
+  Placement(const Kernel& kernel, int version, std::uint64_t task_segments, std::uint8_t* table,
             std::uint8_t* payload)
-      : kernel_(kernel), task_segments_(task_segments), table_(table), payload_(payload) {}
+      : kernel_(kernel),
+        version_(version),
+        task_segments_(task_segments),
+        table_(table),
+        payload_(payload) {}
 
   /// Places the first ones of a thread's tasks, as long as they are next. Returns whether there
   /// were any.
@@ -186,18 +268,20 @@ class alignas(apart) Placement {
     std::uint8_t* out = payload_ + bytes_;
     for (const CodedSegment& each : coded.segments) {
       bytes_ += each.bytes();
-      bits_ += each.streams.bits;
+      bits_ += each.streams.coded.bits;
+      bits_.zero += each.streams.sign_bits;
     }
     next_task_.store(coded.task + 1, std::memory_order_release);
-    std::uint8_t* entry = table_ + segment_entry_bytes * task_segments_ * coded.task;
+    std::uint8_t* entry = table_ + entry_bytes(version_) * task_segments_ * coded.task;
     for (const CodedSegment& each : coded.segments) {
-      write_segment(kernel_, each, out).write(entry);
+      write_segment(kernel_, each, out).write(entry, version_);
       out += each.bytes();
-      entry += segment_entry_bytes;
+      entry += entry_bytes(version_);
     }
   }
 
   const Kernel& kernel_;
+  int version_;
   std::uint64_t task_segments_;
   std::uint8_t* table_;
   std::uint8_t* payload_;
@@ -208,8 +292,8 @@ class alignas(apart) Placement {
 
 }  // namespace
 
-CodedTotals encode_segments(Codec codec, const Parameters& p, WordSpan words, std::uint8_t* table,
-                            std::uint8_t* payload, const Executor& executor) {
+CodedTotals encode_segments(const ContainerCode& code, int version, WordSpan words,
+                            std::uint8_t* table, std::uint8_t* payload, const Executor& executor) {
   const Kernel& kernel = active_kernel();
   const std::uint64_t segments = segment_count(words.count);
   const std::size_t workers = worker_count(executor, segments / min_task_segments);
@@ -221,8 +305,8 @@ CodedTotals encode_segments(Codec codec, const Parameters& p, WordSpan words, st
   std::vector<Scratch> scratches;
   scratches.reserve(workers);
   for (std::size_t i = 0; i < workers; ++i)
-    scratches.emplace_back(stream_room(codec, p), room, task_segments);
-  Placement placement(kernel, task_segments, table, payload);
+    scratches.emplace_back(code, room, task_segments, words.bytes_per_word);
+  Placement placement(kernel, version, task_segments, table, payload);
   std::atomic<std::size_t> begun_tasks = 0;
   // No more workers than there are scratches, also where there are more tasks.
   const Executor limited{workers, executor.run};
@@ -230,7 +314,7 @@ CodedTotals encode_segments(Codec codec, const Parameters& p, WordSpan words, st
     ++begun_tasks;
     Scratch& scratch = scratches[worker];
     const std::uint64_t first = task * task_words;
-    scratch.code(kernel, codec, p, task,
+    scratch.code(kernel, task,
                  words.part(first, std::min<std::uint64_t>(task_words, words.count - first)));
     placement.place_first_of(scratch);
     // While there are tasks to begin, all threads go on, each places what it has, and so the lowest
@@ -247,9 +331,61 @@ CodedTotals encode_segments(Codec codec, const Parameters& p, WordSpan words, st
   return placement.totals();
 }
 
-void check_code(DType dtype, Codec codec, const Parameters& p) {
+int version_of(DType dtype, const ContainerCode& code) {
+  const bool is_new = static_cast<int>(dtype) >= dtypes_before_version_3 ||
+                      code.parameters.zero != 0 || code.zeros != Zeros::one_word;
+  return is_new ? 3 : code.codec == Codec::automatic ? 2 : 1;
+}
+
+ContainerCode with_suitable_zero(DType dtype, ContainerCode code, WordSpan words) {
+  constexpr std::size_t most_samples = 16384;
+  std::vector<std::int64_t> sample;
+  const std::size_t step = words.count / most_samples + 1;
+  for (std::size_t i = 0; i < words.count; i += step) {
+    sample.push_back(word_at(code.parameters, words, i));
+  }
+  const auto count = [&sample](std::int64_t word) {
+    return static_cast<std::size_t>(std::count(sample.begin(), sample.end(), word));
+  };
+  code.parameters.zero = 0;
+  code.zeros = Zeros::one_word;
+  if (traits(dtype).has_negative_zero) {
+    // A few would not pay for the longer entries of the segment table.
+    if (count(negative_zero(code.parameters)) * 256 > sample.size()) {
+      code.zeros = Zeros::both_signs;
+    }
+    return code;
+  }
+  std::sort(sample.begin(), sample.end());
+  // What is less frequent than that does not pay for saying of every word whether it is one.
+  std::size_t most = count(0) + sample.size() / 8;
+  for (auto word = sample.begin(); word != sample.end();) {
+    const auto next = std::upper_bound(word, sample.end(), *word);
+    const auto words_alike = static_cast<std::size_t>(next - word);
+    if (words_alike > most) {
+      most = words_alike;
+      code.parameters.zero = *word;
+    }
+    word = next;
+  }
+  return code;
+}
+
+void check_code(DType dtype, const ContainerCode& code) {
+  const Parameters& p = code.parameters;
   check_parameters(dtype, p);
-  if (codec != Codec::automatic) return;
+  if (code.zeros == Zeros::both_signs) {
+    if (!traits(dtype).has_negative_zero) {
+      throw Error(ErrorCode::argument,
+                  "both signs of zero need words of a dtype that has them, got " +
+                      std::string(traits(dtype).name));
+    }
+    if (p.zero != 0) {
+      throw Error(ErrorCode::argument,
+                  "zero must be 0 where both signs of it count, got " + std::to_string(p.zero));
+    }
+  }
+  if (code.codec != Codec::automatic) return;
   const Parameters defaults;
   const auto check = [](const char* name, const std::string& expected, const std::string& found) {
     if (found == expected) return;
@@ -272,7 +408,7 @@ void check_fit(const Parameters& p, WordSpan words, std::uint64_t first_index) {
   }
 }
 
-std::uint64_t checked_header_bytes(const TensorInfo& tensor) {
+std::uint64_t checked_header_bytes(const TensorInfo& tensor, int version) {
   const std::uint64_t dims = tensor.shape.size();
   if (dims != dims_of(tensor.memory_format, dims)) {
     throw Error(ErrorCode::argument, "the memory format must go with the shape: it needs " +
@@ -280,21 +416,25 @@ std::uint64_t checked_header_bytes(const TensorInfo& tensor) {
                                          " dimensions, got " + std::to_string(dims));
   }
   const std::uint64_t words = word_count(tensor);
-  const std::uint64_t bytes = header_bytes_for(tensor.shape.size(), segment_count(words));
+  const std::uint64_t bytes = header_bytes_for(version, tensor.shape.size(), segment_count(words));
   if (bytes > std::numeric_limits<std::uint32_t>::max()) {
     throw Error(ErrorCode::argument,
-                "the tensor must have less than 2^41 words, got " + std::to_string(words));
+                "the tensor must have less words than a header has room for, 2^32 / " +
+                    std::to_string(entry_bytes(version)) + " segments of 4096, got " +
+                    std::to_string(words));
   }
   return bytes;
 }
 
-std::uint64_t write_header(std::uint8_t* out, const TensorInfo& tensor, Codec codec,
-                           const Parameters& p, const CodedTotals& coded) {
-  const std::uint64_t header_bytes = checked_header_bytes(tensor);
+std::uint64_t write_header(std::uint8_t* out, const TensorInfo& tensor, const ContainerCode& code,
+                           const CodedTotals& coded) {
+  const Parameters& p = code.parameters;
+  const int version = version_of(tensor.dtype, code);
+  const std::uint64_t header_bytes = checked_header_bytes(tensor, version);
   const std::uint64_t container_bytes = header_bytes + coded.payload_bytes;
   std::copy(magic.begin(), magic.end(), out);
-  const bool all_alike = codec == Codec::ebpc;
-  store<std::uint16_t>(out + at_version, static_cast<std::uint16_t>(version_of(codec)));
+  const bool all_alike = code.codec == Codec::ebpc;
+  store<std::uint16_t>(out + at_version, static_cast<std::uint16_t>(version));
   out[at_dtype] = static_cast<std::uint8_t>(tensor.dtype);
   out[at_memory_format] = static_cast<std::uint8_t>(tensor.memory_format);
   out[at_word_bits] = static_cast<std::uint8_t>(p.word_bits);
@@ -308,8 +448,13 @@ std::uint64_t write_header(std::uint8_t* out, const TensorInfo& tensor, Codec co
   store<std::uint64_t>(out + at_container_bytes, container_bytes);
   store<std::uint64_t>(out + at_zero_stream_bits, coded.bits.zero);
   store<std::uint64_t>(out + at_plane_stream_bits, coded.bits.plane);
+  if (version >= 3) {
+    out[at_zeros] = static_cast<std::uint8_t>(code.zeros);
+    store<std::uint32_t>(out + at_zero, static_cast<std::uint32_t>(p.zero));
+  }
+  std::uint8_t* const shape = out + shape_offset(version);
   for (std::size_t i = 0; i < tensor.shape.size(); ++i) {
-    store<std::uint64_t>(out + at_shape + 8 * i, static_cast<std::uint64_t>(tensor.shape[i]));
+    store<std::uint64_t>(shape + 8 * i, static_cast<std::uint64_t>(tensor.shape[i]));
   }
   const std::uint64_t at_checksum = header_bytes - checksum_bytes;
   store<std::uint32_t>(out + at_checksum, active_kernel().crc32c(0, out, at_checksum));
@@ -318,24 +463,25 @@ std::uint64_t write_header(std::uint8_t* out, const TensorInfo& tensor, Codec co
 
 std::uint64_t max_compressed_bytes(const TensorInfo& tensor) {
   const std::uint64_t words = word_count(tensor);
-  return header_bytes_for(tensor.shape.size(), segment_count(words)) +
+  return header_bytes_for(newest_version, tensor.shape.size(), segment_count(words)) +
          words * static_cast<std::uint64_t>(traits(tensor.dtype).bytes);
 }
 
-std::uint64_t compress(const TensorInfo& tensor, const Parameters& p, const void* words,
-                       std::span<std::uint8_t> out, const Executor& executor, Codec codec) {
-  check_code(tensor.dtype, codec, p);
+std::uint64_t compress(const TensorInfo& tensor, const ContainerCode& code, const void* words,
+                       std::span<std::uint8_t> out, const Executor& executor) {
+  check_code(tensor.dtype, code);
   if (out.size() < max_compressed_bytes(tensor)) {
     throw Error(ErrorCode::argument, "out must have room for " +
                                          std::to_string(max_compressed_bytes(tensor)) +
                                          " bytes, got " + std::to_string(out.size()));
   }
   const WordSpan all{words, word_count(tensor), traits(tensor.dtype).bytes};
-  check_fit(p, all, 0);
-  std::uint8_t* table = out.data() + table_offset(tensor);
-  return write_header(
-      out.data(), tensor, codec, p,
-      encode_segments(codec, p, all, table, out.data() + checked_header_bytes(tensor), executor));
+  check_fit(code.parameters, all, 0);
+  const int version = version_of(tensor.dtype, code);
+  std::uint8_t* const table = out.data() + table_offset(version, tensor);
+  std::uint8_t* const payload = out.data() + checked_header_bytes(tensor, version);
+  return write_header(out.data(), tensor, code,
+                      encode_segments(code, version, all, table, payload, executor));
 }
 
 }  // namespace ebpc

@@ -28,9 +28,10 @@ StreamBits code_transmission(const Parameters& p, WordSpan words, Sink zero_sink
     std::array<Word, max_block_size - 1 + 64> packed;
     Word* end = packed.data();
     const Word* data = static_cast<const Word*>(words.data);
+    const auto zero = static_cast<Word>(p.zero);
     for (std::size_t first = 0; first < words.count; first += 64) {
       const int length = static_cast<int>(std::min<std::size_t>(64, words.count - first));
-      std::uint64_t mask = nonzero_mask(data + first, length);
+      std::uint64_t mask = nonzero_mask(data + first, length, zero);
       zeros.push(mask, length);
       for (; mask != 0; mask &= mask - 1) {
         *end++ = data[first + static_cast<std::size_t>(std::countr_zero(mask))];

@@ -8,7 +8,7 @@
 namespace ebpc {
 namespace {
 
-void check_range(const char* name, int value, int low, int high) {
+void check_range(const char* name, std::int64_t value, std::int64_t low, std::int64_t high) {
   if (value < low || value > high) {
     throw Error(ErrorCode::argument, std::string(name) + " must be from " + std::to_string(low) +
                                          " to " + std::to_string(high) + ", got " +
@@ -26,6 +26,7 @@ void validate(const Parameters& p) {
     throw Error(ErrorCode::argument,
                 "max_zero_run must be a power of two, got " + std::to_string(p.max_zero_run));
   }
+  check_range("zero", p.zero, min_word(p), max_word(p));
 }
 
 std::uint64_t max_zero_stream_bits(const Parameters& p, std::uint64_t words) {

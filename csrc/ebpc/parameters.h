@@ -25,9 +25,21 @@ struct Parameters {
   int block_size = 8;      // N: non-zero words in one bit-plane block, 2 to 64
   int max_zero_run = 16;   // R: longest zero run of one symbol, a power of two, 2 to 2^16
   Base base = Base::sent;  // where a block's deltas start
+  /// The word that counts as zero: the zero stream marks it, the plane stream has all others, the
+  /// word 0 among them. It is what a map holds for the real number 0, which of affine quantized
+  /// maps is their zero point. In the range of words.
+  std::int64_t zero = 0;
 
   friend bool operator==(const Parameters&, const Parameters&) = default;
 };
+
+/// The least and the largest word.
+constexpr std::int64_t min_word(const Parameters& p) {
+  return p.is_signed ? -(std::int64_t{1} << (p.word_bits - 1)) : 0;
+}
+constexpr std::int64_t max_word(const Parameters& p) {
+  return (std::int64_t{1} << (p.is_signed ? p.word_bits - 1 : p.word_bits)) - 1;
+}
 
 /// The smallest k with 2^k >= x, for x >= 1.
 constexpr int log2_ceil(std::uint32_t x) { return x <= 1 ? 0 : std::bit_width(x - 1); }

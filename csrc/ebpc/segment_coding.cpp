@@ -19,14 +19,18 @@ constexpr std::array max_zero_runs{1, 1, 16, 256};
 }  // namespace
 
 Parameters SegmentCoding::parameters(const Parameters& p) const {
-  return {p.word_bits, p.is_signed, block_sizes[static_cast<std::size_t>(plane)],
-          max_zero_runs[static_cast<std::size_t>(zero)], Base::reused};
+  return {p.word_bits,
+          p.is_signed,
+          block_sizes[static_cast<std::size_t>(plane)],
+          max_zero_runs[static_cast<std::size_t>(zero)],
+          Base::reused,
+          p.zero};
 }
 
 CodedStreams smallest_coding(const Kernel& kernel, const Parameters& p, WordSpan words) {
   std::array<std::uint64_t, 4> zero_bits;
   std::array<std::uint64_t, 4> plane_bits;
-  const std::uint64_t nonzero = count_nonzero(words);
+  const std::uint64_t nonzero = count_nonzero(p, words);
   plane_bits[0] = nonzero * static_cast<std::uint64_t>(p.word_bits);
   zero_bits[0] = 0;
   // The streams do not depend on each other: three counts tell all of either.

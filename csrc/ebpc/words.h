@@ -55,25 +55,26 @@ auto visit_word_type(int bytes_per_word, bool is_signed, Visitor&& visit) {
   }
 }
 
-/// Bit i is set where word i of up to 64 is non-zero.
+/// Bit i is set where word i of up to 64 is not the zero word.
 template <class Word>
-std::uint64_t nonzero_mask(const Word* words, int count) {
+std::uint64_t nonzero_mask(const Word* words, int count, Word zero) {
   std::uint64_t mask = 0;
   if constexpr (sizeof(Word) == 1) {
     if (count == 64) {
+      const std::uint64_t zeros = 0x0101010101010101 * static_cast<std::uint8_t>(zero);
       // Bit 7 of each byte becomes whether it is non-zero; the product gathers these in its top
       // byte.
       constexpr std::uint64_t top = 0x8080808080808080;
       for (int i = 0; i < 64; i += 8) {
         const std::uint64_t eight =
-            load_little_endian(reinterpret_cast<const std::uint8_t*>(words + i));
+            load_little_endian(reinterpret_cast<const std::uint8_t*>(words + i)) ^ zeros;
         const std::uint64_t nonzero = (((eight & ~top) + ~top) | eight) & top;
         mask |= (nonzero >> 7) * 0x0102040810204080 >> 56 << i;
       }
       return mask;
     }
   }
-  for (int i = 0; i < count; ++i) mask |= static_cast<std::uint64_t>(words[i] != 0) << i;
+  for (int i = 0; i < count; ++i) mask |= static_cast<std::uint64_t>(words[i] != zero) << i;
   return mask;
 }
 
@@ -93,7 +94,8 @@ constexpr std::int64_t extended_word(std::uint64_t bits, int word_bits, bool is_
                    : static_cast<std::int64_t>(bits << unused >> unused);
 }
 
-std::uint64_t count_nonzero(WordSpan words);
+/// The words that are not p.zero.
+std::uint64_t count_nonzero(const Parameters& p, WordSpan words);
 
 /// The index of the first word that does not fit into p.word_bits, or words.count if all do.
 std::size_t first_misfit(const Parameters& p, WordSpan words);

@@ -26,14 +26,15 @@ int checked_int(const char* argument, std::int64_t value) {
 }
 
 ebpc::Parameters parameters_of(ebpc::DType dtype, OptionalInt word_bits, std::int64_t block_size,
-                               std::int64_t max_zero_run, const std::string& base) {
+                               std::int64_t max_zero_run, const std::string& base,
+                               std::int64_t zero) {
   // 0 means the dtype's width to the codec, but is no width that a caller may ask for.
   if (word_bits == 0) {
     throw ebpc::Error(ebpc::ErrorCode::argument, "word_bits must be from 2 to 32, got 0");
   }
   return ebpc::parameters_for(dtype, checked_int("word_bits", word_bits.value_or(0)),
                               checked_int("block_size", block_size),
-                              checked_int("max_zero_run", max_zero_run), base_named(base));
+                              checked_int("max_zero_run", max_zero_run), base_named(base), zero);
 }
 
 std::uint64_t unsigned_of(const char* argument, std::int64_t value) {

@@ -22,7 +22,8 @@ int checked_int(const char* argument, std::int64_t value);
 
 /// Throws a "ValueError: " for what no dtype can have; the codec checks the rest.
 ebpc::Parameters parameters_of(ebpc::DType dtype, OptionalInt word_bits, std::int64_t block_size,
-                               std::int64_t max_zero_run, const std::string& base);
+                               std::int64_t max_zero_run, const std::string& base,
+                               std::int64_t zero);
 
 /// Throws a "ValueError: " if it is negative.
 std::uint64_t unsigned_of(const char* argument, std::int64_t value);

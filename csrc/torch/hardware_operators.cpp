@@ -76,7 +76,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> encode(
   return with_named_errors([&] {
     const TensorWords tensor = words_of("input", input);
     const ebpc::Parameters p =
-        parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, "sent");
+        parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, "sent", 0);
     const hardware::EncoderRun run = hardware::run_encoder(
         p, tensor.words(), memory_port(bits_per_cycle, burst_bytes, fifo_words));
     const hardware::EncoderStatistics& s = run.statistics;
@@ -106,7 +106,7 @@ std::tuple<Tensor, Tensor, Tensor> decode(const Tensor& zero_stream, const Tenso
   return with_named_errors([&] {
     const ebpc::TensorInfo info{dtype_of("dtype", dtype), ebpc::MemoryFormat::contiguous, shape};
     const ebpc::Parameters p =
-        parameters_of(info.dtype, word_bits, block_size, max_zero_run, "sent");
+        parameters_of(info.dtype, word_bits, block_size, max_zero_run, "sent", 0);
     const std::uint64_t count = ebpc::word_count(info);
     if (count > UINT32_MAX) {
       throw ebpc::Error(ebpc::ErrorCode::argument,

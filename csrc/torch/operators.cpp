@@ -1,6 +1,6 @@
 // The operators torch.ops.torch_ebpc.*: schemas, checks of what comes in, and a call into the
 // codec. Built on PyTorch's stable ABI alone, so that one library serves every PyTorch from 2.10
-// on; their fake kernels are in torch_ebpc/ops.py.
+// on; their fake kernels are in torch_ebpc/_fake_kernels.py.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -17,6 +17,7 @@
 
 #include "ebpc/baselines.h"
 #include "ebpc/container.h"
+#include "ebpc/container_reader.h"
 #include "ebpc/kernels/dispatch.h"
 #include "ebpc/statistics.h"
 #include "torch/arguments.h"
@@ -32,16 +33,18 @@ Tensor uint8_tensor(const std::uint8_t* bytes, std::uint64_t count) {
   return tensor;
 }
 
+/// Without a `zero`, the one that suits the words.
 Tensor compress(const Tensor& input, OptionalInt word_bits, std::int64_t block_size,
-                std::int64_t max_zero_run, std::string base, std::string codec) {
+                std::int64_t max_zero_run, std::string base, std::string codec, OptionalInt zero) {
   return with_named_errors([&] {
     const TensorWords tensor = words_of("input", input);
-    const ebpc::Parameters p =
-        parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, base);
-    const ebpc::Codec chosen = codec_named(codec);
+    ebpc::ContainerCode code{codec_named(codec),
+                             parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run,
+                                           base, zero.value_or(0))};
+    if (!zero) code = ebpc::with_suitable_zero(tensor.info.dtype, code, tensor.words());
     return written_tensor(
         ebpc::max_compressed_bytes(tensor.info), [&](std::span<std::uint8_t> out) {
-          return ebpc::compress(tensor.info, p, tensor.words().data, out, torch_executor(), chosen);
+          return ebpc::compress(tensor.info, code, tensor.words().data, out, torch_executor());
         });
   });
 }
@@ -50,44 +53,12 @@ Tensor decompress(const Tensor& packed, Shape shape, ScalarType dtype, std::stri
                   OptionalInt max_bytes) {
   return with_named_errors([&] {
     const Tensor bytes = bytes_of("packed", packed);
-    std::optional<Tensor> words;
-    ebpc::decompress(
-        span_of(bytes),
-        [&](const ebpc::TensorInfo& found) {
-          const std::uint64_t words_bytes = expect_tensor(found, shape, dtype);
-          check_limit(max_bytes, words_bytes, span_of(bytes).size());
-          words = empty_tensor(shape, dtype);
-          return std::span(static_cast<std::uint8_t*>(words->mutable_data_ptr()), words_bytes);
-        },
-        torch_executor());
-    return laid_out(*words, memory_format_named(memory_format));
-  });
-}
-
-Tensor inspect(const Tensor& packed, bool allow_cut) {
-  return with_named_errors([&] {
-    const Tensor bytes = bytes_of("packed", packed);
-    const ebpc::ContainerInfo info =
-        allow_cut ? ebpc::inspect_header(span_of(bytes)) : ebpc::inspect(span_of(bytes));
-    const ebpc::Parameters& p = info.parameters;
-    std::vector<std::int64_t> fields{info.version,
-                                     static_cast<std::int64_t>(info.tensor.dtype),
-                                     static_cast<std::int64_t>(info.tensor.memory_format),
-                                     p.word_bits,
-                                     p.block_size,
-                                     p.max_zero_run,
-                                     static_cast<std::int64_t>(p.base)};
-    for (const std::uint64_t count :
-         {info.words, ebpc::segment_words, info.segments, info.raw_segments, info.raw_words,
-          info.zero_stream_bits, info.plane_stream_bits, info.header_bytes, info.container_bytes}) {
-      fields.push_back(static_cast<std::int64_t>(count));
-    }
-    for (const ebpc::CodingCount& coding : info.codings) {
-      fields.push_back(static_cast<std::int64_t>(coding.segments));
-      fields.push_back(static_cast<std::int64_t>(coding.words));
-    }
-    fields.insert(fields.end(), info.tensor.shape.begin(), info.tensor.shape.end());
-    return int64_tensor({static_cast<std::int64_t>(fields.size())}, fields);
+    const ebpc::ContainerReader reader(span_of(bytes));
+    const std::uint64_t words_bytes = expect_tensor(reader.info().tensor, shape, dtype);
+    check_limit(max_bytes, words_bytes, span_of(bytes).size());
+    Tensor words = empty_tensor(shape, dtype);
+    reader.read(words.mutable_data_ptr(), words_bytes, torch_executor());
+    return laid_out(words, memory_format_named(memory_format));
   });
 }
 
@@ -101,11 +72,11 @@ Tensor fingerprint_of(const Tensor& bytes) {
 
 std::tuple<Tensor, Tensor, Tensor> encode(const Tensor& input, OptionalInt word_bits,
                                           std::int64_t block_size, std::int64_t max_zero_run,
-                                          std::string base, std::string method) {
+                                          std::string base, std::string method, std::int64_t zero) {
   return with_named_errors([&] {
     const TensorWords tensor = words_of("input", input);
     const ebpc::Parameters p =
-        parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, base);
+        parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, base, zero);
     std::vector<std::uint8_t> zero_stream;
     std::vector<std::uint8_t> plane_stream;
     const ebpc::StreamBits bits =
@@ -120,10 +91,11 @@ std::tuple<Tensor, Tensor, Tensor> encode(const Tensor& input, OptionalInt word_
 Tensor decode(const Tensor& zero_stream, const Tensor& plane_stream, std::int64_t zero_bits,
               std::int64_t plane_bits, Shape shape, ScalarType dtype, OptionalInt word_bits,
               std::int64_t block_size, std::int64_t max_zero_run, std::string base,
-              std::string method) {
+              std::string method, std::int64_t zero) {
   return with_named_errors([&] {
     const ebpc::TensorInfo info{dtype_of("dtype", dtype), ebpc::MemoryFormat::contiguous, shape};
-    const ebpc::Parameters p = parameters_of(info.dtype, word_bits, block_size, max_zero_run, base);
+    const ebpc::Parameters p =
+        parameters_of(info.dtype, word_bits, block_size, max_zero_run, base, zero);
     const std::uint64_t words = ebpc::word_count(info);
     const Tensor zeros = bytes_of("zero_stream", zero_stream);
     const Tensor planes = bytes_of("plane_stream", plane_stream);
@@ -165,11 +137,11 @@ struct Transmissions {
 
 Tensor count_bits(const Tensor& input, std::string method, OptionalInt word_bits,
                   std::int64_t block_size, std::int64_t max_zero_run, std::string base,
-                  std::int64_t transmission_dims) {
+                  std::int64_t transmission_dims, std::int64_t zero) {
   return with_named_errors([&] {
     const TensorWords tensor = words_of("input", input);
     const ebpc::Parameters p =
-        parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, base);
+        parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, base, zero);
     const ebpc::Method chosen = ebpc::method_named(method);
     const Transmissions transmissions(tensor, transmission_dims);
     Shape shape = transmissions.shape;
@@ -186,11 +158,12 @@ Tensor count_bits(const Tensor& input, std::string method, OptionalInt word_bits
 }
 
 Tensor statistics(const Tensor& input, OptionalInt word_bits, std::int64_t block_size,
-                  std::int64_t max_zero_run, std::string base, std::int64_t transmission_dims) {
+                  std::int64_t max_zero_run, std::string base, std::int64_t transmission_dims,
+                  std::int64_t zero) {
   return with_named_errors([&] {
     const TensorWords tensor = words_of("input", input);
     const ebpc::Parameters p =
-        parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, base);
+        parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, base, zero);
     const Transmissions transmissions(tensor, transmission_dims);
     const ebpc::Executor executor = torch_executor();
     // One sum for each thread. An input without any transmissions has the counts of no words.
@@ -214,6 +187,20 @@ Tensor statistics(const Tensor& input, OptionalInt word_bits, std::int64_t block
     append(sum.zero_runs);
     return int64_tensor({static_cast<std::int64_t>(fields.size())}, fields);
   });
+}
+
+std::string dtypes() {
+  std::string all;
+  for (int i = 0; i < ebpc::dtype_count; ++i) {
+    const ebpc::DTypeTraits& of = ebpc::traits(static_cast<ebpc::DType>(i));
+    if (i > 0) all += ' ';
+    all += of.name;
+    for (const int field : {8 * of.bytes, of.words_per_element, int{of.has_negative_zero}}) {
+      all += ':';
+      all += std::to_string(field);
+    }
+  }
+  return all;
 }
 
 std::string version() { return TORCH_EBPC_VERSION; }
@@ -241,33 +228,35 @@ std::string kernel() {
 STABLE_TORCH_LIBRARY(torch_ebpc, m) {
   m.def(
       "compress(Tensor input, int? word_bits=None, int block_size=8, int max_zero_run=16, "
-      "str base='sent', str codec='ebpc') -> Tensor");
+      "str base='sent', str codec='ebpc', int? zero=0) -> Tensor");
   m.def(
       "decompress(Tensor packed, SymInt[] shape, ScalarType dtype, "
       "str memory_format='contiguous', int? max_bytes=None) -> Tensor");
-  // int64 [48 + dimensions]; the fields are named in torch_ebpc/ops.py.
-  m.def("inspect(Tensor packed, bool allow_cut=False) -> Tensor");
   // int64 [2], the same for the same bytes in this process: csrc/torch/fingerprint.h.
   m.def("fingerprint(Tensor bytes) -> Tensor");
   // bits: int64 [2], of the zero stream and of the plane stream.
   m.def(
       "encode(Tensor input, int? word_bits=None, int block_size=8, int max_zero_run=16, "
-      "str base='sent', str method='ebpc') -> (Tensor zero_stream, Tensor plane_stream, "
+      "str base='sent', str method='ebpc', int zero=0) -> (Tensor zero_stream, "
+      "Tensor plane_stream, "
       "Tensor bits)");
   m.def(
       "decode(Tensor zero_stream, Tensor plane_stream, SymInt zero_bits, SymInt plane_bits, "
       "SymInt[] shape, ScalarType dtype, int? word_bits=None, int block_size=8, "
-      "int max_zero_run=16, str base='sent', str method='ebpc') -> Tensor");
+      "int max_zero_run=16, str base='sent', str method='ebpc', int zero=0) -> Tensor");
   // int64 [the first transmission_dims sizes of input, 2]: each such index is a transmission of its
   // own; the last dimension holds the bits that say where words are and the bits of the words.
   m.def(
       "count_bits(Tensor input, str method='ebpc', int? word_bits=None, int block_size=8, "
-      "int max_zero_run=16, str base='sent', int transmission_dims=0) -> Tensor");
+      "int max_zero_run=16, str base='sent', int transmission_dims=0, int zero=0) -> Tensor");
   // int64 [114 + max_zero_run], the sum over all transmissions; the fields are named in
   // torch_ebpc/statistics.py.
   m.def(
       "statistics(Tensor input, int? word_bits=None, int block_size=8, int max_zero_run=16, "
-      "str base='sent', int transmission_dims=0) -> Tensor");
+      "str base='sent', int transmission_dims=0, int zero=0) -> Tensor");
+  // The dtypes that can be compressed, in the order of their numbers in the container, separated by
+  // spaces, each as NAME:BITS_OF_A_WORD:WORDS_OF_AN_ELEMENT:HAS_NEGATIVE_ZERO.
+  m.def("dtypes() -> str");
   m.def("version() -> str");
   m.def("kernel() -> str");
   // Separated by spaces, the fastest first.
@@ -278,7 +267,6 @@ STABLE_TORCH_LIBRARY(torch_ebpc, m) {
 STABLE_TORCH_LIBRARY_IMPL(torch_ebpc, CPU, m) {
   m.impl("compress", TORCH_BOX(&torch_ebpc::compress));
   m.impl("decompress", TORCH_BOX(&torch_ebpc::decompress));
-  m.impl("inspect", TORCH_BOX(&torch_ebpc::inspect));
   m.impl("fingerprint", TORCH_BOX(&torch_ebpc::fingerprint_of));
   m.impl("encode", TORCH_BOX(&torch_ebpc::encode));
   m.impl("decode", TORCH_BOX(&torch_ebpc::decode));
@@ -287,6 +275,7 @@ STABLE_TORCH_LIBRARY_IMPL(torch_ebpc, CPU, m) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(torch_ebpc, CompositeExplicitAutograd, m) {
+  m.impl("dtypes", TORCH_BOX(&torch_ebpc::dtypes));
   m.impl("version", TORCH_BOX(&torch_ebpc::version));
   m.impl("kernel", TORCH_BOX(&torch_ebpc::kernel));
   m.impl("kernels", TORCH_BOX(&torch_ebpc::kernels));

@@ -34,6 +34,18 @@ constexpr std::array<std::pair<ScalarType, ebpc::DType>, ebpc::dtype_count> dtyp
     {ScalarType::Half, ebpc::DType::float16},
     {ScalarType::BFloat16, ebpc::DType::bfloat16},
     {ScalarType::Float, ebpc::DType::float32},
+    {ScalarType::Bool, ebpc::DType::boolean},
+    {ScalarType::UInt32, ebpc::DType::uint32},
+    {ScalarType::Long, ebpc::DType::int64},
+    {ScalarType::UInt64, ebpc::DType::uint64},
+    {ScalarType::Double, ebpc::DType::float64},
+    {ScalarType::Float8_e4m3fn, ebpc::DType::float8_e4m3fn},
+    {ScalarType::Float8_e5m2, ebpc::DType::float8_e5m2},
+    {ScalarType::Float8_e4m3fnuz, ebpc::DType::float8_e4m3fnuz},
+    {ScalarType::Float8_e5m2fnuz, ebpc::DType::float8_e5m2fnuz},
+    {ScalarType::ComplexHalf, ebpc::DType::complex32},
+    {ScalarType::ComplexFloat, ebpc::DType::complex64},
+    {ScalarType::ComplexDouble, ebpc::DType::complex128},
 }};
 
 /// Whether the channels (dimension 1) vary fastest, as in PyTorch's
@@ -144,8 +156,9 @@ std::vector<std::int64_t> shape_of(const Tensor& tensor) {
 }
 
 ebpc::WordSpan TensorWords::words() const {
-  return {contiguous.const_data_ptr(), static_cast<std::size_t>(contiguous.numel()),
-          ebpc::traits(info.dtype).bytes};
+  const ebpc::DTypeTraits& of = ebpc::traits(info.dtype);
+  const std::int64_t words = contiguous.numel() * of.words_per_element;
+  return {contiguous.const_data_ptr(), static_cast<std::size_t>(words), of.bytes};
 }
 
 TensorWords words_of(const char* argument, const Tensor& tensor) {

@@ -166,7 +166,9 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"report: {parsed.output}")
     if stimuli is not None:
         stimuli.close()
-        report.export_simulators(result, network.name, parsed.export)
+        left_out = report.export_simulators(result, network.name, parsed.export)
+        if left_out:
+            print(left_out, file=sys.stderr)
         print(f"exports: {parsed.export}")
     return 0
 

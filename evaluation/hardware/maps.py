@@ -21,7 +21,7 @@ class Convolution:
     Attributes:
         name: of the module.
         input_shape, output_shape: channels, height, width; of one image, without padding.
-        kernel, stride: height, width.
+        kernel, stride, dilation: height, width.
         groups: of the channels.
         written_as: the ReLU call whose output is written to memory in place of this convolution's
             own: the next one. Of several convolutions between two ReLU calls it is the first one's
@@ -35,6 +35,7 @@ class Convolution:
     stride: tuple[int, int]
     groups: int
     written_as: str | None = None
+    dilation: tuple[int, int] = (1, 1)
 
 
 @dataclasses.dataclass
@@ -133,6 +134,7 @@ class MapRecorder:
                     (module.kernel_size[0], module.kernel_size[1]),
                     (module.stride[0], module.stride[1]),
                     module.groups,
+                    dilation=(module.dilation[0], module.dilation[1]),
                 )
             )
 

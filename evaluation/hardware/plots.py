@@ -57,7 +57,7 @@ def words_per_cycle(study: Study, title: str) -> Figure:
             [layer.cycles.encoder_memory.words_per_cycle for layer in layers],
         ),
         (
-            "encoder, schedule of the published RTL (our reading)",
+            "encoder, schedule of the published RTL",
             "^:",
             [layer.published_words_per_cycle for layer in layers],
         ),

@@ -89,19 +89,31 @@ def as_dict(study: Study, title: str, provenance: dict[str, Any]) -> dict[str, A
     }
 
 
-def export_simulators(study: Study, name: str, folder: Path) -> None:
-    """SCALE-Sim's topology and table, and a Timeloop problem for each convolution in both
-    spellings."""
+def export_simulators(study: Study, name: str, folder: Path) -> str | None:
+    """AccelForge's input, a Timeloop problem for each convolution in both spellings, and
+    SCALE-Sim's topology and table.
+
+    Returns:
+        Why SCALE-Sim's files are left out; None where they are written.
+    """
     with whole_files(folder) as new:
-        _write_simulators(study, name, new)
+        (new / "accelforge").mkdir()
+        (new / "accelforge" / f"{name}.yaml").write_text(simulators.accelforge(study, name))
+        _write_timeloop(study, new)
+        try:
+            topology = simulators.scale_sim_topology(
+                row.convolution for row in study.convolutions.values()
+            )
+        except ValueError as error:
+            return f"no files for SCALE-Sim: {error}"
+        scale_sim = new / "scale-sim"
+        scale_sim.mkdir()
+        (scale_sim / f"{name}.csv").write_text(topology)
+        (scale_sim / f"{name}_compression.csv").write_text(simulators.scale_sim_compression(study))
+        return None
 
 
-def _write_simulators(study: Study, name: str, folder: Path) -> None:
-    scale_sim = folder / "scale-sim"
-    scale_sim.mkdir()
-    topology = simulators.scale_sim_topology(row.convolution for row in study.convolutions.values())
-    (scale_sim / f"{name}.csv").write_text(topology)
-    (scale_sim / f"{name}_compression.csv").write_text(simulators.scale_sim_compression(study))
+def _write_timeloop(study: Study, folder: Path) -> None:
     for version, subfolder in (("0.3", "sparseloop"), ("0.4", "timeloop")):
         (folder / subfolder).mkdir()
         for row in study.convolutions.values():

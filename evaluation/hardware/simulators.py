@@ -1,5 +1,6 @@
-"""Files that accelerator models read: SCALE-Sim's topology with a table to join it with, and
-workloads with densities for Timeloop and its sparse extension Sparseloop.
+"""Files that accelerator models read: SCALE-Sim's topology with a table to join it with, a whole
+network for AccelForge, and workloads with densities for Timeloop and its sparse extension
+Sparseloop.
 
 Formats as published: SCALE-Sim v2 (scalesim-project/scale-sim-v2, `topologies/` and
 `scalesim/topology_utils.py`); Sparseloop's MICRO 2022 artifact (Accelergy-Project/
@@ -11,11 +12,13 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 from typing import Any, Literal
 
 import yaml
 
+from evaluation.hardware.energy import MEMORIES
 from evaluation.hardware.maps import Convolution
 from evaluation.hardware.study import ConvolutionInput, Study
 
@@ -32,21 +35,29 @@ SCALE_SIM_HEADER = (
 
 
 def scale_sim_topology(convolutions: Iterable[Convolution]) -> str:
-    """A topology file: one convolution a line, every line closed by a comma. As in SCALE-Sim's own
-    ResNet topologies the input is given without padding, and there is one stride.
+    """A topology file: one convolution a line, every line closed by a comma.
+
+    SCALE-Sim knows no padding and rounds the output's size up where a stride does not fit, so the
+    input is given the size from which it computes the network's own output: (output - 1) x stride +
+    kernel. Its IFMAP words are those of that size.
 
     Raises:
-        ValueError: a convolution has groups or two strides, or a name that SCALE-Sim would read
-            as something else.
+        ValueError: a convolution has groups, two strides or dilation, or a name that SCALE-Sim
+            would read as something else.
     """
     lines = [", ".join(SCALE_SIM_HEADER) + ","]
     for each in convolutions:
-        if each.groups != 1 or each.stride[0] != each.stride[1]:
-            raise ValueError(f"{each.name}: the topology has no groups and one stride only")
+        if each.groups != 1 or each.stride[0] != each.stride[1] or each.dilation != (1, 1):
+            raise ValueError(
+                f"{each.name}: the topology has no groups, no dilation and one stride only"
+            )
         if "," in each.name or "DP" in each.name:
             raise ValueError(f"{each.name}: the topology's names have no comma and no DP")
-        channels, height, width = each.input_shape
-        values = (height, width, *each.kernel, channels, each.output_shape[0], each.stride[0])
+        stride = each.stride[0]
+        out_channels, out_height, out_width = each.output_shape
+        height = (out_height - 1) * stride + each.kernel[0]
+        width = (out_width - 1) * stride + each.kernel[1]
+        values = (height, width, *each.kernel, each.input_shape[0], out_channels, stride)
         lines.append(",".join([each.name, *map(str, values)]) + ",")
     return "\n".join(lines) + "\n"
 
@@ -55,9 +66,9 @@ def scale_sim_compression(study: Study) -> str:
     """A table to join with the topology by `Layer name`, or with SCALE-Sim's reports by `LayerID`,
     the line of the topology counted from 0.
 
-    `ifmap` is what the convolution reads; `ofmap` is the ReLU map written in place of its output,
-    empty where there is none (projection shortcuts). DRAM words of a report divided by the traffic
-    ratio are what a compressed interface moves.
+    `ifmap` is the map that the convolution reads, without padding; `ofmap` is the ReLU map written
+    in place of its output, empty where there is none (projection shortcuts). docs/hardware.md says
+    which words of a report a traffic ratio divides.
     """
     text = io.StringIO()
     fields = ["LayerID", "Layer name"]
@@ -151,6 +162,8 @@ def timeloop_problem(
         "C": layer.input_shape[0] // layer.groups,
         "Wstride": layer.stride[1],
         "Hstride": layer.stride[0],
+        "Wdilation": layer.dilation[1],
+        "Hdilation": layer.dilation[0],
         "densities": densities,
     }
     return {"problem": problem}
@@ -158,3 +171,97 @@ def timeloop_problem(
 
 def timeloop_yaml(problem: dict[str, Any]) -> str:
     return str(yaml.safe_dump(problem, sort_keys=False, default_flow_style=None, width=100))
+
+
+# ---- AccelForge ----------------------------------------------------------------------------------
+
+ACCELFORGE = """\
+# {title}
+# bits_per_value: what a word of a map takes in DRAM, {word_bits} bits by the ratio of traffic.
+# Tensors that are not named are not compressed. Buffer and MAC are stand-ins for yours.
+arch:
+  nodes:
+  - !Memory
+    name: DRAM
+    size: inf
+    leak_power: 0
+    area: 0
+    tensors: {{keep: All}}
+    bits_per_value: {bits_per_value}
+    actions:  # joules an action, bits an action, actions a second
+    - {{name: read, energy: {dram:.4e}, bits_per_action: 64, throughput: {clock:.4e}}}
+    - {{name: write, energy: {dram:.4e}, bits_per_action: 64, throughput: {clock:.4e}}}
+  - !Memory
+    name: Buffer
+    size: 524288
+    leak_power: 0
+    area: 0
+    tensors: {{keep: All}}
+    actions:
+    - {{name: read, energy: {sram:.4e}, bits_per_action: 64, throughput: 1.0e+12}}
+    - {{name: write, energy: {sram:.4e}, bits_per_action: 64, throughput: 1.0e+12}}
+  - !Compute
+    name: MAC
+    leak_power: 0
+    area: 0
+    actions:
+    - {{name: compute, energy: 2.0e-13, throughput: 1.0e+12}}
+workload:
+  bits_per_value: {{All: {word_bits}}}
+  rank_sizes: {{}}
+  einsums:
+"""
+
+
+def accelforge(study: Study, title: str) -> str:
+    """A network as AccelForge's input: for each convolution an einsum over tensors of its own,
+    what it reads (`I_NAME`), its weights (`F_NAME`) and what is written in its place (`O_NAME`),
+    with the measured bits of a word in DRAM."""
+    word_bits = study.options.design.word_bits
+    bits = {}
+    einsums = []
+    for index, row in enumerate(study.convolutions.values()):
+        name = re.sub(r"\W", "_", row.convolution.name)
+        bits[f"I_{name}"] = word_bits / row.traffic.ratio
+        written_as = row.convolution.written_as
+        if written_as is not None:
+            bits[f"O_{name}"] = word_bits / study.layers[written_as].traffic.ratio
+        einsums.append(_einsum(row.convolution, name, index))
+    head = ACCELFORGE.format(
+        title=title,
+        word_bits=word_bits,
+        bits_per_value="{" + ", ".join(f"{key}: {value:.4f}" for key, value in bits.items()) + "}",
+        dram=MEMORIES[study.options.memory].pj_per_bit * 64e-12,
+        sram=MEMORIES["sram-32k"].pj_per_bit * 64e-12,
+        clock=study.options.clock_hz,
+    )
+    return head + "".join(einsums)
+
+
+def _einsum(layer: Convolution, name: str, index: int) -> str:
+    """Output rows and columns run over the network's own sizes, so that padding counts as words of
+    the input."""
+    out_channels, out_height, out_width = layer.output_shape
+    bounds = {
+        "p": out_height,
+        "q": out_width,
+        "c": layer.input_shape[0] // layer.groups,
+        "m": out_channels // layer.groups,
+        "r": layer.kernel[0],
+        "s": layer.kernel[1],
+    }
+    group = ""
+    if layer.groups > 1:
+        bounds["g"] = layer.groups
+        group = f"g{index}, "
+    row = f"p{index} * {layer.stride[0]} + r{index} * {layer.dilation[0]}"
+    column = f"q{index} * {layer.stride[1]} + s{index} * {layer.dilation[1]}"
+    output = f"O_{name}[{group}m{index}, p{index}, q{index}]"
+    maps = f"I_{name}[{group}c{index}, H: {row}, W: {column}]"
+    weights = f"F_{name}[{group}m{index}, c{index}, r{index}, s{index}]"
+    shape = ", ".join(f"0 <= {rank}{index} < {size}" for rank, size in bounds.items())
+    return (
+        f'  - einsum: "{output} = {maps} * {weights}"\n'
+        f"    iteration_space_shape: [{shape}]\n"
+        f"    renames: {{input: I_{name}, weight: F_{name}, output: O_{name}}}\n"
+    )

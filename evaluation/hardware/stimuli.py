@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torch_ebpc.hardware import EncoderRun
 
-COUNT_BITS = 24  # of the decoder's word count, LOG_MAX_WORDS of the published RTL
+COUNT_BITS = 24  # of the published decoder's word count, LOG_MAX_WORDS
 
 README = """# Stimuli and expected responses
 
@@ -42,15 +42,19 @@ beat with `keep` = 0 and `last` = 1.
 ## published/ (if chosen)
 
 The same beats as the test benches of pulp-platform/stream-ebpc (`rtl_tb`) read them: binary, named
-as its stimuli generator names them. Inputs of the encoder and outputs of the decoder have the last
-flag (`"%b %b"`); streams have none (`"%b"`); the number of words has {count_bits} bits.
+as its stimuli generator names them, each with the last flag (`"%b %b"`). Test benches up to 2019-12
+read streams without it: give those the first column. The published decoder takes the number of
+words less one, in {count_bits} bits and without a flag (`"%b"`).
+
+Test benches that leave a stream's last flag unconnected report one mismatch of it, at the stream's
+end. A plane stream without words is an empty file, as the published encoder emits none for it.
 {published_note}
 | file | port |
 | --- | --- |
 | `encoder/NAME_input.stim` | word input |
 | `encoder/NAME_bpc.expresp` | plane stream |
 | `encoder/NAME_znz.expresp` | zero stream |
-| `decoder/NAME_num_words_input.stim` | number of words |
+| `decoder/NAME_num_words_input.stim` | number of words - 1 |
 | `decoder/NAME_bpc_input.stim` | plane stream |
 | `decoder/NAME_znz_input.stim` | zero stream |
 | `decoder/NAME_data_output.expresp` | word output |
@@ -69,18 +73,16 @@ def file_name(layer: str) -> str:
 
 def hexadecimal(words: Sequence[int], word_bits: int) -> str:
     """A line for each word, with the last flag."""
-    digits = -(-word_bits // 4)
-    return "\n".join(_with_last([f"{word:0{digits}x}" for word in words]))
+    return _beats(words, f"0{-(-word_bits // 4)}x")
 
 
-def binary(words: Sequence[int], word_bits: int, *, last: bool) -> str:
-    """A line for each word, with or without the last flag."""
-    lines = [f"{word:0{word_bits}b}" for word in words]
-    return "\n".join(_with_last(lines) if last else lines)
+def binary(words: Sequence[int], word_bits: int) -> str:
+    """A line for each word, with the last flag."""
+    return _beats(words, f"0{word_bits}b")
 
 
-def _with_last(lines: list[str]) -> list[str]:
-    return [f"{line} {int(i + 1 == len(lines))}" for i, line in enumerate(lines)]
+def _beats(words: Sequence[int], form: str) -> str:
+    return "\n".join(f"{word:{form}} {int(i == len(words))}" for i, word in enumerate(words, 1))
 
 
 def bit_patterns(words: Tensor, word_bits: int) -> list[int]:
@@ -99,16 +101,14 @@ def _hexadecimal_files(name: str, patterns: list[int], run: EncoderRun) -> dict[
 
 
 def _published_files(name: str, patterns: list[int], run: EncoderRun) -> dict[str, str]:
-    words = binary(patterns, run.word_bits, last=True)
-    zero = binary(run.zero_stream.tolist(), run.word_bits, last=False)
-    plane = binary(run.plane_stream.tolist(), run.word_bits, last=False)
+    words = binary(patterns, run.word_bits)
+    zero = binary(run.zero_stream.tolist(), run.word_bits)
+    plane = binary(run.plane_stream.tolist(), run.word_bits)
     return {
         f"published/encoder/{name}_input.stim": words,
         f"published/encoder/{name}_bpc.expresp": plane,
         f"published/encoder/{name}_znz.expresp": zero,
-        f"published/decoder/{name}_num_words_input.stim": binary(
-            [run.words], COUNT_BITS, last=False
-        ),
+        f"published/decoder/{name}_num_words_input.stim": f"{run.words - 1:0{COUNT_BITS}b}",
         f"published/decoder/{name}_bpc_input.stim": plane,
         f"published/decoder/{name}_znz_input.stim": zero,
         f"published/decoder/{name}_data_output.expresp": words,

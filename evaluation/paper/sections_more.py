@@ -90,7 +90,7 @@ def software_section(study: Study) -> Section:
         rows.append([*row, published.SOFTWARE.get(method)] if beside else row)
     section = Section("Software compressors on the same words")
     section.parts = [
-        "Not an alternative for a few hundred gates: a general compressor looks back over"
+        "Not an alternative in such hardware: a general compressor looks back over"
         " kilobytes. Each map of each image is compressed by itself. 4- and 12-bit words are"
         " given to the compressors in 8 and 16 bits, and counted as words of 4 and 12. The"
         " entropy bound is what an ideal code for independent words needs that knows how often"

@@ -1,6 +1,6 @@
 """General-purpose compressors on the same words, and the order-0 entropy bound.
 
-They are not what a few hundred gates could do: the dictionary coders look back over kilobytes, and
+They are not what small hardware could do: the dictionary coders look back over kilobytes, and
 all take whole bytes (a 4- or 12-bit word is given to them in 8 or 16 bits).
 """
 

@@ -57,14 +57,14 @@ StreamTexts reference_csc(const Parameters& p, const Values& values) {
   int distance = 0;
   for (const std::int64_t value : values) {
     ++distance;
-    if (value == 0 && distance < 16) continue;
+    if (value == p.zero && distance < 16) continue;
     streams.positions += binary(distance - 1, 4);
     streams.values += binary(value, p.word_bits);
     distance = 0;
   }
   // Entries of zeros alone at the end are not written.
   const std::string filler = binary(15, 4);
-  const std::string zero = binary(0, p.word_bits);
+  const std::string zero = binary(p.zero, p.word_bits);
   while (streams.values.ends_with(zero)) {
     streams.positions.resize(streams.positions.size() - filler.size());
     streams.values.resize(streams.values.size() - zero.size());
@@ -76,11 +76,11 @@ StreamTexts reference_streams(Method method, const Parameters& p, const Values& 
   switch (method) {
     case Method::zvc: {
       std::string mask;
-      for (const std::int64_t value : values) mask += value != 0 ? '1' : '0';
-      return {mask, reference_words(p, without_zeros(values))};
+      for (const std::int64_t value : values) mask += value != p.zero ? '1' : '0';
+      return {mask, reference_words(p, without_zeros(p, values))};
     }
     case Method::zero_rle:
-      return {reference_zero_stream(p, values), reference_words(p, without_zeros(values))};
+      return {reference_zero_stream(p, values), reference_words(p, without_zeros(p, values))};
     case Method::csc:
       return reference_csc(p, values);
     case Method::bpc:

@@ -17,7 +17,7 @@ namespace {
 void expect_round_trip(const Parameters& p, const Values& values) {
   SCOPED_TRACE(text(p) + ", " + std::to_string(values.size()) + " words");
   const std::string zeros = reference_zero_stream(p, values);
-  const std::string planes = reference_plane_stream(p, without_zeros(values));
+  const std::string planes = reference_plane_stream(p, without_zeros(p, values));
   const Streams streams = encode_values(p, values);
   ASSERT_EQ(streams.bits, (StreamBits{zeros.size(), planes.size()}));
   ASSERT_EQ(streams.zero, packed(zeros));
@@ -145,6 +145,50 @@ TEST(Codec, NarrowWordsInWiderMemoryGiveTheSameStreams) {
       EXPECT_EQ(decoded, memory);
     }
   }
+}
+
+TEST(Codec, AnotherZeroWordGivesTheStreamsOfTheMapWithoutItUpToBasesAndTheLastBlock) {
+  Random random(9);
+  for (int round = 0; round < 200; ++round) {
+    // A rectified map of unsigned words, and the same map with a zero point.
+    Parameters p = random_parameters(random, 8, false);
+    p.zero = 0;
+    Values map = random_values(random, p, random() % 500);
+    const auto zero_point = static_cast<std::int64_t>(random() % 100);
+    for (auto& value : map) value = std::min<std::int64_t>(value, 255 - zero_point);
+    Values shifted = map;
+    for (auto& value : shifted) value += zero_point;
+    Parameters with_zero_point = p;
+    with_zero_point.zero = zero_point;
+    SCOPED_TRACE(text(with_zero_point));
+    const Streams expected = encode_values(p, map);
+    const Streams found = encode_values(with_zero_point, shifted);
+    ASSERT_EQ(found.zero, expected.zero);
+    if (p.base == Base::reused) continue;  // the first block starts from the word 0
+    // Whole blocks have as many bits: they differ in their bases alone.
+    Values words = without_zeros(p, map);
+    words.resize(words.size() - words.size() % static_cast<std::size_t>(p.block_size));
+    const std::uint64_t whole_bits = count_values(p, words).plane;
+    for (auto& value : words) value += zero_point;
+    with_zero_point.zero = 0;
+    for (auto& value : words) value = std::max<std::int64_t>(value, 1);
+    ASSERT_EQ(count_values(with_zero_point, words).plane, whole_bits);
+  }
+}
+
+TEST(Codec, TheWordZeroIsAWordLikeAnyOtherWhereAnotherIsTheZero) {
+  const Parameters p{8, true, 8, 16, Base::sent, -128};
+  ASSERT_NO_FATAL_FAILURE(expect_round_trip(p, {0, 0, -128, 1, -128, -128, 0, 127}));
+  EXPECT_EQ(count_values(p, Values(32, -128)).plane, 0U);
+  EXPECT_EQ(count_values(p, Values(32, 0)).zero, 32U);
+}
+
+TEST(Codec, AZeroThatIsNoWordIsRefused) {
+  const auto message = [](const Parameters& p) {
+    return error_of(ErrorCode::argument, [&] { validate(p); });
+  };
+  EXPECT_EQ(message({8, true, 8, 16, Base::sent, 128}), "zero must be from -128 to 127, got 128");
+  EXPECT_EQ(message({5, false, 8, 16, Base::sent, -1}), "zero must be from 0 to 31, got -1");
 }
 
 TEST(Codec, PlainBitPlaneCompressionCountsAllWordsWithItsOwnCodes) {

@@ -10,6 +10,8 @@
 
 #include "ebpc/container.h"
 #include "ebpc/container_layout.h"
+#include "ebpc/container_reader.h"
+#include "ebpc/container_stream.h"
 #include "ebpc/segment_coding.h"
 #include "test_data.h"
 
@@ -28,15 +30,31 @@ inline Parameters default_parameters(DType dtype) {
 inline Bytes compressed(const TensorInfo& tensor, const Parameters& p, const Bytes& memory,
                         const Executor& executor = {}, Codec codec = Codec::ebpc) {
   Bytes out(max_compressed_bytes(tensor));
-  out.resize(compress(tensor, p, memory.data(), out, executor, codec));
+  out.resize(compress(tensor, {codec, p}, memory.data(), out, executor));
   return out;
 }
 
 inline Bytes decompressed(const Bytes& container, const Executor& executor = {}) {
   const ContainerInfo info = inspect(container);
   Bytes memory(info.words * static_cast<std::uint64_t>(traits(info.tensor.dtype).bytes));
-  decompress(container, memory.data(), memory.size(), executor);
+  ContainerReader(container).read(memory.data(), memory.size(), executor);
   return memory;
+}
+
+/// Pushes bytes of a container, and appends the words that are ready to `memory`. Returns how many
+/// words came at a time.
+inline std::vector<std::uint64_t> push_and_take(ContainerDecoder& decoder,
+                                                std::span<const std::uint8_t> bytes,
+                                                Bytes& memory) {
+  std::vector<std::uint64_t> counts;
+  decoder.push(bytes);
+  while (const std::uint64_t count = decoder.ready_words()) {
+    counts.push_back(count);
+    const auto size = static_cast<std::uint64_t>(traits(decoder.info()->tensor.dtype).bytes);
+    memory.resize(memory.size() + count * size);
+    decoder.next(memory.data() + memory.size() - count * size, count * size);
+  }
+  return counts;
 }
 
 /// The memory of `count` words of that dtype: words as feature maps have them, or noise that no
@@ -107,7 +125,8 @@ inline std::vector<Bytes> containers_of_every_coding() {
     const TensorInfo tensor{dtype, MemoryFormat::contiguous, {static_cast<std::int64_t>(words)}};
     const Bytes container = compressed(
         tensor, p, segment_memory(random, p, traits(dtype).bytes, words), {}, Codec::automatic);
-    const auto coding = layout::SegmentEntry::read(&container[layout::table_offset(tensor)]).coding;
+    const auto coding =
+        layout::SegmentEntry::read(&container[layout::table_offset(2, tensor)], 2).coding;
     Bytes& smallest = containers[coding];
     if (smallest.empty() || container.size() < smallest.size()) smallest = container;
     if (round > 2000 && std::ranges::none_of(containers, &Bytes::empty)) break;

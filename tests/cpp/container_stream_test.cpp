@@ -29,7 +29,7 @@ Bytes encoded_in_pieces(const TensorInfo& tensor, const Parameters& p, const Byt
                         const Pieces& pieces, const Executor& executor = {},
                         Codec codec = Codec::ebpc) {
   Random random(41);
-  ContainerEncoder encoder(tensor, p, executor, codec);
+  ContainerEncoder encoder(tensor, {codec, p}, executor);
   Bytes payload;
   const WordSpan words{memory.data(), word_count(tensor), traits(tensor.dtype).bytes};
   for (std::size_t first = 0; first < words.count;) {
@@ -50,12 +50,10 @@ Bytes decoded_in_pieces(const Bytes& container, const Pieces& pieces,
   Bytes memory;
   for (std::size_t first = 0; first < container.size();) {
     const std::size_t count = std::min(pieces.next(random), container.size() - first);
-    decoder.push(std::span(container).subspan(first, count), [&](WordSpan words) {
-      EXPECT_LE(words.count, 256 * segment_words);
-      const auto* bytes = static_cast<const std::uint8_t*>(words.data);
-      memory.insert(memory.end(), bytes,
-                    bytes + words.count * static_cast<std::size_t>(words.bytes_per_word));
-    });
+    for (const std::uint64_t words :
+         push_and_take(decoder, std::span(container).subspan(first, count), memory)) {
+      EXPECT_LE(words, 256 * segment_words);
+    }
     first += count;
   }
   decoder.finish();
@@ -110,11 +108,11 @@ TEST(ContainerStream, TheHeaderIsKnownAsSoonAsItIsThere) {
   const Bytes container = mixed_container(DType::int8);
   const ContainerInfo info = inspect(container);
   ContainerDecoder decoder;
-  const auto none = [](WordSpan) { FAIL() << "words before their bytes"; };
-  decoder.push(std::span(container).first(info.header_bytes - 1), none);
-  EXPECT_FALSE(decoder.info().has_value());
-  decoder.push(std::span(container).subspan(info.header_bytes - 1, 1), none);
-  ASSERT_TRUE(decoder.info().has_value());
+  decoder.push(std::span(container).first(info.header_bytes - 1));
+  EXPECT_EQ(decoder.info(), nullptr);
+  decoder.push(std::span(container).subspan(info.header_bytes - 1, 1));
+  EXPECT_EQ(decoder.ready_words(), 0U);
+  ASSERT_NE(decoder.info(), nullptr);
   EXPECT_EQ(decoder.info()->tensor, info.tensor);
   EXPECT_EQ(decoder.info()->raw_segments, info.raw_segments);
 }
@@ -127,10 +125,10 @@ TEST(ContainerStream, WhatThePayloadStandsForComesInBoundedPieces) {
   const Bytes memory(4 * words);
   const Bytes container = compressed(tensor, p, memory);
   ContainerDecoder decoder;
-  std::vector<std::size_t> counts;
-  decoder.push(container, [&](WordSpan piece) { counts.push_back(piece.count); });
+  Bytes found;
+  EXPECT_EQ(push_and_take(decoder, container, found),
+            (std::vector<std::uint64_t>{256 * 4096, 256 * 4096, 256 * 4096, 232 * 4096}));
   decoder.finish();
-  EXPECT_EQ(counts, (std::vector<std::size_t>{256 * 4096, 256 * 4096, 256 * 4096, 232 * 4096}));
 }
 
 TEST(ContainerStream, DamageAndCutsAreNoticed) {
@@ -167,17 +165,19 @@ TEST(ContainerStream, WordsThatTheTensorDoesNotHaveAreRefused) {
   const TensorInfo tensor{DType::int16, MemoryFormat::contiguous, {3}};
   const Bytes memory = stored({1, 2, 3, 2048}, 2, true);
   Bytes payload;
-  ContainerEncoder encoder(tensor, parameters_for(DType::int16, 12, 8, 16, Base::sent));
+  ContainerEncoder encoder(tensor,
+                           {Codec::ebpc, parameters_for(DType::int16, 12, 8, 16, Base::sent)});
   const auto refused = [&](WordSpan words) {
     return error_of(ErrorCode::argument, [&] { encoder.push(words, payload); });
   };
   encoder.push({memory.data(), 2, 2}, payload);
-  EXPECT_EQ(refused({memory.data(), 2, 2}), "the tensor has 1 more words, got 2");
+  EXPECT_EQ(refused({memory.data(), 2, 2}),
+            "there must be at most the 1 words that are left, got 2");
   EXPECT_EQ(refused({memory.data(), 1, 4}), "words must have 2 bytes, got 4");
   EXPECT_EQ(refused({memory.data() + 6, 1, 2}),
             "every value must fit into word_bits = 12, got 2048 at index 2");
   EXPECT_EQ(error_of(ErrorCode::argument, [&] { encoder.finish(); }),
-            "all words of the tensor must have been pushed, 3, got 2");
+            "all 3 words must have been pushed, got 2");
   encoder.push({memory.data() + 4, 1, 2}, payload);
   Bytes container = encoder.finish();
   container.insert(container.end(), payload.begin(), payload.end());
@@ -187,20 +187,21 @@ TEST(ContainerStream, WordsThatTheTensorDoesNotHaveAreRefused) {
 TEST(ContainerStream, TensorsAndParametersThatAreNoneAreRefused) {
   const auto refused = [](std::vector<std::int64_t> shape, const Parameters& p) {
     return error_of(ErrorCode::argument, [&] {
-      ContainerEncoder({DType::int8, MemoryFormat::contiguous, std::move(shape)}, p);
+      ContainerEncoder({DType::int8, MemoryFormat::contiguous, std::move(shape)}, {Codec::ebpc, p});
     });
   };
   const Parameters p = default_parameters(DType::int8);
   EXPECT_EQ(refused({-1}, p), "shape must have no negative size, got -1");
   EXPECT_EQ(refused({1LL << 42}, p),
-            "the tensor must have less than 2^41 words, got 4398046511104");
+            "the tensor must have less words than a header has room for, 2^32 / 8 segments of 4096,"
+            " got 4398046511104");
   EXPECT_EQ(refused({4}, default_parameters(DType::int16)),
             "word_bits must be at most 8 for int8, got 16");
   EXPECT_EQ(error_of(ErrorCode::argument,
                      [] {
-                       ContainerEncoder({DType::int8, MemoryFormat::contiguous, {4}},
-                                        parameters_for(DType::int8, 0, 16, 16, Base::sent), {},
-                                        Codec::automatic);
+                       ContainerEncoder(
+                           {DType::int8, MemoryFormat::contiguous, {4}},
+                           {Codec::automatic, parameters_for(DType::int8, 0, 16, 16, Base::sent)});
                      }),
             "block_size must be left at 8 with codec 'auto', which chooses it by segment, got 16");
 }

@@ -7,6 +7,7 @@
 #include "container_data.h"
 #include "ebpc/bit_stream.h"
 #include "ebpc/container_layout.h"
+#include "ebpc/container_reader.h"
 #include "test_threads.h"
 
 namespace ebpc::test {
@@ -53,7 +54,7 @@ TEST(Container, EveryDtypeAndShapeComesBackWithWhatTheHeaderSays) {
       EXPECT_EQ(info.version, codec == Codec::ebpc ? 1 : 2);
       EXPECT_EQ(info.tensor, tensor);
       if (codec == Codec::automatic) p.block_size = p.max_zero_run = 0;
-      EXPECT_EQ(info.parameters, p);
+      EXPECT_EQ(info.code.parameters, p);
       EXPECT_EQ(info.words, word_count(tensor));
       EXPECT_EQ(info.segments, (info.words + segment_words - 1) / segment_words);
       EXPECT_EQ(info.container_bytes, container.size());
@@ -68,16 +69,15 @@ TEST(Container, EveryParameterComesBack) {
     for (int round = 0; round < 30; ++round) {
       const DTypeTraits& of = traits(dtype);
       const int width = 8 * of.bytes;
-      const int word_bits = of.is_floating
-                                ? width
-                                : 2 + static_cast<int>(random() % static_cast<unsigned>(width - 1));
+      const int word_bits =
+          of.all_bits ? width : 2 + static_cast<int>(random() % static_cast<unsigned>(width - 1));
       const Parameters p = random_parameters(random, word_bits, of.is_signed);
       SCOPED_TRACE(std::string(of.name) + " " + text(p));
       const Bytes memory = stored(random_values(random, p, 5000), of.bytes, of.is_signed);
       const TensorInfo tensor{dtype, MemoryFormat::contiguous, {5000}};
       const Bytes container = compressed(tensor, p, memory);
       ASSERT_EQ(decompressed(container), memory);
-      EXPECT_EQ(inspect(container).parameters, p);
+      EXPECT_EQ(inspect(container).code.parameters, p);
     }
   }
 }
@@ -136,7 +136,8 @@ TEST(Container, NoiseIsStoredRawAndNothingIsLarger) {
     EXPECT_EQ(info.raw_segments, info.segments);
     EXPECT_EQ(info.raw_words, info.words);
     EXPECT_EQ(info.zero_stream_bits + info.plane_stream_bits, 0U);
-    EXPECT_EQ(container.size(), max_compressed_bytes(tensor));
+    EXPECT_EQ(container.size(), memory.size() + info.header_bytes);
+    EXPECT_LE(container.size(), max_compressed_bytes(tensor));
   }
 }
 
@@ -159,7 +160,7 @@ TEST(Container, TheSizeBoundIsTheTensorAndOnePercentAnd256Bytes) {
         if (dims > 0) tensor.shape[0] = words;
         SCOPED_TRACE(described(tensor));
         const std::uint64_t bytes = memory_bytes(tensor);
-        EXPECT_LE(100 * max_compressed_bytes(tensor), 101 * bytes + 25600);
+        EXPECT_LE(100 * max_compressed_bytes(tensor), 101 * bytes + 26000);
         if (words > 100'000) continue;
         const Bytes memory = noise(random, bytes);
         for (const Codec codec : all_codecs) {
@@ -181,11 +182,11 @@ TEST(Container, CompressingWritesOnlyIntoItsBuffer) {
         for (const Codec codec : all_codecs) {
           const GuardedBytes in(memory, guard);
           const GuardedBytes out(Bytes(max_compressed_bytes(tensor)), guard);
-          const std::uint64_t size = compress(tensor, default_parameters(DType::int8),
-                                              in.span().data(), out.span(), {}, codec);
+          const std::uint64_t size = compress(tensor, {codec, default_parameters(DType::int8)},
+                                              in.span().data(), out.span());
           const GuardedBytes container(out.span().first(size), guard);
           const GuardedBytes back(Bytes(words), guard);
-          decompress(container.span(), back.span().data(), words);
+          ContainerReader(container.span()).read(back.span().data(), words);
           EXPECT_EQ(Bytes(back.span().begin(), back.span().end()), memory);
         }
       }
@@ -217,7 +218,7 @@ TEST(Container, TooManyOrImpossibleSizesAreRefused) {
     const TensorInfo tensor{DType::int16, MemoryFormat::contiguous, std::move(shape)};
     Bytes memory(2), out(1000);
     return error_of(ErrorCode::argument, [&] {
-      compress(tensor, default_parameters(DType::int16), memory.data(), out);
+      compress(tensor, {Codec::ebpc, default_parameters(DType::int16)}, memory.data(), out);
     });
   };
   EXPECT_EQ(message(std::vector<std::int64_t>(25, 1)),
@@ -233,15 +234,18 @@ TEST(Container, ABufferThatIsTooSmallIsRefused) {
   const TensorInfo tensor{DType::int8, MemoryFormat::contiguous, {5}};
   const Bytes memory(5);
   Bytes out(max_compressed_bytes(tensor) - 1);
-  EXPECT_EQ(
-      error_of(ErrorCode::argument,
-               [&] { compress(tensor, default_parameters(DType::int8), memory.data(), out); }),
-      "out must have room for 73 bytes, got 72");
+  EXPECT_EQ(error_of(ErrorCode::argument,
+                     [&] {
+                       compress(tensor, {Codec::ebpc, default_parameters(DType::int8)},
+                                memory.data(), out);
+                     }),
+            "out must have room for 81 bytes, got 80");
   const Bytes container = compressed(tensor, default_parameters(DType::int8), memory);
   Bytes words(6);
   for (const std::uint64_t size : {0, 4, 6}) {
-    EXPECT_EQ(error_of(ErrorCode::argument, [&] { decompress(container, words.data(), size); }),
-              "words_bytes must be 5, got " + std::to_string(size));
+    EXPECT_EQ(
+        error_of(ErrorCode::argument, [&] { ContainerReader(container).read(words.data(), size); }),
+        "words_bytes must be 5, got " + std::to_string(size));
   }
 }
 
@@ -251,7 +255,8 @@ TEST(Container, AWordThatDoesNotFitIsRefused) {
   Bytes out(max_compressed_bytes(tensor));
   EXPECT_EQ(error_of(ErrorCode::argument,
                      [&] {
-                       compress(tensor, parameters_for(DType::int16, 12, 8, 16, Base::sent),
+                       compress(tensor,
+                                {Codec::ebpc, parameters_for(DType::int16, 12, 8, 16, Base::sent)},
                                 memory.data(), out);
                      }),
             "every value must fit into word_bits = 12, got 2048 at index 2");

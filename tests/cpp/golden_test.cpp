@@ -125,7 +125,7 @@ TEST(Golden, TheReferenceCodecGivesTheStreamsToo) {
       const Parameters p = golden.with(base);
       SCOPED_TRACE(golden.name + ": " + text(p));
       const std::string zeros = reference_zero_stream(p, golden.values);
-      const std::string planes = reference_plane_stream(p, without_zeros(golden.values));
+      const std::string planes = reference_plane_stream(p, without_zeros(p, golden.values));
       EXPECT_EQ(zeros.size(), golden.streams(base).bits.zero);
       EXPECT_EQ(planes.size(), golden.streams(base).bits.plane);
       EXPECT_EQ(packed(zeros), golden.streams(base).zero);

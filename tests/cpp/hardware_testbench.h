@@ -15,6 +15,7 @@
 #include "ebpc/hardware/decoder.h"
 #include "ebpc/hardware/encoder.h"
 #include "ebpc/hardware/simulation.h"
+#include "reference_codec.h"
 
 namespace ebpc::hardware {
 
@@ -29,17 +30,24 @@ struct Streams {
 };
 
 inline Parameters parameters(int word_bits, int block_size, bool is_signed = true,
-                             int max_zero_run = 16) {
+                             int max_zero_run = 16, Base base = Base::sent) {
   return {.word_bits = word_bits,
           .is_signed = is_signed,
           .block_size = block_size,
           .max_zero_run = max_zero_run,
-          .base = Base::sent};
+          .base = base};
+}
+
+/// With the word of that pattern as the zero word.
+inline Parameters with_zero(Parameters p, std::uint32_t pattern) {
+  p.zero = extended_word(pattern, p.word_bits, p.is_signed);
+  return p;
 }
 
 inline std::string name_of(const Parameters& p) {
   return "W " + std::to_string(p.word_bits) + " N " + std::to_string(p.block_size) + " R " +
-         std::to_string(p.max_zero_run) + (p.is_signed ? " signed" : " unsigned");
+         std::to_string(p.max_zero_run) + (p.is_signed ? " signed" : " unsigned") +
+         (p.base == Base::sent ? "" : " base re-used");
 }
 
 inline std::vector<std::int32_t> integers(const Parameters& p, const Words& words) {
@@ -52,6 +60,16 @@ inline std::vector<std::int32_t> integers(const Parameters& p, const Words& word
   return values;
 }
 
+/// The reverse: W-bit patterns.
+inline Words words_of(const Parameters& p, const std::vector<std::int64_t>& values) {
+  Words words;
+  for (const std::int64_t value : values) {
+    words.push_back(
+        static_cast<std::uint32_t>(static_cast<std::uint64_t>(value) & low_ones(p.word_bits)));
+  }
+  return words;
+}
+
 /// The streams that the codec writes, as words of W bits.
 inline Streams codec_streams(const Parameters& p, const Words& words) {
   const auto values = integers(p, words);
@@ -59,6 +77,17 @@ inline Streams codec_streams(const Parameters& p, const Words& words) {
   std::vector<std::uint8_t> plane_stream;
   const StreamBits bits = encode(p, {values.data(), values.size(), 4}, zero_stream, plane_stream);
   return {stream_words(p, zero_stream, bits.zero), stream_words(p, plane_stream, bits.plane)};
+}
+
+/// The streams with another zero word, by the reference.
+inline Streams reference_streams(const Parameters& p, const Words& words) {
+  const auto words_as_integers = integers(p, words);
+  const test::Values values(words_as_integers.begin(), words_as_integers.end());
+  const auto words_of_bits = [&p](const std::string& bits) {
+    return stream_words(p, test::packed(bits), bits.size());
+  };
+  return {words_of_bits(test::reference_zero_stream(p, values)),
+          words_of_bits(test::reference_plane_stream(p, test::without_zeros(p, values)))};
 }
 
 /// Like a map behind a ReLU: rows of slowly changing positive values between runs of zeros.
@@ -162,8 +191,9 @@ inline int patience(const Parameters& p, const Rates& rates) {
   return static_cast<int>((p.word_bits + p.block_size + 64) * 12 / slowest);
 }
 
-inline Streams encode_in_hardware(Encoder& encoder, const Parameters& p, const Words& words,
-                                  const Rates& rates, Random& random) {
+template <class Design>
+Streams encode_in_hardware(Design& encoder, const Parameters& p, const Words& words,
+                           const Rates& rates, Random& random) {
   Streams streams;
   Producer word(words, false);
   Consumer zero(streams.zero);
@@ -190,8 +220,9 @@ inline Streams encode_in_hardware(Encoder& encoder, const Parameters& p, const W
   return streams;
 }
 
-inline Words decode_in_hardware(Decoder& decoder, const Parameters& p, const Streams& streams,
-                                std::size_t count, const Rates& rates, Random& random) {
+template <class Design>
+Words decode_in_hardware(Design& decoder, const Parameters& p, const Streams& streams,
+                         std::size_t count, const Rates& rates, Random& random) {
   Words words;
   const Words counts{static_cast<std::uint32_t>(count)};
   Producer counter(counts, false);

@@ -156,8 +156,8 @@ struct Words {
 inline std::ostream& operator<<(std::ostream& out, const Words& w) {
   return out << (w.p.is_signed ? "signed" : "unsigned") << " W=" << w.p.word_bits
              << " N=" << w.p.block_size << " R=" << w.p.max_zero_run
-             << (w.p.base == Base::sent ? " base sent, " : " base re-used, ") << w.count()
-             << " words of " << w.bytes_per_word << " bytes";
+             << (w.p.base == Base::sent ? " base sent" : " base re-used") << " zero=" << w.p.zero
+             << ", " << w.count() << " words of " << w.bytes_per_word << " bytes";
 }
 
 inline Words words_from(const Parameters& p, int bytes_per_word,
@@ -175,8 +175,8 @@ inline Words words_from(const Parameters& p, int bytes_per_word,
 
 inline Words make_words(const Parameters& p, int bytes_per_word, Pattern pattern, std::size_t count,
                         Random& random) {
-  const std::int64_t low = p.is_signed ? -(std::int64_t{1} << (p.word_bits - 1)) : 0;
-  const std::int64_t high = low + (std::int64_t{1} << p.word_bits) - 1;
+  const std::int64_t low = min_word(p);
+  const std::int64_t high = max_word(p);
   const auto uniform = [&] {
     return low + static_cast<std::int64_t>(random.below(std::uint64_t{1} << p.word_bits));
   };
@@ -243,6 +243,10 @@ inline Words make_words(const Parameters& p, int bytes_per_word, Pattern pattern
       }
     }
   }
+  // The zeros are the zero word, and where that is not 0 there are as many words of 0 as of it.
+  for (std::int64_t& each : values) {
+    if (each == 0 || each == p.zero) each = p.zero - each;
+  }
   return words_from(p, bytes_per_word, values);
 }
 
@@ -268,15 +272,23 @@ inline Streams encode_portable(const Words& words) {
   return streams;
 }
 
+inline std::int64_t random_word(const Parameters& p, Random& random) {
+  return min_word(p) + static_cast<std::int64_t>(random.below(std::uint64_t{1} << p.word_bits));
+}
+
 /// Settings over the whole range of each parameter, not all of their combinations.
 inline std::vector<Parameters> all_settings() {
   std::vector<Parameters> settings;
+  Random random(0);
   int run_bits = 0;  // of a mask
   for (int word_bits = min_word_bits; word_bits <= max_word_bits; ++word_bits) {
     for (int block_size = min_block_size; block_size <= max_block_size; ++block_size) {
       for (const bool is_signed : {true, false}) {
         for (const Base base : {Base::sent, Base::reused}) {
-          settings.push_back({word_bits, is_signed, block_size, 1 << run_bits, base});
+          Parameters p{word_bits, is_signed, block_size, 1 << run_bits, base};
+          // Every third with another zero word than 0.
+          if (settings.size() % 3 == 0) p.zero = random_word(p, random);
+          settings.push_back(p);
         }
       }
       run_bits = (run_bits + 1) % 17;  // 63 block sizes: each word width meets every run length
@@ -311,6 +323,18 @@ inline std::vector<Parameters> common_settings() {
       }
     }
   }
+  // Other zero words than 0: zero points, and the bits of -0.0.
+  for (const int word_bits : {8, 16, 32}) {
+    for (const int max_zero_run : {1, 16}) {
+      for (const Base base : {Base::sent, Base::reused}) {
+        Parameters p{word_bits, true, base == Base::sent ? 8 : 15, max_zero_run, base};
+        p.zero = min_word(p);
+        settings.push_back(p);
+      }
+    }
+  }
+  settings.push_back({8, false, 8, 16, Base::sent, 128});
+  settings.push_back({12, true, 8, 16, Base::sent, -3});
   return settings;
 }
 

@@ -55,7 +55,7 @@ TEST(Parameters, OfADtypeFollowFromIt) {
     const DTypeTraits& of = traits(static_cast<DType>(i));
     const Parameters p = parameters_for(static_cast<DType>(i), 0, 8, 16, Base::sent);
     EXPECT_EQ(p.word_bits, 8 * of.bytes) << of.name;
-    EXPECT_EQ(p.is_signed, of.name[0] != 'u') << of.name;
+    EXPECT_EQ(p.is_signed, of.is_signed) << of.name;
   }
   EXPECT_EQ(parameters_for(DType::int16, 12, 8, 16, Base::sent).word_bits, 12);
 }

@@ -39,13 +39,13 @@ inline Bytes packed(const std::string& bits) {
 inline std::string reference_zero_stream(const Parameters& p, const Values& values) {
   std::string stream;
   for (std::size_t i = 0; i < values.size();) {
-    if (values[i] != 0) {
+    if (values[i] != p.zero) {
       stream += '1';
       ++i;
       continue;
     }
     std::int64_t run = 0;
-    while (i < values.size() && values[i] == 0 && run < p.max_zero_run) {
+    while (i < values.size() && values[i] == p.zero && run < p.max_zero_run) {
       ++run;
       ++i;
     }
@@ -116,8 +116,8 @@ inline std::string reference_plane_stream(const Parameters& p, Values words,
   return stream;
 }
 
-inline Values without_zeros(Values values) {
-  std::erase(values, 0);
+inline Values without_zeros(const Parameters& p, Values values) {
+  std::erase(values, p.zero);
   return values;
 }
 

@@ -96,7 +96,7 @@ void expect_segments_by_hand(const TensorInfo& tensor, const Parameters& p, cons
     SCOPED_TRACE("segment " + std::to_string(i));
     const WordSpan words = all.part(i * segment_words, words_in_segment(info.words, i));
     const auto [coding, bytes] = smallest_by_hand(p, words);
-    const SegmentEntry entry = SegmentEntry::read(&container[table_offset(tensor) + 8 * i]);
+    const SegmentEntry entry = SegmentEntry::read(&container[table_offset(2, tensor) + 8 * i], 2);
     ASSERT_EQ(entry.coding, coding);
     ASSERT_LE(offset + bytes.size(), container.size());
     ASSERT_TRUE(std::equal(bytes.begin(), bytes.end(),
@@ -203,7 +203,7 @@ TEST(SegmentCoding, ParametersThatItChoosesAreRefused) {
     Bytes out(max_compressed_bytes(tensor));
     const Parameters p = parameters_for(DType::int16, 12, block_size, max_zero_run, base);
     return error_of(ErrorCode::argument,
-                    [&] { compress(tensor, p, memory.data(), out, {}, Codec::automatic); });
+                    [&] { compress(tensor, {Codec::automatic, p}, memory.data(), out); });
   };
   const std::string reason = " with codec 'auto', which chooses it by segment, got ";
   EXPECT_EQ(refused(16, 16, Base::sent), "block_size must be left at 8" + reason + "16");

@@ -106,7 +106,7 @@ TEST(Statistics, SymbolsAreThoseOfTheStream) {
     SCOPED_TRACE(text(p));
     const Values values = random_values(random, p, random() % 400);
     const Statistics found = statistics_of(p, values);
-    auto expected = symbols_in(p, reference_plane_stream(p, without_zeros(values)));
+    auto expected = symbols_in(p, reference_plane_stream(p, without_zeros(p, values)));
     for (int symbol = 0; symbol < plane_symbol_count; ++symbol) {
       const auto kind = static_cast<PlaneSymbol>(symbol);
       EXPECT_EQ(count_of(found, kind), expected[kind]) << symbol;

@@ -26,13 +26,8 @@ using Bytes = std::vector<std::uint8_t>;
 using Values = std::vector<std::int64_t>;
 using Random = std::mt19937_64;
 
-inline std::int64_t smallest_word(const Parameters& p) {
-  return p.is_signed ? -(std::int64_t{1} << (p.word_bits - 1)) : 0;
-}
-
-inline std::int64_t largest_word(const Parameters& p) {
-  return (std::int64_t{1} << (p.is_signed ? p.word_bits - 1 : p.word_bits)) - 1;
-}
+inline std::int64_t smallest_word(const Parameters& p) { return min_word(p); }
+inline std::int64_t largest_word(const Parameters& p) { return max_word(p); }
 
 /// Values as words in memory, and back.
 inline Bytes stored(const Values& values, int bytes_per_word, bool is_signed) {
@@ -109,21 +104,28 @@ inline Values random_values(Random& random, const Parameters& p, std::size_t cou
     }
   }
   values.resize(count);
+  for (std::int64_t& each : values) {  // zeros are the zero word
+    if (each == 0 || each == p.zero) each = p.zero - each;
+  }
   return values;
 }
 
 /// Parameters over their whole range for words of that width.
 inline Parameters random_parameters(Random& random, int word_bits, bool is_signed) {
-  return {word_bits, is_signed, 2 + static_cast<int>(random() % 63),
-          1 << (1 + static_cast<int>(random() % 16)),
-          random() % 2 == 0 ? Base::sent : Base::reused};
+  Parameters p{word_bits, is_signed, 2 + static_cast<int>(random() % 63),
+               1 << (1 + static_cast<int>(random() % 16)),
+               random() % 2 == 0 ? Base::sent : Base::reused};
+  if (random() % 2 == 0) {
+    p.zero = min_word(p) + static_cast<std::int64_t>(random() >> (64 - word_bits));
+  }
+  return p;
 }
 
 /// For SCOPED_TRACE.
 inline std::string text(const Parameters& p) {
   return "W=" + std::to_string(p.word_bits) + (p.is_signed ? " signed" : " unsigned") +
          " N=" + std::to_string(p.block_size) + " R=" + std::to_string(p.max_zero_run) +
-         (p.base == Base::sent ? " sent" : " reused");
+         (p.base == Base::sent ? " sent" : " reused") + " zero=" + std::to_string(p.zero);
 }
 
 /// A copy of bytes that begins or ends exactly at a page that may not be touched: reading or

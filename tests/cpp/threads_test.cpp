@@ -87,11 +87,14 @@ TEST(Threads, ManyReadTheSameContainer) {
   at_once(4, [&](int caller) {
     const auto first = static_cast<std::uint64_t>(caller) * 5000;
     Bytes part(2 * 10'000);
-    decompress_range(container, {first, 10'000}, part.data(), part.size(), std_threads(2));
+    ContainerReader(container).read_range({first, 10'000}, part.data(), part.size(),
+                                          std_threads(2));
     EXPECT_TRUE(std::equal(part.begin(), part.end(),
                            memory.begin() + static_cast<std::ptrdiff_t>(2 * first)));
     Bytes whole(2 * words);
-    EXPECT_TRUE(recover(container, whole.data(), whole.size(), std_threads(2)).empty());
+    EXPECT_TRUE(ContainerReader(container, layout::Extent::header)
+                    .recover(whole.data(), whole.size(), std_threads(2))
+                    .empty());
     EXPECT_EQ(whole, memory);
   });
 }
@@ -107,7 +110,7 @@ TEST(Threads, OneErrorIsThrownWhateverTheThreads) {
   const auto error = [&](const Executor& executor) {
     Bytes memory(words);
     return error_of(ErrorCode::checksum,
-                    [&] { decompress(container, memory.data(), words, executor); });
+                    [&] { ContainerReader(container).read(memory.data(), words, executor); });
   };
   const std::string alone = error({});
   EXPECT_NE(alone.find("(segment 70)"), std::string::npos);
@@ -137,7 +140,7 @@ TEST(Threads, TheFirstDamageIsTheOneThatIsSaidWhateverItsKind) {
       const SegmentPlace& place = parsed.segments[i];
       container[place.offset + place.bytes - 1] ^= 1;
       if (random() % 2 == 0) {  // noticed by its decoder alone, if at all
-        store<std::uint32_t>(&container[table_offset(tensor) + 8 * i + 4],
+        store<std::uint32_t>(&container[table_offset(1, tensor) + 8 * i + 4],
                              portable_kernel.crc32c(0, &container[place.offset], place.bytes));
       }
     }
@@ -146,8 +149,8 @@ TEST(Threads, TheFirstDamageIsTheOneThatIsSaidWhateverItsKind) {
     for (std::uint64_t i = 0; i < parsed.segments.size(); ++i) {
       Bytes segment(segment_words);
       try {
-        decompress_range(container, {i * segment_words, segment_words}, segment.data(),
-                         segment.size());
+        ContainerReader(container).read_range({i * segment_words, segment_words}, segment.data(),
+                                              segment.size());
       } catch (const Error&) {
         first = std::min(first, i);
       }
@@ -156,7 +159,7 @@ TEST(Threads, TheFirstDamageIsTheOneThatIsSaidWhateverItsKind) {
     const auto error = [&](const Executor& executor) -> std::string {
       Bytes out(words);
       try {
-        decompress(container, out.data(), words, executor);
+        ContainerReader(container).read(out.data(), words, executor);
       } catch (const Error& error) {
         return error.what();
       }

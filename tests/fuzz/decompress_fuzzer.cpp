@@ -5,6 +5,7 @@
 
 #include "ebpc/container.h"
 #include "ebpc/container_layout.h"
+#include "ebpc/container_reader.h"
 #include "ebpc/container_stream.h"
 #include "ebpc/error.h"
 #include "ebpc/kernels/kernel.h"
@@ -23,16 +24,17 @@ void repair(Bytes& container) {
   store<std::uint64_t>(&container[at_container_bytes], container.size());
   const std::uint64_t header = load<std::uint32_t>(&container[at_header_bytes]);
   if (header < fixed_header_bytes || header > container.size()) return;
+  const int version = load<std::uint16_t>(&container[at_version]);
   std::uint64_t offset = header;
-  for (std::uint64_t at = at_shape + 8 * std::uint64_t{container[at_dims]};
-       at + segment_entry_bytes + checksum_bytes <= header; at += segment_entry_bytes) {
-    SegmentEntry entry = SegmentEntry::read(&container[at]);
+  for (std::uint64_t at = shape_offset(version) + 8 * std::uint64_t{container[at_dims]};
+       at + entry_bytes(version) + checksum_bytes <= header; at += entry_bytes(version)) {
+    SegmentEntry entry = SegmentEntry::read(&container[at], version);
     const std::uint64_t bytes = entry.coding != coding_raw
                                     ? entry.stream_bytes()
                                     : container.size() - offset;  // raw: if it is the last one
     if (bytes > container.size() - offset) break;
     entry.checksum = portable_kernel.crc32c(0, &container[0] + offset, bytes);
-    entry.write(&container[at]);
+    entry.write(&container[at], version);
     offset += bytes;
   }
   store<std::uint32_t>(&container[header - 4],
@@ -48,7 +50,7 @@ bool decompressed(const Bytes& container, Bytes& words) {
     expect(bytes < 2048 * container.size(), "a tensor less than 2048 times the container");
     check_max_bytes(bytes, most_bytes);
     words.resize(bytes);
-    decompress(container, words.data(), bytes);
+    ContainerReader(container).read(words.data(), bytes);
     return true;
   } catch (const Error&) {
     return false;
@@ -58,16 +60,21 @@ bool decompressed(const Bytes& container, Bytes& words) {
 bool streamed(const Bytes& container, Bytes& words) {
   try {
     ContainerDecoder decoder;
-    const auto sink = [&](WordSpan piece) {
-      const auto* bytes = static_cast<const std::uint8_t*>(piece.data);
-      words.insert(words.end(), bytes,
-                   bytes + piece.count * static_cast<std::size_t>(piece.bytes_per_word));
-      if (words.size() > most_bytes) throw Error(ErrorCode::limit, "too large");
+    const auto take = [&] {
+      while (const std::uint64_t count = decoder.ready_words()) {
+        const std::uint64_t bytes =
+            count * static_cast<std::uint64_t>(traits(decoder.info()->tensor.dtype).bytes);
+        check_max_bytes(words.size() + bytes, most_bytes);
+        words.resize(words.size() + bytes);
+        decoder.next(words.data() + words.size() - bytes, bytes);
+      }
     };
     const std::span<const std::uint8_t> all(container);
     const std::size_t cut = container.empty() ? 0 : container[container.size() / 2] % all.size();
-    decoder.push(all.first(cut), sink);
-    decoder.push(all.subspan(cut), sink);
+    decoder.push(all.first(cut));
+    take();
+    decoder.push(all.subspan(cut));
+    take();
     decoder.finish();
     return true;
   } catch (const Error&) {
@@ -82,18 +89,19 @@ void check(const Bytes& container) {
   expect(streamed(container, pieces) == whole, "the decoder to accept what decompress accepts");
   if (whole) expect(pieces == words, "the decoder's words to be those of decompress");
   try {
-    const ContainerInfo info = inspect_header(container);
+    const ContainerInfo info = ContainerReader(container, layout::Extent::header).info();
     const int size = traits(info.tensor.dtype).bytes;
     const std::uint64_t bytes = info.words * static_cast<std::uint64_t>(size);
     check_max_bytes(bytes, most_bytes);
     Bytes recovered(bytes);
-    const bool intact = recover(container, recovered.data(), bytes).empty();
+    const bool intact =
+        ContainerReader(container, layout::Extent::header).recover(recovered.data(), bytes).empty();
     if (!whole) return;
     expect(intact && recovered == words, "recover to lose nothing of an intact container");
     const std::uint64_t first = info.words / 3;
     const std::uint64_t count = std::min<std::uint64_t>(info.words - first, 5000);
     Bytes range(count * static_cast<std::uint64_t>(size));
-    decompress_range(container, {first, count}, range.data(), range.size());
+    ContainerReader(container).read_range({first, count}, range.data(), range.size());
     expect(std::equal(range.begin(), range.end(),
                       words.begin() + static_cast<std::ptrdiff_t>(first) * size),
            "a range to be that part of the words");

@@ -67,9 +67,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace ebpc::fuzz;
   Input input;
   if (!input.read(data, size)) return 0;
-  input.p.base = Base::sent;
   input.count %= 512;  // the model takes every cycle
-  input.p.block_size = std::min(input.p.block_size, hardware::widest_block);
+  input.p.block_size = std::min(input.p.block_size, hardware::widest_plane);
   const hardware::MemoryPort memory{
       .bits_per_cycle = input.free_bits % 4 == 0 ? 0 : 8 << input.free_bits % 4,
       .burst_bytes = 16 << input.free_bits / 4 % 4,

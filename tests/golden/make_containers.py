@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 import torch_ebpc
+from torch_ebpc.container import CODINGS
 
 FOLDER = Path(__file__).parent / "containers"
 SEGMENT = 4096
@@ -54,19 +55,59 @@ def few_words(seed: int) -> torch.Tensor:
 
 def of_every_coding() -> dict[str, torch.Tensor]:
     """A tensor of one segment for each coding that segments choose from."""
-    names = torch_ebpc.ops.CODINGS[2]
+    names = CODINGS["auto"]
     found: dict[str, torch.Tensor] = {}
     seed = 0
     while len(found) < len(names):
         x = few_words(seed)
-        (chosen,) = torch_ebpc.inspect(torch_ebpc.compress(x, codec="auto")).codings
+        (chosen,) = torch_ebpc.inspect(torch_ebpc.compress(x, codec="auto", zero=0)).codings
         found.setdefault(f"auto_coding_{names.index(chosen.coding):02}", x)
         seed += 1
     return dict(sorted(found.items()))
 
 
+def of_version_3() -> dict[str, tuple[torch.Tensor, dict[str, int | str]]]:
+    """What the versions before do not know: other zero words, zeros of both signs, more dtypes."""
+    words = walk(600, -60, 60, 9)
+    map_ = torch.relu(words).view(2, 3, 10, 10) - 128
+    floats = walk(2 * SEGMENT + 500, 1, 255, 10).float() / 16
+    floats[:SEGMENT] *= -1  # zeros of the one sign, of the other, and of both
+    floats[2 * SEGMENT :: 2] *= -1
+    doubles = floats[:2100].double().view(-1, 3) + walk(2100, 0, 1, 11).view(-1, 3) * 1e-9
+    complex_ = torch.complex(floats[:500], floats[-500:])
+    found: dict[str, tuple[torch.Tensor, dict[str, int | str]]] = {
+        "int8_zero_point": (map_.to(torch.int8), {"zero": -128}),
+        "uint8_zero_point": ((map_ + 131).to(torch.uint8), {"zero": 3, "base": "reused"}),
+        "int16_10_bits_zero_point": (words.to(torch.int16), {"word_bits": 10, "zero": 7}),
+        "float32": (floats, {"zero": "auto"}),
+        "bfloat16_block_16": (floats.bfloat16(), {"zero": "auto", "block_size": 16}),
+        "float16_negative_zero": (floats[:SEGMENT].half(), {"zero": -0.0}),  # type: ignore[dict-item]
+        "bool": (words > 30, {}),
+        "uint32": (walk(500, 0, 2**32 - 1, 12).to(torch.uint32), {}),
+        "int64": (walk(500, -(2**40), 2**40, 13), {}),
+        "uint64": (walk(500, 0, 2**62, 14).to(torch.uint64).view(50, 10), {}),
+        "float64": (doubles, {"zero": "auto"}),
+        "complex32": (torch.view_as_complex(floats[-400:].half().view(-1, 2)), {}),
+        "complex64": (complex_, {}),
+        "complex128": (complex_.to(torch.complex128).view(20, 25), {"zero": "auto"}),
+        "int64_channels_last": (
+            words.view(2, 3, 10, 10).contiguous(memory_format=torch.channels_last),
+            {},
+        ),
+        "bool_empty": (torch.empty(3, 0, dtype=torch.bool), {}),
+    }
+    for name in ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"):
+        found[name] = (floats[-500:].to(getattr(torch, name)), {})
+    auto = {
+        f"auto_{name}": (x, {"codec": "auto", "zero": code.get("zero", 0)})
+        for name, (x, code) in found.items()
+        if not name.startswith("int16")
+    }
+    return found | auto
+
+
 def tensors() -> dict[str, tuple[torch.Tensor, dict[str, int | str]]]:
-    auto: dict[str, int | str] = {"codec": "auto"}
+    auto: dict[str, int | str] = {"codec": "auto", "zero": 0}
     special = [0.0, -0.0, 1.0, float("inf"), -float("inf"), float("nan"), 1e-45, -1.5]
     floats = walk(300, 0, 255, 3).float() / 16
     floats[:8] = torch.tensor(special)
@@ -100,6 +141,7 @@ def tensors() -> dict[str, tuple[torch.Tensor, dict[str, int | str]]]:
         "auto_float32": (floats, auto),
         "auto_float32_scalar": (torch.tensor(-0.0), auto),
         "auto_int8_empty": (torch.empty(3, 0, 5, dtype=torch.int8), auto),
+        **of_version_3(),
     }
 
 
@@ -122,7 +164,9 @@ def main() -> None:
     for name, (tensor, parameters) in tensors().items():
         packed = torch_ebpc.compress(tensor, **parameters)  # type: ignore[arg-type]
         info = torch_ebpc.inspect(packed)
-        name = f"v{info.format_version}_{name.removeprefix('auto_')}"
+        if info.format_version < 3:  # where the version tells the codec
+            name = name.removeprefix("auto_")
+        name = f"v{info.format_version}_{name}"
         write_once(FOLDER / f"{name}.ebpc", bytes(packed.tolist()))
         write_once(FOLDER / f"{name}.words", stored(tensor))
         index[name] = {
@@ -136,6 +180,12 @@ def main() -> None:
             "base": info.base,
             "raw_segments": info.raw_segments,
         }
+        if info.format_version >= 3:
+            index[name] |= {
+                "codec": info.codec,
+                "zero": info.zero,
+                "both_zeros": info.both_zeros,
+            }
         if info.codec == "auto":
             index[name]["codings"] = [dataclasses.astuple(each) for each in info.codings]
     lines = [f"  {json.dumps(name)}: {json.dumps(fields)}" for name, fields in index.items()]

@@ -17,7 +17,10 @@ from sample_inputs import assert_same_bits, feature_map, special_values
 import torch_ebpc
 from torch_ebpc.cli.main import main
 
-NUMPY_DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "float16", "float32")
+NUMPY_DTYPES = (
+    *("int8", "uint8", "int16", "uint16", "int32", "float16", "float32"),
+    *("bool", "uint32", "int64", "uint64", "float64", "complex64", "complex128"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -258,12 +261,9 @@ def wrong_file(kind: str) -> str:
             "x: expected a .npy, .pt or .safetensors file or a container, found none of them:"
             " it is empty"
         )
-    if kind == "float64":
-        save_npy(np.zeros(3))
-        return (
-            "x: dtype must be one of int8, uint8, int16, uint16, int32, float16, bfloat16, float32,"
-            " got torch.float64"
-        )
+    if kind == "longdouble":
+        save_npy(np.zeros(3, np.longdouble))
+        return "x: can't convert np.ndarray of type numpy.longdouble"
     if kind == "big-endian":
         save_npy(np.zeros(3, ">f4"))
         return "x: expected the byte order of this CPU, found >f4"
@@ -303,7 +303,7 @@ def wrong_file(kind: str) -> str:
 
 @pytest.mark.parametrize(
     "kind",
-    ["other bytes", "empty", "float64", "big-endian", "objects", "npz", "module", "compressed",
+    ["other bytes", "empty", "longdouble", "big-endian", "objects", "npz", "module", "compressed",
      "packed", "packed, nothing", "newer", "cut", "missing"],
 )  # fmt: skip
 def test_what_cannot_be_compressed_is_refused_by_name_and_reason(capsys, kind):
@@ -400,13 +400,37 @@ def test_inspect_counts_what_compression_would_gain(capsys):
     for method in ("ebpc", "zvc", "zero_rle"):
         assert weight["bits"][method] == torch_ebpc.count_bits(state()["weight"], method)
     assert weight["zeros"] == int((state()["weight"].view(torch.int32) == 0).sum())
-    assert "bits" not in steps
-    assert found["total"]["counted_bits"] == weight["bits"]
+    assert (steps["words"], steps["zeros"], steps["negative_zeros"]) == (2, 1, 0)
+    assert found["total"]["counted_bits"] == {
+        method: weight["bits"][method] + steps["bits"][method] for method in weight["bits"]
+    }
     assert main(["inspect", "x.pt"]) == 0
     table = capsys.readouterr().out
     ratio = 32 * weight["words"] / weight["bits"]["ebpc"]
     assert f"{ratio:.2f}" in table
-    assert "as it is" in table
+
+
+def test_inspect_counts_negative_zeros_beside_zeros(capsys):
+    x = torch.tensor([0.0, -0.0, -0.0, 1.0])
+    torch.save({"float": x, "double": x.double(), "int": x.int()}, "x.pt")
+    assert main(["inspect", "x.pt", "--json"]) == 0
+    found = {each["name"]: each for each in json.loads(capsys.readouterr().out)["tensors"]}
+    assert [found[name]["negative_zeros"] for name in found] == [2, 2, 0]
+    assert [found[name]["zeros"] for name in found] == [1, 5, 3]  # of double, of 8 halves
+    assert main(["inspect", "x.pt"]) == 0
+    assert "25.0 + 50.0 of -0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float8_e5m2, torch.complex32, torch.bool, torch.int64, torch.float64], ids=str
+)
+def test_every_dtype_comes_back_through_the_command_line(dtype):
+    x = feature_map(dtype, (30, 50))
+    torch.save({"x": x}, "x.pt")
+    assert main(["compress", "x.pt", "-q"]) == 0
+    assert torch.load("x.pt.ebpc", weights_only=True)["content"]["x"].dtype == torch.uint8
+    assert main(["decompress", "x.pt.ebpc", "-o", "y.pt", "-q"]) == 0
+    assert_same_bits(torch.load("y.pt", weights_only=True)["x"], x)
 
 
 @pytest.mark.parametrize("kind", ["pt", "safetensors"])

@@ -62,7 +62,7 @@ def test_a_tensor_that_cannot_be_packed_is_kept_and_shown_with_its_bytes(capsys,
 
 
 def test_the_total_of_inspect_is_over_all_tensors(capsys):
-    torch.save({"w": torch.zeros(9000), "b": torch.zeros(4500, dtype=torch.float64)}, "x.pt")
+    torch.save({"w": torch.zeros(9000), "b": torch.eye(1800).to_sparse()}, "x.pt")
     assert main(["inspect", "x.pt", "--json"]) == 0
     total = json.loads(capsys.readouterr().out)["total"]
     assert (total["bytes"], total["counted_bytes"]) == (72_000, 36_000)

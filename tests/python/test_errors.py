@@ -50,8 +50,8 @@ def changed(packed, index, value):
             r"container at byte 30 \(header\): expected at least 52 bytes, found the end",
         ),
         (
-            lambda packed: changed(packed, 8, 3),
-            r"container at byte 8 \(format version\): expected from 1 to 2, .*, found 3",
+            lambda packed: changed(packed, 8, 4),
+            r"container at byte 8 \(format version\): expected from 1 to 3, .*, found 4",
         ),
         (
             lambda packed: packed[:-1],

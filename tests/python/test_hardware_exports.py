@@ -1,24 +1,28 @@
 """Exports against what the tools that read them have published."""
 
 import csv
+import dataclasses
 import io
+import json
+import math
 import re
+import subprocess
 
 import pytest
 import torch
 import yaml
+from conftest import ROOT, missing
 
 from evaluation.hardware import report, simulators, stimuli, study
 from evaluation.hardware.__main__ import make_parser, options_from
 from evaluation.hardware.maps import Convolution, MapRecorder
 from torch_ebpc.hardware import run_encoder
 
-# SCALE-Sim v2, topologies/sparsity/Resnet18.csv: the header and two of its lines.
+# SCALE-Sim v2, topologies/sparsity/Resnet18.csv: the header.
 SCALE_SIM_HEADER = (
     "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter,"
     " Strides,"
 )
-SCALE_SIM_LINES = ["Conv1,224,224,7,7,3,64,2,", "Conv3_s,56,56,1,1,64,128,2,"]
 
 # Sparseloop's MICRO 2022 artifact, fig. 12, workload/mobilenet0.5-sparse/uniform/L07.yaml: the
 # instance, and how its keys are spelled.
@@ -99,38 +103,49 @@ def test_hexadecimal_beats_read_back(words, tmp_path):
     assert not (tmp_path / "published").exists()
 
 
-def feed(text, has_last):
-    """Beats as the published driver reads them (rtl_tb/hs_drivers.sv): "%b %b" or "%b" until the
-    end of the file, asked for before each read."""
-    tokens, beats = text.split(), []
-    assert not text.endswith("\n")
-    while tokens:
-        word = tokens.pop(0)
-        beats.append((word, tokens.pop(0)) if has_last else word)
-    return beats
-
-
 def test_the_published_test_bench_can_read_its_files(words, tmp_path):
+    """Its driver (rtl_tb/hs_drivers.sv) reads "%b %b" until the end of the file, asked for before
+    each read; the decoder counts words from 0, so that its port wants one less."""
     run = run_encoder(words)
     writer = stimuli.StimuliWriter(tmp_path, signed=True, hexadecimal=False, published=True)
     writer.add("relu", words, run)
     writer.close()
-    patterns = [f"{word & 0xFF:08b}" for word in words.flatten().tolist()]
-    with_last = list(zip(patterns, ["0"] * 119 + ["1"], strict=True))
-    zero = [f"{word:08b}" for word in run.zero_stream.tolist()]
-    plane = [f"{word:08b}" for word in run.plane_stream.tolist()]
-    # The names are those of the published test benches behind their prefix.
-    for path, has_last, expected in (
-        ("encoder/relu_input.stim", True, with_last),
-        ("encoder/relu_bpc.expresp", False, plane),
-        ("encoder/relu_znz.expresp", False, zero),
-        ("decoder/relu_num_words_input.stim", False, [f"{120:024b}"]),
-        ("decoder/relu_bpc_input.stim", False, plane),
-        ("decoder/relu_znz_input.stim", False, zero),
-        ("decoder/relu_data_output.expresp", True, with_last),
+    beats = {
+        key: [f"{word:08b} {int(i + 1 == len(values))}" for i, word in enumerate(values)]
+        for key, values in (
+            ("words", [word & 0xFF for word in words.flatten().tolist()]),
+            ("zero", run.zero_stream.tolist()),
+            ("plane", run.plane_stream.tolist()),
+        )
+    }
+    # The names are those of the published test benches, after their prefix.
+    for path, expected in (
+        ("encoder/relu_input.stim", beats["words"]),
+        ("encoder/relu_bpc.expresp", beats["plane"]),
+        ("encoder/relu_znz.expresp", beats["zero"]),
+        ("decoder/relu_num_words_input.stim", [f"{119:024b}"]),
+        ("decoder/relu_bpc_input.stim", beats["plane"]),
+        ("decoder/relu_znz_input.stim", beats["zero"]),
+        ("decoder/relu_data_output.expresp", beats["words"]),
     ):
-        assert feed((tmp_path / "published" / path).read_text(), has_last) == expected
+        assert (tmp_path / "published" / path).read_text().split("\n") == expected
     assert not (tmp_path / "hexadecimal").exists()
+
+
+def test_a_map_of_zeros_has_an_empty_plane_stream_file(tmp_path):
+    """The published driver passes over an empty file; a blank line would be read as a beat."""
+    zeros = torch.zeros(17, dtype=torch.int8)
+    writer = stimuli.StimuliWriter(tmp_path, signed=True, published=True)
+    writer.add("relu", zeros, run_encoder(zeros))
+    writer.close()
+    for path in (
+        "hexadecimal/relu.plane.hex",
+        "published/encoder/relu_bpc.expresp",
+        "published/decoder/relu_bpc_input.stim",
+    ):
+        assert (tmp_path / path).read_text() == ""
+    count = tmp_path / "published/decoder/relu_num_words_input.stim"
+    assert int(count.read_text(), 2) == 16
 
 
 @pytest.mark.parametrize(("word_bits", "digits"), [(4, 1), (8, 2), (12, 3), (16, 4)])
@@ -162,27 +177,145 @@ def scale_sim_reads(text):
     return layers
 
 
-def test_the_topology_is_written_as_scale_sims_own():
-    conv1 = Convolution("Conv1", (3, 224, 224), (64, 112, 112), (7, 7), (2, 2), 1)
-    shortcut = Convolution("Conv3_s", (64, 56, 56), (128, 28, 28), (1, 1), (2, 2), 1)
-    text = simulators.scale_sim_topology([conv1, shortcut])
-    assert text.splitlines() == [SCALE_SIM_HEADER, *SCALE_SIM_LINES]
+@pytest.fixture
+def convolutions():
+    """ResNet's kinds, in small: one whose padding its stride does not use up, one that keeps its
+    map's size, a strided 1x1, and a strided 3x3."""
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 7, stride=2, padding=3),
+        torch.nn.Conv2d(8, 40, 3, padding=1),
+        torch.nn.Conv2d(40, 8, 1, stride=2),
+        torch.nn.Conv2d(8, 4, 3, stride=2, padding=1),
+    )
+    quantizer = options_from(make_parser().parse_args([])).quantizer
+    with MapRecorder(model, quantizer).entered() as recorder:
+        image = torch.randn(3, 20, 16)
+        recorder.calibrate(image)
+        return recorder.record(image).convolutions
+
+
+def test_the_topology_is_written_as_scale_sim_reads_it(convolutions):
+    text = simulators.scale_sim_topology(convolutions)
+    assert text.splitlines()[0] == SCALE_SIM_HEADER
     assert scale_sim_reads(text) == [
-        ["Conv1", 224, 224, 7, 7, 3, 64, 2],
-        ["Conv3_s", 56, 56, 1, 1, 64, 128, 2],
+        ["0", 25, 21, 7, 7, 3, 8, 2],
+        ["1", 12, 10, 3, 3, 8, 40, 1],
+        ["2", 9, 7, 1, 1, 40, 8, 2],
+        ["3", 7, 5, 3, 3, 8, 4, 2],
     ]
 
 
+def test_scale_sim_computes_the_networks_own_output_sizes(convolutions):
+    """It knows no padding and rounds up where a stride does not fit: ceil((size - kernel + stride)
+    / stride)."""
+    layers = scale_sim_reads(simulators.scale_sim_topology(convolutions))
+    for layer, (_, height, width, *kernel, _, filters, stride) in zip(
+        convolutions, layers, strict=True
+    ):
+        outputs = [
+            math.ceil((size - edge + stride) / stride)
+            for size, edge in zip((height, width), kernel, strict=True)
+        ]
+        assert (filters, *outputs) == layer.output_shape
+
+
+SCALE_SIM_CONFIGURATION = """
+[general]
+run_name = run
+[architecture_presets]
+ArrayHeight = 16
+ArrayWidth = 16
+IfmapSramSzkB = 64
+FilterSramSzkB = 64
+OfmapSramSzkB = 64
+IfmapOffset = 0
+FilterOffset = 10000000
+OfmapOffset = 20000000
+Dataflow = {dataflow}
+ReadRequestBuffer = 64
+WriteRequestBuffer = 64
+[layout]
+IfmapCustomLayout = False
+IfmapSRAMBankBandwidth = 10
+IfmapSRAMBankNum = 10
+IfmapSRAMBankPort = 2
+FilterCustomLayout = False
+FilterSRAMBankBandwidth = 10
+FilterSRAMBankNum = 10
+FilterSRAMBankPort = 2
+[sparsity]
+SparsitySupport = false
+[run_presets]
+InterfaceBandwidth = CALC
+UseRamulatorTrace = False
+"""
+
+
+@pytest.fixture
+def scale_sim(tmp_path):
+    """Runs the installed tool on a topology and returns the rows of its access report."""
+    python = ROOT / "build/simulators/bin/python"
+    if not python.exists():
+        missing("no SCALE-Sim in build/simulators: `make test-python` installs it")
+
+    def run(topology: str, dataflow: str) -> list[dict[str, str]]:
+        (tmp_path / "topology.csv").write_text(topology)
+        (tmp_path / "scale.cfg").write_text(SCALE_SIM_CONFIGURATION.format(dataflow=dataflow))
+        # It wants a layout, though none is used: the topology is read as one.
+        files = ["-t", "topology.csv", "-l", "topology.csv", "-c", "scale.cfg", "-p", dataflow]
+        subprocess.run(
+            [python, "-m", "scalesim.scale", *files], cwd=tmp_path, check=True, capture_output=True
+        )
+        with (tmp_path / dataflow / "run" / "DETAILED_ACCESS_REPORT.csv").open() as file:
+            return list(csv.DictReader(file, skipinitialspace=True))
+
+    return run
+
+
+def test_scale_sim_runs_on_the_topology_and_its_dram_words_are_as_the_guide_says(
+    convolutions, scale_sim
+):
+    topology = simulators.scale_sim_topology(convolutions)
+    rows = scale_sim(topology, "os")
+    assert [row["LayerID"] for row in rows] == ["0", "1", "2", "3"]
+    outputs = [math.prod(layer.output_shape) for layer in convolutions]
+    assert [int(row["DRAM OFMAP Writes"]) for row in rows] == outputs
+    for row, layer, (_, height, width, *_) in zip(
+        rows, convolutions, scale_sim_reads(topology), strict=True
+    ):
+        channels, *sizes = layer.input_shape
+        whole_map, visited = height * width * channels, math.prod(sizes) * channels // 4
+        strided_1x1 = layer.kernel == (1, 1)
+        assert int(row["DRAM IFMAP Reads"]) == (visited if strided_1x1 else whole_map)
+    # Partial sums: more than the map wherever an output's products do not fit into a column.
+    for row, words in zip(scale_sim(topology, "ws"), outputs, strict=True):
+        assert int(row["DRAM OFMAP Writes"]) > words
+
+
 @pytest.mark.parametrize(
-    "changes", [{"groups": 2}, {"stride": (1, 2)}, {"name": "DP1"}, {"name": "a,b"}]
+    "changes",
+    [{"groups": 2}, {"stride": (1, 2)}, {"dilation": (2, 2)}, {"name": "DP1"}, {"name": "a,b"}],
 )
 def test_what_the_topology_cannot_say_is_an_error(changes):
-    fields = {"name": "conv", "stride": (1, 1), "groups": 1} | changes
-    layer = Convolution(
-        fields["name"], (4, 8, 8), (4, 6, 6), (3, 3), fields["stride"], fields["groups"]
-    )
+    layer = Convolution("conv", (4, 8, 8), (4, 6, 6), (3, 3), (1, 1), 1)
     with pytest.raises(ValueError, match="the topology"):
-        simulators.scale_sim_topology([layer])
+        simulators.scale_sim_topology([dataclasses.replace(layer, **changes)])
+
+
+def test_a_network_that_scale_sim_cannot_say_has_its_other_exports(tmp_path):
+    options = options_from(make_parser().parse_args([]))
+    model = torch.nn.Sequential(torch.nn.Conv2d(4, 4, 3, groups=2), torch.nn.ReLU())
+    found = study.Study(options)
+    with MapRecorder(model, options.quantizer).entered() as recorder:
+        image = torch.randn(4, 6, 6)
+        recorder.calibrate(image)
+        found.add_image(recorder.record(image))
+    message = report.export_simulators(found, "grouped", tmp_path)
+    assert message == (
+        "no files for SCALE-Sim: 0: the topology has no groups, no dilation and one stride only"
+    )
+    paths = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(paths) == ["accelforge/grouped.yaml", "sparseloop/0.yaml", "timeloop/0.yaml"]
 
 
 def test_the_table_joins_with_the_topology_line_by_line(measured):
@@ -191,14 +324,83 @@ def test_the_table_joins_with_the_topology_line_by_line(measured):
     rows = list(csv.DictReader(io.StringIO(simulators.scale_sim_compression(measured))))
     assert [row["Layer name"] for row in rows] == [layer[0] for layer in topology] == ["0", "2"]
     assert [row["LayerID"] for row in rows] == ["0", "1"]
-    for row, (_, height, width, _, _, channels, *_) in zip(rows, topology, strict=True):
-        assert int(row["ifmap_words"]) == height * width * channels
+    for row, convolution in zip(rows, convolutions, strict=True):
+        assert int(row["ifmap_words"]) == math.prod(convolution.input_shape)
     first, second = rows
     # The first convolution's map is what the second one reads; the second one has no ReLU.
     assert first["ofmap_layer"] == "1#1"
     assert first["ofmap_density"] == second["ifmap_density"]
     assert first["ofmap_traffic_ratio"] == second["ifmap_traffic_ratio"]
     assert second["ofmap_layer"] == second["ofmap_density"] == ""
+
+
+# ---- AccelForge ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def strided():
+    """A study of one convolution of stride 2 and its ReLU map: small, since AccelForge searches."""
+    options = options_from(make_parser().parse_args(["--burst-bytes", "1", "--entry-bytes", "1"]))
+    model = torch.nn.Sequential(torch.nn.Conv2d(4, 2, 1, stride=2), torch.nn.ReLU())
+    found = study.Study(options)
+    with MapRecorder(model, options.quantizer).entered() as recorder:
+        image = torch.randn(4, 3, 3)
+        recorder.calibrate(image)
+        found.add_image(recorder.record(image))
+    return found
+
+
+def test_accelforges_input_has_the_measured_bits_of_a_word(strided):
+    text = simulators.accelforge(strided, "strided")
+    spec = yaml.safe_load(re.sub(r"!(Memory|Compute)", "", text))
+    dram = spec["arch"]["nodes"][0]
+    assert dram["bits_per_value"] == {
+        "I_0": pytest.approx(8 / strided.convolutions["0"].traffic.ratio, abs=1e-4),
+        "O_0": pytest.approx(8 / strided.layers["1#1"].traffic.ratio, abs=1e-4),
+    }
+    assert [action["energy"] for action in dram["actions"]] == [1.3e-9] * 2  # Horowitz: 64 bits
+    assert spec["workload"]["einsums"] == [
+        {
+            "einsum": "O_0[m0, p0, q0] = I_0[c0, H: p0 * 2 + r0 * 1, W: q0 * 2 + s0 * 1]"
+            " * F_0[m0, c0, r0, s0]",
+            "iteration_space_shape": [
+                "0 <= p0 < 2", "0 <= q0 < 2", "0 <= c0 < 4", "0 <= m0 < 2", "0 <= r0 < 1",
+                "0 <= s0 < 1",
+            ],
+            "renames": {"input": "I_0", "weight": "F_0", "output": "O_0"},
+        }
+    ]  # fmt: skip
+
+
+ACCELFORGE_RUN = """
+import sys, json, accelforge
+mappings = accelforge.Spec.from_yaml(sys.argv[1]).map_workload_to_arch()
+energy = mappings.energy(per_component=True, per_tensor=True)
+dram = {tensor: float(joule) for (part, tensor), joule in energy.items() if part == "DRAM"}
+print(json.dumps(dram))
+"""
+
+
+def test_accelforges_dram_energy_is_that_of_the_measured_bits(strided, tmp_path):
+    python = ROOT / "build/accelforge/bin/python"
+    if not python.exists():
+        pytest.skip("no AccelForge in build/accelforge: `make test-accelforge`, with Python 3.12")
+    (tmp_path / "strided.yaml").write_text(simulators.accelforge(strided, "strided"))
+    run = subprocess.run(
+        [python, "-c", ACCELFORGE_RUN, "strided.yaml"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    joule = json.loads(run.stdout.splitlines()[-1])
+    bit = 1.3e-9 / 64
+    # It reads the pixels that a stride visits, four of nine, each once; weights are not compressed.
+    assert joule["F_0"] == pytest.approx(8 * 8 * bit)
+    ratio = strided.convolutions["0"].traffic.ratio
+    assert joule["I_0"] == pytest.approx(16 * 8 / ratio * bit, rel=1e-4)
+    ratio = strided.layers["1#1"].traffic.ratio
+    assert joule["O_0"] == pytest.approx(8 * 8 / ratio * bit, rel=1e-4)
 
 
 # ---- Timeloop and Sparseloop ---------------------------------------------------------------------
@@ -211,7 +413,8 @@ def test_sparseloops_workload_has_the_published_keys(measured):
     assert set(problem) == {"shape", "instance"}
     assert set(problem["shape"]) == SPARSELOOP_SHAPE_KEYS
     assert set(problem["shape"]["dimensions"]) == set(published) - {"densities"}
-    assert set(problem["instance"]) - set(published) == {"Wstride", "Hstride"}
+    coefficients = {entry["name"] for entry in problem["shape"]["coefficients"]}
+    assert set(problem["instance"]) - set(published) == coefficients
     names = {space["name"] for space in problem["shape"]["data-spaces"]}
     assert set(problem["instance"]["densities"]) | {"Weights"} == names
     for entry in problem["instance"]["densities"].values():
@@ -245,20 +448,29 @@ def test_timeloops_version_0_4_has_its_own_spelling(measured):
     assert set(problem["instance"]["densities"]) == {"Inputs"}
 
 
-def test_a_problem_is_the_convolution_it_stands_for(measured):
-    instance = simulators.timeloop_problem(measured.convolutions["0"], None)["problem"]["instance"]
+def test_a_problem_is_the_convolution_it_stands_for():
+    """Each edge differs from the other, so that none stands in the other's place."""
+    options = options_from(make_parser().parse_args([]))
+    layer = torch.nn.Conv2d(4, 8, (3, 5), stride=(2, 1), dilation=(1, 2), groups=2)
+    found = study.Study(options)
+    with MapRecorder(torch.nn.Sequential(layer), options.quantizer).entered() as recorder:
+        image = torch.randn(4, 20, 16)
+        recorder.calibrate(image)
+        found.add_image(recorder.record(image))
+    instance = simulators.timeloop_problem(found.convolutions["0"], None)["problem"]["instance"]
     del instance["densities"]
-    assert instance == {"M": 8, "E": 6, "F": 8, "R": 5, "S": 5, "N": 1, "G": 1, "C": 3,
-                        "Wstride": 2, "Hstride": 2}  # fmt: skip
+    assert instance == {"M": 4, "E": 8, "F": 9, "R": 5, "S": 3, "N": 1, "G": 2, "C": 2,
+                        "Wstride": 1, "Hstride": 2, "Wdilation": 2, "Hdilation": 1}  # fmt: skip
 
 
 def test_every_convolution_is_exported(measured, tmp_path):
     report.export_simulators(measured, "small", tmp_path)
     found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert found == {
+        "accelforge/small.yaml",
         "scale-sim/small.csv",
         "scale-sim/small_compression.csv",
         *(f"{folder}/{name}.yaml" for folder in ("sparseloop", "timeloop") for name in "02"),
     }
-    for path in tmp_path.glob("*/*.yaml"):
+    for path in tmp_path.glob("*loop/*.yaml"):
         assert yaml.safe_load(path.read_text())["problem"]["instance"]["densities"]

@@ -217,10 +217,13 @@ def test_inspect_says_what_was_compressed():
         "dtype": torch.int16,
         "memory_format": "contiguous",
         "shape": (3, 4096),
+        "codec": "ebpc",
         "word_bits": 12,
         "block_size": 16,
         "max_zero_run": 32,
         "base": "reused",
+        "zero": 0,
+        "both_zeros": False,
         "words": 3 * 4096,
         "segment_words": 4096,
         "segments": 3,
@@ -232,7 +235,6 @@ def test_inspect_says_what_was_compressed():
         "container_bytes": packed.numel(),
         "codings": ({"coding": "ebpc", "segments": 3, "words": 3 * 4096},),
     }
-    assert info.codec == "ebpc"
     assert info.stream_bits == sum(each.bits for each in streams)
     assert info.tensor_bytes == 2 * 3 * 4096
     assert info.ratio == info.tensor_bytes / packed.numel()
@@ -244,7 +246,7 @@ def test_noise_is_stored_raw_and_grows_by_little():
     info = torch_ebpc.inspect(packed)
     assert info.raw_segments == info.segments == 25
     assert info.raw_words == x.numel()
-    assert packed.numel() <= 1.01 * x.numel() + 256
+    assert packed.numel() <= 1.01 * x.numel() + 260
     assert_same_bits(torch_ebpc.decompress(packed), x)
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sample_inputs import assert_same_bits
 
 import torch_ebpc
 
@@ -46,7 +47,7 @@ def test_pieces_give_the_bytes_and_words_of_one_go(dtype):
         packed = torch_ebpc.compress(x)
         for size in [1000, 4096, 5000, 30_000]:
             assert torch.equal(encoded(x, x.split(size)), packed)
-            assert torch.equal(decoded(packed.split(size)), x)
+            assert_same_bits(decoded(packed.split(size)), x)
 
 
 @given(
@@ -130,7 +131,7 @@ def test_parameters_are_checked_at_once():
     with pytest.raises(ValueError, match="block_size"):
         torch_ebpc.ContainerEncoder((1,), torch.int8, block_size=65)
     with pytest.raises(TypeError, match="dtype must be one of"):
-        torch_ebpc.ContainerEncoder((1,), torch.int64)
+        torch_ebpc.ContainerEncoder((1,), torch.quint8)
     with pytest.raises(ValueError, match="it needs 4 dimensions, got 1"):
         torch_ebpc.ContainerEncoder((9,), torch.int8, "channels_last")
     with pytest.raises(ValueError, match="it needs 4 dimensions, got 0"):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.testing._internal.common_methods_invocations import op_db
 
-from torch_ebpc import Taps, insert_compression
+from torch_ebpc import Taps, compression_report, insert_compression
 from torch_ebpc._selection import given_operation, operation_of
 
 
@@ -95,8 +95,10 @@ def test_every_name_of_a_shared_module_selects_it_under_its_first(layers):
 def test_compression_is_inserted_by_the_second_name_too():
     model = Shared()
     inserted = insert_compression(model, "act2")
-    assert type(inserted.act1).__name__ == "CompressedLayer"
     assert inserted.act1 is inserted.act2
+    inserted(torch.rand(2, 3))
+    (row,) = compression_report(inserted).rows
+    assert (row.layer, row.values) == ("act1", 12)
 
 
 def test_where_no_layer_matches_the_activations_that_are_there_are_named():

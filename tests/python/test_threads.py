@@ -47,15 +47,21 @@ def test_calls_from_several_threads_do_not_disturb_each_other():
         assert torch.equal(packed, round_trip(seed)[1])
 
 
-@pytest.mark.parametrize("name", ["compress", "decompress", "recover", "encode", "count_bits"])
+@pytest.mark.parametrize(
+    "name",
+    ["compress", "decompress", "container_read", "container_recover", "encode", "count_bits"],
+)
 def test_other_threads_run_while_one_is_coding(name):
     """No thread gives way to another by itself here, so that the other one's steps fall between a
     call's begin and end only if the call lets the GIL go. Nothing depends on speed: it may call
     many times."""
     x = feature_map(2_000_000)
     arguments = (x,)
-    if name in ("decompress", "recover"):
+    if name == "decompress":
         arguments = (torch_ebpc.compress(x), x.shape, x.dtype)
+    container = torch_ebpc.Container(torch_ebpc.compress(x))
+    if name.startswith("container"):
+        arguments = (container._handle,)
     operator = getattr(torch.ops.torch_ebpc, name).default
     steps = 0
     stop = False

@@ -116,12 +116,15 @@ def _decompress_container(
         x = torch_ebpc.decompress(torch_ebpc.map_file(path), max_bytes=info.tensor_bytes)
         _save_pt(x, file)
         return
-    if info.dtype == torch.bfloat16:
-        raise ValueError("NumPy has no bfloat16: give --output NAME.pt")
     import numpy as np
 
+    try:
+        described = torch.empty(0, dtype=info.dtype).numpy().dtype.str
+    except TypeError:
+        name = str(info.dtype).removeprefix("torch.")
+        raise ValueError(f"NumPy has no {name}: give --output NAME.pt") from None
     header = {
-        "descr": torch.empty(0, dtype=info.dtype).numpy().dtype.str,
+        "descr": described,
         "fortran_order": False,
         "shape": info.shape,
     }

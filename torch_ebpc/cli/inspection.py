@@ -14,6 +14,8 @@ from tabulate import tabulate
 from torch import Tensor
 
 import torch_ebpc
+from torch_ebpc._arguments import TRAITS
+from torch_ebpc._bits import negative_zeros
 from torch_ebpc.cli.formats import (
     held_bytes,
     kind_of,
@@ -80,8 +82,11 @@ def _tensors(tensors: Iterable[tuple[str, Tensor]], *, packed: bool) -> dict[str
                 bits = {method: torch_ebpc.count_bits(x, method) for method in _METHODS}
                 # By bit pattern, as the codec sees them: ZVC's bits are one for each word, and the
                 # word if it is not zero.
-                non_zeros = (bits["zvc"] - x.numel()) // (8 * x.dtype.itemsize)
-                record |= {"words": x.numel(), "zeros": x.numel() - non_zeros, "bits": bits}
+                of = TRAITS[x.dtype]
+                words = x.numel() * of.element_words
+                non_zeros = (bits["zvc"] - words) // of.word_bits
+                record |= {"words": words, "zeros": words - non_zeros, "bits": bits}
+                record["negative_zeros"] = negative_zeros(x.detach())
         records.append({"name": name, **record})
     total_bytes = sum(record["bytes"] for record in records)
     total: dict[str, Any] = {"bytes": total_bytes}
@@ -134,7 +139,7 @@ def _table(described: dict[str, Any]) -> str:
         headers += ["zeros %", *(f"{METHOD_TITLES[method]} ratio" for method in _METHODS)]
         lines = [
             [
-                f"{100 * each['zeros'] / max(1, each['words']):.1f}",
+                _zeros(each),
                 *(_ratio(8 * each["bytes"], each["bits"][method]) for method in _METHODS),
             ]
             if "bits" in each
@@ -152,6 +157,15 @@ def _table(described: dict[str, Any]) -> str:
     rows.append(["total", "", "", f"{total['bytes']:,}", *sums])
     alignment = ["left"] * 3 + ["right"] * (len(headers) - 3)
     return str(tabulate(rows, headers, colalign=alignment, disable_numparse=True))
+
+
+def _zeros(record: dict[str, Any]) -> str:
+    """The shares of words that are 0 and of numbers that are -0.0."""
+    count = max(1, record["words"])
+    share = f"{100 * record['zeros'] / count:.1f}"
+    if record["negative_zeros"] == 0:
+        return share
+    return f"{share} + {100 * record['negative_zeros'] / count:.1f} of -0"
 
 
 def _ratio(before: int, after: int) -> str:

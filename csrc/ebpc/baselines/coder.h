@@ -21,12 +21,13 @@ std::uint64_t bits_of(Word word, int word_bits) {
 }
 
 /// Calls visit(part, mask) for every 64 words in turn; bit i of the mask is set where word i of the
-/// part is non-zero.
+/// part is not the zero word.
 template <class Word, class Visitor>
-void for_each_mask(std::span<const Word> words, Visitor&& visit) {
+void for_each_mask(const Parameters& p, std::span<const Word> words, Visitor&& visit) {
   while (!words.empty()) {
     const auto part = words.first(std::min<std::size_t>(64, words.size()));
-    visit(part, nonzero_mask(part.data(), static_cast<int>(part.size())));
+    visit(part,
+          nonzero_mask(part.data(), static_cast<int>(part.size()), static_cast<Word>(p.zero)));
     words = words.subspan(part.size());
   }
 }

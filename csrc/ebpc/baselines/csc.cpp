@@ -17,15 +17,16 @@ struct Csc {
   template <class Word, class Sink>
   static void encode(const Parameters& p, std::span<const Word> words, Sink& positions,
                      Sink& values) {
+    const auto zero = static_cast<Word>(p.zero);
     std::uint64_t zeros = 0;
     for (const Word word : words) {
-      if (word == 0) {
+      if (word == zero) {
         ++zeros;
         continue;
       }
       for (; zeros > largest_index; zeros -= largest_index + 1) {
         positions.put(largest_index, index_bits);
-        values.put(0, p.word_bits);
+        values.put(bits_of(zero, p.word_bits), p.word_bits);
       }
       positions.put(zeros, index_bits);
       values.put(bits_of(word, p.word_bits), p.word_bits);
@@ -38,7 +39,7 @@ struct Csc {
                              std::span<Word> words) {
     BitReader indices = reader_of(positions);
     BitReader reader = reader_of(values);
-    std::fill(words.begin(), words.end(), Word{0});
+    std::fill(words.begin(), words.end(), static_cast<Word>(p.zero));
     while (indices.position() < positions.bits) {
       const std::uint64_t bit = indices.position();
       const std::uint64_t index = indices.take(index_bits);

@@ -12,7 +12,7 @@ struct ZeroRle {
   static void encode(const Parameters& p, std::span<const Word> words, Sink& positions,
                      Sink& values) {
     ZeroEncoder zeros(p, positions);
-    for_each_mask(words, [&](std::span<const Word> part, std::uint64_t mask) {
+    for_each_mask(p, words, [&](std::span<const Word> part, std::uint64_t mask) {
       zeros.push(mask, static_cast<int>(part.size()));
       put_words(part, mask, p.word_bits, values);
     });
@@ -42,7 +42,7 @@ struct ZeroRle {
         return {"a zero run within the words that are left", "a longer run", false, bit};
       }
       for (Word& word : words.first(stretch.length)) {
-        word = stretch.zero ? Word{0} : static_cast<Word>(take_word(values, p));
+        word = static_cast<Word>(stretch.zero ? p.zero : take_word(values, p));
       }
       words = words.subspan(stretch.length);
     }

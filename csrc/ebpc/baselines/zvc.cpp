@@ -10,7 +10,7 @@ struct Zvc {
   template <class Word, class Sink>
   static void encode(const Parameters& p, std::span<const Word> words, Sink& positions,
                      Sink& values) {
-    for_each_mask(words, [&](std::span<const Word> part, std::uint64_t mask) {
+    for_each_mask(p, words, [&](std::span<const Word> part, std::uint64_t mask) {
       const int length = static_cast<int>(part.size());
       positions.put(mask_code(mask, length), length);
       put_words(part, mask, p.word_bits, values);
@@ -18,7 +18,7 @@ struct Zvc {
   }
 
   static StreamBits count(const Parameters& p, WordSpan words) {
-    return {words.count, count_nonzero(words) * static_cast<std::uint64_t>(p.word_bits)};
+    return {words.count, count_nonzero(p, words) * static_cast<std::uint64_t>(p.word_bits)};
   }
 
   template <class Word>
@@ -27,7 +27,8 @@ struct Zvc {
     BitReader mask = reader_of(positions);
     BitReader reader = reader_of(values);
     for (Word& word : words) {
-      word = mask.take(1) != 0 ? static_cast<Word>(take_word(reader, p)) : Word{0};
+      word =
+          mask.take(1) != 0 ? static_cast<Word>(take_word(reader, p)) : static_cast<Word>(p.zero);
     }
     return check_ends(mask, positions, reader, values);
   }

@@ -46,10 +46,10 @@ class BitPacker {
             .keep = fill > 0};
   }
 
-  /// Whether a code of that length can be taken in this cycle. The room that a leaving word makes
-  /// counts, which is what lets a code of W bits in on every cycle.
-  bool ready(int length, bool output_ready) const {
-    return !ending_.is_set() && fill_after_output(output_ready) + length <= capacity_;
+  /// Whether a code can be taken in this cycle: whatever its length, unless a whole word waits. The
+  /// room that a leaving word makes counts, which is what lets a code of W bits in on every cycle.
+  bool ready(bool output_ready) const {
+    return !ending_.is_set() && fill_after_output(output_ready) <= word_bits_;
   }
 
   /// Writes the registers. A code (and `end`, behind its bits) is given only if ready.

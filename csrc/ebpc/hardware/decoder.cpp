@@ -8,17 +8,20 @@ namespace ebpc::hardware {
 
 Decoder::Decoder(const Parameters& p)
     : word_bits_(checked(p).word_bits),
+      base_sent_(p.base == Base::sent),
+      zero_word_(zero_pattern(p)),
       block_size_(p.block_size),
       zero_run_bits_(ebpc::zero_run_bits(p)),
       plane_code_(p),
-      step_full_(1 + plane_count(p)),
+      step_plane_0_(base_sent_ ? 1 : 0),
+      step_full_(step_plane_0_ + plane_count(p)),
       words_left_(bank_, "word counter", "words left", word_count_bits),
       zero_unpacker_(bank_, "zero unpacker", word_bits_, 1 + zero_run_bits_),
       zeros_left_(bank_, "zero run-length decoder", "zeros left", zero_run_bits_),
       plane_unpacker_(bank_, "plane unpacker", word_bits_,
                       std::max(word_bits_, plane_code_.longest())),
       step_(bank_, "symbol decoder", "step", bits_to_count(step_full_)),
-      base_(bank_, "plane buffer", "base", word_bits_),
+      base_(bank_, "plane buffer", "base", base_sent_ ? 1 : 0, word_bits_),
       planes_(bank_, "plane buffer", "planes", word_bits_, plane_code_.plane_bits()),
       word_(bank_, "delta reverse", "word", word_bits_),
       deltas_(bank_, "delta reverse", "deltas", block_size_ - 1, word_bits_),
@@ -43,7 +46,7 @@ Beat Decoder::output() const {
   const bool ended = !last || plane_unpacker_.closed();
   return {.valid = words_left_.get() > 0 && next.known && ended &&
                    (!next.nonzero || block_left_.get() > 0),
-          .data = next.nonzero ? static_cast<std::uint32_t>(word_.get()) : 0,
+          .data = next.nonzero ? static_cast<std::uint32_t>(word_.get()) : zero_word_,
           .last = last};
 }
 
@@ -51,16 +54,16 @@ Beat Decoder::output() const {
 /// buffer. False if it is not complete yet.
 bool Decoder::decode_symbol(int step, int& taken) {
   const std::uint64_t window = plane_unpacker_.window();
-  if (step == 0) {
+  if (step < step_plane_0_) {
     if (plane_unpacker_.available() < word_bits_) return false;
-    base_.set(window >> (64 - word_bits_));
+    base_.set(0, window >> (64 - word_bits_));
     taken = word_bits_;
-    step_.set(1);
+    step_.set_int(step_plane_0_);
     return true;
   }
   const PlaneSymbol symbol = plane_code_.symbol(window);
   if (plane_unpacker_.available() < symbol.length) return false;
-  const int p = step - 1;
+  const int p = step - step_plane_0_;
   const std::uint64_t below = p == 0 ? 0 : planes_.get(p - 1);
   const std::uint64_t plane = symbol.plane_zero ? 0 : below ^ symbol.dbx;
   for (int i = p; i < std::min(p + symbol.planes, word_bits_); ++i) planes_.set(i, plane);
@@ -70,15 +73,19 @@ bool Decoder::decode_symbol(int step, int& taken) {
 }
 
 /// Plane transposition: bit p of delta i is bit i of plane p, counted from the left.
-void Decoder::hand_over_block() {
-  word_.set(base_.get());
-  for (int i = 0; i < block_size_ - 1; ++i) {
-    std::uint64_t delta = 0;
-    for (int p = word_bits_ - 1; p >= 0; --p) {
-      delta = delta << 1 | (planes_.get(p) >> (block_size_ - 2 - i) & 1);
-    }
-    deltas_.set(i, delta);
+std::uint64_t Decoder::delta(int i) const {
+  std::uint64_t bits = 0;
+  for (int p = word_bits_ - 1; p >= 0; --p) {
+    bits = bits << 1 | (planes_.get(p) >> (plane_code_.plane_bits() - 1 - i) & 1);
   }
+  return bits;
+}
+
+/// The plane buffer's registers into the delta reverse's: the first word, and deltas to the others.
+void Decoder::hand_over_block() {
+  word_.set(base_sent_ ? base_.get(0) : word_.get() + delta(0));
+  const int first = base_sent_ ? 0 : 1;
+  for (int i = 0; i < block_size_ - 1; ++i) deltas_.set(i, delta(first + i));
   block_left_.set_int(block_size_);
 }
 
@@ -128,6 +135,7 @@ DecoderOutput Decoder::cycle(const DecoderInput& in) {
     zeros_left_.set(0);
     step_.set(0);
     block_left_.set(0);
+    if (!base_sent_) word_.set(0);
     zero_unpacker_.clear();
     plane_unpacker_.clear();
   }

@@ -1,5 +1,5 @@
 // The streaming decoder, register by register: the reverse of the encoder (encoder.h), after the
-// same block diagrams.
+// same block diagrams. rtl/ebpc_decoder.sv is the same in SystemVerilog.
 //
 //   word count --> words left ----------------------------------------+
 //   zero stream --> unpacker --> zero run-length decoder -------------+--> word out
@@ -85,15 +85,21 @@ class Decoder {
 
   NextWord next_word() const;
   bool decode_symbol(int step, int& taken);
+  std::uint64_t delta(int i) const;
   void hand_over_block();
   void count_stall(const NextWord& next, bool valid, bool symbol_decoder_moves);
 
   // Wiring: constants.
   const int word_bits_;
+  const bool base_sent_;
+  const std::uint32_t zero_word_;
   const int block_size_;
   const int zero_run_bits_;
   const PlaneCode plane_code_;
-  const int step_full_;  // value of step_: 0 is the base, 1 + p is plane p, this a complete block
+
+  // Values of step_: 0 is the base, where it is sent,
+  const int step_plane_0_;  // this and more are the planes,
+  const int step_full_;     // and this is a complete block.
 
   RegisterBank bank_;
   Register words_left_;
@@ -101,9 +107,9 @@ class Decoder {
   Register zeros_left_;  // zero words of the run that are still to come, 0 to R - 1
   BitUnpacker plane_unpacker_;
   Register step_;
-  Register base_;
+  RegisterArray base_;
   RegisterArray planes_;
-  Register word_;         // the next non-zero word
+  Register word_;         // the next non-zero word; between blocks of re-used bases the last one
   RegisterArray deltas_;  // modulo 2^W
   Register block_left_;   // non-zero words of the block that are still to leave, 0 to N
 

@@ -9,20 +9,24 @@ namespace ebpc::hardware {
 Encoder::Encoder(const Parameters& p)
     : word_bits_(checked(p).word_bits),
       is_signed_(p.is_signed),
+      base_sent_(p.base == Base::sent),
+      zero_word_(zero_pattern(p)),
       block_size_(p.block_size),
       max_zero_run_(p.max_zero_run),
       zero_run_bits_(ebpc::zero_run_bits(p)),
       plane_code_(p),
-      step_end_(step_plane_0 + plane_count(p)),
+      step_plane_0_(plane_count(p)),
+      step_first_(step_plane_0_ + (base_sent_ ? 1 : 0)),
+      step_end_(step_first_ + 1),
       zeros_(bank_, "zero run-length unit", "zeros", zero_run_bits_),
       zero_packer_(bank_, "zero packer", word_bits_, 1 + zero_run_bits_ + 1),
-      base_(bank_, "delta unit", "base", word_bits_),
+      base_(bank_, "delta unit", "base", base_sent_ ? 1 : 0, word_bits_),
       previous_(bank_, "delta unit", "previous word", word_bits_),
       filled_(bank_, "delta unit", "words in block", bits_to_count(block_size_)),
       ending_(bank_, "delta unit", "ending", 1),
-      deltas_(bank_, "block buffer", "deltas", block_size_ - 1, word_bits_ + 1),
-      coded_base_(bank_, "plane buffer", "base", word_bits_),
-      coded_deltas_(bank_, "plane buffer", "deltas", block_size_ - 1, word_bits_ + 1),
+      deltas_(bank_, "block buffer", "deltas", plane_code_.plane_bits(), word_bits_ + 1),
+      coded_base_(bank_, "plane buffer", "base", base_sent_ ? 1 : 0, word_bits_),
+      coded_deltas_(bank_, "plane buffer", "deltas", plane_code_.plane_bits(), word_bits_ + 1),
       step_(bank_, "symbol coder", "step", bits_to_count(step_end_)),
       plane_packer_(bank_, "plane packer", word_bits_,
                     std::max(word_bits_, plane_code_.longest())) {}
@@ -40,7 +44,9 @@ Code Encoder::zero_code(bool nonzero, bool last) const {
 /// Plane p (DBP): bit p of every delta, the first delta leftmost.
 std::uint64_t Encoder::plane(int p) const {
   std::uint64_t bits = 0;
-  for (int i = 0; i < block_size_ - 1; ++i) bits = bits << 1 | (coded_deltas_.get(i) >> p & 1);
+  for (int i = 0; i < plane_code_.plane_bits(); ++i) {
+    bits = bits << 1 | (coded_deltas_.get(i) >> p & 1);
+  }
   return bits;
 }
 
@@ -48,16 +54,16 @@ std::uint64_t Encoder::plane(int p) const {
 Encoder::Step Encoder::coder_step() const {
   const int step = step_.get_int();
   if (step == step_end_) return {.code = {}, .end_of_stream = true, .next = step_idle};
-  if (step == step_base) return {.code = {coded_base_.get(), word_bits_}, .next = step_plane_0};
-
-  const int p = step - step_plane_0;
+  if (step > step_plane_0_) {
+    return {.code = {coded_base_.get(0), word_bits_}, .next = step_plane_0_};
+  }
+  const int p = step_plane_0_ - step;
   const std::uint64_t below = p == 0 ? 0 : plane(p - 1);
   int zero_planes = 0;  // from p on: in hardware, a priority encoder over W + 1 NOR gates
   while (p + zero_planes <= word_bits_ && plane(p + zero_planes) == below) ++zero_planes;
-  const int next = step + std::max(zero_planes, 1);
   return {.code = zero_planes > 0 ? plane_code_.zero_planes(zero_planes)
                                   : plane_code_.plane(plane(p) ^ below, plane(p)),
-          .next = next == step_end_ ? step_idle : next};
+          .next = step - std::max(zero_planes, 1)};
 }
 
 /// A W-bit pattern as an integer: the subtractor is one bit wider than the words.
@@ -68,10 +74,11 @@ std::uint64_t Encoder::extend(std::uint64_t word) const {
 
 /// Delta unit: the word becomes the base of a block or a delta to the word before.
 void Encoder::store_word(std::uint64_t word, int position) {
-  if (position == 0) {
-    base_.set(word);
+  const int delta = position - (base_sent_ ? 1 : 0);
+  if (delta < 0) {
+    base_.set(0, word);
   } else {
-    deltas_.set(position - 1, extend(word) - extend(previous_.get()));
+    deltas_.set(delta, extend(word) - extend(previous_.get()));
   }
   previous_.set(word);
   filled_.set_int(position + 1);
@@ -79,9 +86,9 @@ void Encoder::store_word(std::uint64_t word, int position) {
 
 /// The block buffer's registers into the plane buffer's.
 void Encoder::hand_over_block() {
-  coded_base_.set(base_.get());
-  for (int i = 0; i < block_size_ - 1; ++i) coded_deltas_.set(i, deltas_.get(i));
-  step_.set_int(step_base);
+  if (base_sent_) coded_base_.set(0, base_.get(0));
+  for (int i = 0; i < plane_code_.plane_bits(); ++i) coded_deltas_.set(i, deltas_.get(i));
+  step_.set_int(step_first_);
   filled_.set(0);
 }
 
@@ -91,7 +98,7 @@ EncoderOutput Encoder::cycle(const EncoderInput& in) {
   // Symbol coder. It is free for a block in the cycle of its last symbol already.
   const bool coder_idle = step_.get_int() == step_idle;
   const Step step = coder_idle ? Step{} : coder_step();
-  const bool coder_moves = !coder_idle && plane_packer_.ready(step.code.length, in.plane_ready);
+  const bool coder_moves = !coder_idle && plane_packer_.ready(in.plane_ready);
   const bool coder_free = coder_idle || (coder_moves && step.next == step_idle);
   plane_packer_.update(coder_moves ? step.code : Code{}, coder_moves && step.end_of_stream,
                        in.plane_ready);
@@ -105,6 +112,7 @@ EncoderOutput Encoder::cycle(const EncoderInput& in) {
     if (filled_.get_int() == 0 && coder_free) {
       step_.set_int(step_end_);
       ending_.set(0);
+      if (!base_sent_) previous_.set(0);
     } else if (filled_.get_int() > 0 && !block_full) {
       store_word(0, filled_.get_int());
     }
@@ -112,9 +120,9 @@ EncoderOutput Encoder::cycle(const EncoderInput& in) {
 
   // The word that comes in.
   const std::uint64_t word = in.word.data & low_ones(word_bits_);
-  const bool nonzero = word != 0;
+  const bool nonzero = word != zero_word_;
   const Code code = zero_code(nonzero, in.word.last);
-  const bool zero_packer_ready = zero_packer_.ready(code.length, in.zero_ready);
+  const bool zero_packer_ready = zero_packer_.ready(in.zero_ready);
   const bool block_buffer_ready = !nonzero || !block_full || block_moves;
   out.word_ready = zero_packer_ready && block_buffer_ready && !ending_.is_set();
   const bool taken = moves(in.word, out.word_ready);

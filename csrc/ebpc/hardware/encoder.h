@@ -1,6 +1,6 @@
-// The streaming encoder, register by register, with the base of every block sent (the published
-// hardware's mode). Units and data flow follow the block diagrams of JETCAS 2019 (arXiv 1908.11645)
-// and the README of pulp-platform/stream-ebpc:
+// The streaming encoder, register by register; rtl/ebpc_encoder.sv is the same in SystemVerilog,
+// and equal in every register and every cycle. Units and data flow follow the block diagrams of
+// JETCAS 2019 (arXiv 1908.11645) and the README of pulp-platform/stream-ebpc:
 //
 //              +--> zero run-length unit ---------------------------------> packer --> zero stream
 //   word in ---+
@@ -14,7 +14,9 @@
 // - The symbol coder takes a cycle for the base and one for each symbol. It sees from the plane
 //   buffer how many planes from p on have a zero DBX, so that a run of them is one symbol and one
 //   cycle, without a run counter: 2 to W+2 cycles a block.
-// - Behind the last word the block is filled up with zero words, one a cycle.
+// - Behind the last word the block is filled up with words of 0, one a cycle.
+// - With the base re-used there are N deltas and no base, and the first word of a transmission is a
+//   delta to 0.
 //
 // The two streams are meant to pass through a memory. A decoder that is to run from this encoder
 // without one needs a buffer for the zero stream, which runs ahead of the plane stream by a block
@@ -63,7 +65,7 @@ struct EncoderStatistics {
 
 class Encoder {
  public:
-  /// Throws Error(argument) as `checked` (limits.h).
+  /// The zero word is a constant in hardware. Throws Error(argument) as `checked` (limits.h).
   explicit Encoder(const Parameters& p);
 
   /// The output ports in this cycle: functions of registers alone. word_ready is not set.
@@ -97,26 +99,28 @@ class Encoder {
   // Wiring: constants.
   const int word_bits_;
   const bool is_signed_;
+  const bool base_sent_;
+  const std::uint32_t zero_word_;
   const int block_size_;
   const int max_zero_run_;
   const int zero_run_bits_;
   const PlaneCode plane_code_;
 
-  // Values of step_: plane p is step_plane_0 + p, and behind plane W comes
+  // Values of step_, which counts down, so that behind plane W it is idle.
   static constexpr int step_idle = 0;
-  static constexpr int step_base = 1;
-  static constexpr int step_plane_0 = 2;
-  const int step_end_;  // the end of the stream
+  const int step_plane_0_;  // plane p is this - p
+  const int step_first_;    // of a block: the base, or plane 0 where none is sent
+  const int step_end_;      // the end of the stream
 
   RegisterBank bank_;
   Register zeros_;  // zero words not yet coded, 0 to R - 1
   BitPacker zero_packer_;
-  Register base_;      // the first word of the block that fills
-  Register previous_;  // the word before, for the next delta
-  Register filled_;    // words of the block that fills, 0 to N
-  Register ending_;    // the last word is in, its block and the end are still to be handed over
+  RegisterArray base_;  // the first word of the block that fills, where it is sent
+  Register previous_;   // the word before, for the next delta
+  Register filled_;     // words of the block that fills, 0 to N
+  Register ending_;     // the last word is in, its block and the end are still to be handed over
   RegisterArray deltas_;
-  Register coded_base_;
+  RegisterArray coded_base_;
   RegisterArray coded_deltas_;
   Register step_;
   BitPacker plane_packer_;

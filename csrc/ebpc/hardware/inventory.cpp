@@ -31,6 +31,8 @@ CodeLengths code_lengths(const Parameters& p) {
   return {std::max(p.word_bits, PlaneCode(p).longest()), zero_run_bits(p)};
 }
 
+int bases(const Parameters& p) { return p.base == Base::sent ? 1 : 0; }
+
 }  // namespace
 
 std::string inventory_table(const RegisterBank& bank) {
@@ -61,16 +63,18 @@ int encoder_register_bits(const Parameters& p) {
   const auto [L, z] = code_lengths(checked(p));
   const int W = p.word_bits;
   const int N = p.block_size;
-  return 2 * (N - 1) * (W + 1) + 5 * W + L + 2 * z + bits_to_count(N) + bits_to_count(W + 3) +
-         bits_to_count(W + L) + bits_to_count(W + z + 2) + 5;
+  const int B = bases(p);
+  return 2 * (N - B) * (W + 1) + (2 * B + 3) * W + L + 2 * z + bits_to_count(N) +
+         bits_to_count(W + 2 + B) + bits_to_count(W + L) + bits_to_count(W + z + 2) + 5;
 }
 
 int decoder_register_bits(const Parameters& p) {
   const auto [L, z] = code_lengths(checked(p));
   const int W = p.word_bits;
   const int N = p.block_size;
-  return 2 * (N - 1) * W + 4 * W + L + 2 * z + word_count_bits + bits_to_count(N) +
-         bits_to_count(W + 2) + bits_to_count(W + L - 1) + bits_to_count(W + z) + 1;
+  const int B = bases(p);
+  return (2 * N - 1 - B) * W + (B + 3) * W + L + 2 * z + word_count_bits + bits_to_count(N) +
+         bits_to_count(W + 1 + B) + bits_to_count(W + L - 1) + bits_to_count(W + z) + 1;
 }
 
 std::string growth_law() { return closed_form; }

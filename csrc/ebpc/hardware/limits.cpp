@@ -8,11 +8,9 @@ namespace ebpc::hardware {
 
 const Parameters& checked(const Parameters& p) {
   validate(p);
-  if (p.base != Base::sent) {
-    throw Error(ErrorCode::argument, "base must be sent for the hardware model, got reused");
-  }
-  if (p.block_size > widest_block) {
-    throw Error(ErrorCode::argument, "block_size must be at most " + std::to_string(widest_block) +
+  if (plane_bits(p) > widest_plane) {
+    const int largest = widest_plane + p.block_size - plane_bits(p);
+    throw Error(ErrorCode::argument, "block_size must be at most " + std::to_string(largest) +
                                          " for the hardware model, got " +
                                          std::to_string(p.block_size));
   }

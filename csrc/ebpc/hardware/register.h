@@ -67,7 +67,7 @@ class RegisterBank {
     const std::size_t first = now_.size();
     now_.resize(first + static_cast<std::size_t>(group.count));  // all registers reset to 0
     next_ = now_;
-    groups_.push_back(std::move(group));
+    if (group.count > 0) groups_.push_back(std::move(group));
     return first;
   }
 

@@ -32,33 +32,36 @@ inline __m256i load_256(const void* from) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(from));
 }
 
-/// Bit i is set where word i of 64 is not zero.
-inline std::uint64_t nonzero_mask(const std::uint8_t* words) {
+/// Bit i is set where word i of 64 is not the zero word.
+inline std::uint64_t nonzero_mask(const std::uint8_t* words, std::uint8_t zero) {
+  const __m256i zeros = _mm256_set1_epi8(static_cast<char>(zero));
   const auto zeros_of = [&](int half) {
-    const __m256i zero = _mm256_cmpeq_epi8(load_256(words + half), _mm256_setzero_si256());
-    return static_cast<std::uint32_t>(_mm256_movemask_epi8(zero));
+    const __m256i equal = _mm256_cmpeq_epi8(load_256(words + half), zeros);
+    return static_cast<std::uint32_t>(_mm256_movemask_epi8(equal));
   };
   return ~(static_cast<std::uint64_t>(zeros_of(32)) << 32 | zeros_of(0));
 }
 
-inline std::uint64_t nonzero_mask(const std::uint16_t* words) {
+inline std::uint64_t nonzero_mask(const std::uint16_t* words, std::uint16_t zero) {
+  const __m256i zeros = _mm256_set1_epi16(static_cast<short>(zero));
   const auto zeros_of = [&](int half) {
-    const __m256i zero = _mm256_setzero_si256();
-    const __m256i bytes = _mm256_packs_epi16(_mm256_cmpeq_epi16(load_256(words + half), zero),
-                                             _mm256_cmpeq_epi16(load_256(words + half + 16), zero));
+    const __m256i bytes =
+        _mm256_packs_epi16(_mm256_cmpeq_epi16(load_256(words + half), zeros),
+                           _mm256_cmpeq_epi16(load_256(words + half + 16), zeros));
     return static_cast<std::uint32_t>(
         _mm256_movemask_epi8(_mm256_permute4x64_epi64(bytes, 0b11'01'10'00)));
   };
   return ~(static_cast<std::uint64_t>(zeros_of(32)) << 32 | zeros_of(0));
 }
 
-inline std::uint64_t nonzero_mask(const std::uint32_t* words) {
-  std::uint64_t zeros = 0;
+inline std::uint64_t nonzero_mask(const std::uint32_t* words, std::uint32_t zero) {
+  const __m256i zeros = _mm256_set1_epi32(static_cast<int>(zero));
+  std::uint64_t mask = 0;
   for (int i = 0; i < 64; i += 8) {
-    const __m256i zero = _mm256_cmpeq_epi32(load_256(words + i), _mm256_setzero_si256());
-    zeros |= static_cast<std::uint64_t>(_mm256_movemask_ps(_mm256_castsi256_ps(zero))) << i;
+    const __m256i equal = _mm256_cmpeq_epi32(load_256(words + i), zeros);
+    mask |= static_cast<std::uint64_t>(_mm256_movemask_ps(_mm256_castsi256_ps(equal))) << i;
   }
-  return ~zeros;
+  return ~mask;
 }
 
 /// Stores the words under the ones of `mask`, of eight, side by side; whole vectors are written.
@@ -93,10 +96,11 @@ inline void prefetch_next_page(const void* from) {
 /// Packs `mask_count` times 64 words; returns the end of the packed ones. Writes up to 8 words
 /// behind it.
 template <class Word>
-Word* pack_masks(const Word* words, std::size_t mask_count, std::uint64_t* masks, Word* packed) {
+Word* pack_masks(const Word* words, std::size_t mask_count, Word zero, std::uint64_t* masks,
+                 Word* packed) {
   for (std::size_t i = 0; i < mask_count; ++i, words += 64) {
     for (std::size_t k = 0; k < 64; k += 64 / sizeof(Word)) prefetch_next_page(words + k);
-    const std::uint64_t mask = nonzero_mask(words);
+    const std::uint64_t mask = nonzero_mask(words, zero);
     masks[i] = mask;
     for (int k = 0; k < 64; k += 8) {
       const auto part = static_cast<std::uint8_t>(mask >> k);

@@ -8,7 +8,26 @@
 #include "ebpc/kernels/avx512.h"
 
 namespace ebpc {
+namespace {
 
-const Kernel avx512_kernel{"avx512", avx512::encode, avx512::count, avx512::decode, avx512::crc32c};
+// Other zero words than 0 are AVX2's, which every CPU with these instructions has.
+
+StreamBits encode(const Parameters& p, WordSpan words, std::uint8_t* zero_stream,
+                  std::uint8_t* plane_stream) {
+  return p.zero == 0 ? avx512::encode(p, words, zero_stream, plane_stream)
+                     : avx2_kernel.encode(p, words, zero_stream, plane_stream);
+}
+
+StreamBits count(const Parameters& p, WordSpan words) {
+  return p.zero == 0 ? avx512::count(p, words) : avx2_kernel.count(p, words);
+}
+
+std::size_t decode(const Parameters& p, std::span<const DecodeJob> jobs) {
+  return p.zero == 0 ? avx512::decode(p, jobs) : avx2_kernel.decode(p, jobs);
+}
+
+}  // namespace
+
+const Kernel avx512_kernel{"avx512", encode, count, decode, avx512::crc32c};
 
 }  // namespace ebpc

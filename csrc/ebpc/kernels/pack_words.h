@@ -78,22 +78,25 @@ constexpr PackTable<words> make_pack_table() {
 template <int words>
 constexpr PackTable<words> pack_table = make_pack_table<words>();
 
-/// Appends those words under the ones of a mask, of as many as a qword holds. Writes 8 bytes.
+/// Appends those words under the ones of a mask, of as many as a qword holds; the others are equal
+/// to `zero`. Writes 8 bytes.
 template <class Word>
-Word* pack_qword(const Word* words, std::uint64_t mask, Word* packed) {
+Word* pack_qword(const Word* words, std::uint64_t mask, Word zero, Word* packed) {
   constexpr int count = 8 / sizeof(Word);
   const auto& entry = pack_table<count>.entries[mask & low_bits(count)];
-  std::uint64_t x = load_words(words);
+  // Moved words are ORed into the places of others, which have to be 0 for it.
+  const std::uint64_t zeros = lane_ones<8 * sizeof(Word)> * zero;
+  std::uint64_t x = load_words(words) ^ zeros;
   for (int step = 0; 1 << step < count; ++step) {
     const std::uint64_t moved = x & entry.moves[step];
     x = (x ^ moved) | moved >> (8 * sizeof(Word) << step);
   }
-  store_words(packed, x);
+  store_words(packed, x ^ zeros);
   return packed + entry.count;
 }
 
 inline std::uint32_t* pack_qword(const std::uint32_t* words, std::uint64_t mask,
-                                 std::uint32_t* packed) {
+                                 std::uint32_t /*zero*/, std::uint32_t* packed) {
   *packed = words[0];
   packed += mask & 1;
   *packed = words[1];
@@ -116,22 +119,23 @@ inline std::uint64_t nonzero_mask(const std::uint8_t* zeros) {
 }
 
 template <class Word>
-std::uint64_t nonzero_mask_of(const Word* words) {
+std::uint64_t nonzero_mask_of(const Word* words, Word zero) {
   alignas(vector_bytes) std::uint8_t zeros[64];
-  for (int i = 0; i < 64; ++i) zeros[i] = words[i] == 0 ? 0xFF : 0;
+  for (int i = 0; i < 64; ++i) zeros[i] = words[i] == zero ? 0xFF : 0;
   return nonzero_mask(zeros);
 }
 
 /// Packs whole masks of 64 words; returns the end of the packed ones. Writes up to 8 bytes behind
 /// it.
 template <class Word>
-Word* pack_masks(const Word* words, std::size_t mask_count, std::uint64_t* masks, Word* packed) {
+Word* pack_masks(const Word* words, std::size_t mask_count, Word zero, std::uint64_t* masks,
+                 Word* packed) {
   constexpr int at_once = 8 / sizeof(Word);
   for (std::size_t i = 0; i < mask_count; ++i) {
-    std::uint64_t mask = nonzero_mask_of(words);
+    std::uint64_t mask = nonzero_mask_of(words, zero);
     masks[i] = mask;
     for (int k = 0; k < 64; k += at_once, words += at_once) {
-      packed = pack_qword(words, mask, packed);
+      packed = pack_qword(words, mask, zero, packed);
       mask >>= at_once;
     }
   }

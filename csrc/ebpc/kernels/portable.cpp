@@ -49,7 +49,7 @@ DecodeStatus decode_words(const Parameters& p, const DecodeJob& job, StreamBits&
     }
     remaining -= stretch.length;
     if (stretch.zero) {
-      std::fill_n(out, stretch.length, Word{0});
+      std::fill_n(out, stretch.length, static_cast<Word>(p.zero));
       out += stretch.length;
       continue;
     }

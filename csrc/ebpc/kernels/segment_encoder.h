@@ -33,12 +33,13 @@ std::uint64_t code_chunks(const Parameters& p, WordSpan span, Zeros& zeros, Plan
   Word* end = packed;
   const auto* words = static_cast<const Word*>(span.data);
   std::size_t count = span.count;
+  const auto zero = static_cast<Word>(p.zero);
   const auto block_size = static_cast<std::size_t>(p.block_size);
   const std::size_t step_words = Planes::blocks * block_size;
   while (count >= 64) {
     const std::size_t mask_count = min(count, chunk_words) / 64;
     Word* const begin = end;
-    end = pack_masks(words, mask_count, masks, begin);
+    end = pack_masks(words, mask_count, zero, masks, begin);
     zeros.put(masks, mask_count, static_cast<std::size_t>(end - begin));
     words += mask_count * 64;
     count -= mask_count * 64;
@@ -50,10 +51,11 @@ std::uint64_t code_chunks(const Parameters& p, WordSpan span, Zeros& zeros, Plan
     std::memmove(packed - 1, packed + whole - 1, (size - whole + 1) * sizeof(Word));
     end -= whole;
   }
-  Word last_words[64] = {};
+  Word last_words[64];
+  for (Word& word : last_words) word = zero;
   if (count > 0) std::memcpy(last_words, words, count * sizeof(Word));
   std::uint64_t mask = 0;
-  if (count > 0) end = pack_masks(last_words, 1, &mask, end);
+  if (count > 0) end = pack_masks(last_words, 1, zero, &mask, end);
   const std::uint64_t zero_bits = zeros.finish(mask, static_cast<int>(count));
   while (end != packed && static_cast<std::size_t>(end - packed) % block_size != 0) *end++ = 0;
   const std::size_t blocks = static_cast<std::size_t>(end - packed) / block_size;

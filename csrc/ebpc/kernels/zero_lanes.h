@@ -35,6 +35,7 @@ struct ZeroLane {
   Word* words;
   const Word* next_packed;  // never further in than the words are
   unsigned length_bits;     // of a zero run's symbol; 0 if the stream is a mask
+  Word zero;                // what a zero run is a run of
   std::size_t byte_count;
   Word* words_end;
   PackedWords<Word>* packed;
@@ -48,13 +49,14 @@ struct ZeroLane {
     words = static_cast<Word*>(from.words.data);
     next_packed = nonzero_words.words;
     length_bits = static_cast<unsigned>(zero_run_bits(p));
+    zero = static_cast<Word>(p.zero);
     byte_count = from.zero_bytes;
     words_end = words + from.words.count;
     packed = &nonzero_words;
     block_size = static_cast<std::size_t>(p.block_size);
     job = index;
     if (max_run() > max_zeros && words < words_end) {
-      std::memset(words, 0, words_left() * sizeof(Word));
+      fill(words, words_left());
     }
   }
 
@@ -102,7 +104,8 @@ struct ZeroLane {
       if (!put_any_pair()) return false;
     }
     // The last words, where there is room to write more.
-    Word last_words[2 * max_pair_words] = {};
+    Word last_words[2 * max_pair_words];
+    fill(last_words, 2 * max_pair_words);
     Word* const place = words;
     const std::size_t left = words_left();
     if (left > 0 && left < max_pair_words) {
@@ -125,7 +128,7 @@ struct ZeroLane {
     Word* to = words;
     const Word* nonzero = next_packed;
     for (std::size_t i = count / 64; i > 0; --i, from += 8, to += 64) {
-      nonzero = unpack_mask(nonzero, mask_code(load_big_endian(from), 64), to);
+      nonzero = unpack_mask(nonzero, mask_code(load_big_endian(from), 64), zero, to);
     }
     std::uint64_t mask = 0;
     if (const std::size_t left = count % 64; left > 0) {
@@ -133,7 +136,7 @@ struct ZeroLane {
       std::memcpy(last_bytes, from, (left + padding) / 8);
       mask = mask_code(load_big_endian(last_bytes), 64);
       Word last_words[64];
-      nonzero = unpack_mask(nonzero, mask, last_words);
+      nonzero = unpack_mask(nonzero, mask, zero, last_words);
       std::memcpy(to, last_words, left * sizeof(Word));
       mask >>= left;
     }
@@ -171,7 +174,11 @@ struct ZeroLane {
   /// Non-zero words, and zeros behind them.
   [[gnu::always_inline]] void put(Word* to, std::size_t ones) const {
     std::memcpy(to, next_packed, max_ones * sizeof(Word));
-    std::memset(to + ones, 0, max_zeros * sizeof(Word));
+    fill(to + ones, max_zeros);
+  }
+
+  [[gnu::always_inline]] void fill(Word* to, std::size_t count) const {
+    for (std::size_t i = 0; i < count; ++i) to[i] = zero;
   }
 
   /// As put_pair, for any length of runs; writes max_pair_words words. False if there are not so

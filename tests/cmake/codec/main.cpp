@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "ebpc/container.h"
+#include "ebpc/container_reader.h"
 #include "ebpc/kernels/dispatch.h"
 
 int main() {
@@ -15,10 +16,11 @@ int main() {
   const ebpc::Parameters parameters = ebpc::parameters_for(
       tensor.dtype, /*word_bits=*/16, /*block_size=*/8, /*max_zero_run=*/16, ebpc::Base::sent);
   std::vector<std::uint8_t> container(ebpc::max_compressed_bytes(tensor));
-  container.resize(ebpc::compress(tensor, parameters, words.data(), container));
+  container.resize(
+      ebpc::compress(tensor, {ebpc::Codec::ebpc, parameters}, words.data(), container));
 
   std::vector<std::int16_t> decoded(words.size());
-  ebpc::decompress(container, decoded.data(), 2 * decoded.size());
+  ebpc::ContainerReader(container).read(decoded.data(), 2 * decoded.size());
   std::cout << container.size() << " bytes by " << ebpc::active_kernel().name << '\n';
   return decoded == words ? 0 : 1;
 }
