@@ -8,15 +8,17 @@ given with their spread (smallest and largest).
 
 Two tables. The first says what becomes of the saved tensors, by the function that made them. The
 second has each method's peak of resident memory, above what its process had before the first step
-(gradients and momentum are part of it), and its time. It is measured twice: with glibc's malloc as
-it comes ("default"), and with MALLOC_MMAP_THRESHOLD_=262144 in the environment ("mapped"), by which
-freed memory goes back to the system at once.
+(gradients and momentum are part of it), and its time. It is measured with glibc's malloc as it
+comes ("default"); with a fixed threshold and huge pages by GLIBC_TUNABLES in the environment
+("mapped"), by which freed memory goes back to the system at once; and with jemalloc, tcmalloc and
+mimalloc, as far as they are installed.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes.util
 import dataclasses
 import hashlib
 import json
@@ -51,7 +53,11 @@ from torch_ebpc.saved_tensors import made_by
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 MALLOCS = {
     "default": {},
-    "mapped": {"MALLOC_MMAP_THRESHOLD_": "262144"},
+    "mapped": {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=262144:glibc.malloc.hugetlb=1"},
+} | {
+    name: {"LD_PRELOAD": library}
+    for name in ("jemalloc", "tcmalloc_minimal", "mimalloc")
+    if (library := ctypes.util.find_library(name)) is not None
 }
 # More than any tensor has: all are counted, and none is compressed.
 COUNT_ONLY = 1 << 62
@@ -68,6 +74,12 @@ class Method:
 METHODS = {
     "plain": Method(),
     "save_compressed": Method(saving=torch_ebpc.save_compressed),
+    "save_compressed, compress=False (only trims)": Method(
+        saving=lambda model: torch_ebpc.save_compressed(model, compress=False)
+    ),
+    "save_compressed, trim=False": Method(
+        saving=lambda model: torch_ebpc.save_compressed(model, trim=False)
+    ),
     "save_compressed, min_ratio=1.25": Method(
         saving=lambda model: torch_ebpc.save_compressed(model, min_ratio=1.25)
     ),
@@ -145,7 +157,7 @@ def work(connection: Any, source: Source, dtype: str, name: str, threads: int) -
     while connection.recv():
         saving = contextlib.nullcontext() if method.saving is None else method.saving(model)
         if first and method.saving is None:
-            saving = torch_ebpc.save_compressed(model, min_bytes=COUNT_ONLY)
+            saving = torch_ebpc.save_compressed(model, min_bytes=COUNT_ONLY, trim=False)
         first = False
         reset_peak_memory()
         begin = time.perf_counter()

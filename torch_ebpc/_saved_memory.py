@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import threading
 import weakref
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, UntypedStorage, nn
 
 from torch_ebpc import ops
+from torch_ebpc.saved_report import SavedRow
 
 # A view with gaps is kept by its whole storage, unless that has more than so many times its bytes.
 _LARGEST_STORAGE = 4
@@ -19,8 +19,7 @@ _LARGEST_STORAGE = 4
 _SAMPLE_SEGMENTS, _SEGMENT_WORDS = 16, 4096
 
 
-@dataclasses.dataclass(frozen=True)
-class Range:
+class Range(NamedTuple):
     """The elements of a storage that a strided tensor lies in: equal for all views of the same
     elements, whatever their strides."""
 
@@ -43,8 +42,8 @@ def range_of(x: Tensor) -> Range | None:
     recurrent cell): their storage would be another one for each.
     """
     first = int(x.storage_offset())
-    if x.numel() == 0:
-        return Range(x.dtype, first, 0)
+    if x.is_contiguous() or x.numel() == 0:
+        return Range(x.dtype, first, x.numel())
     steps = zip(x.shape, x.stride(), strict=True)
     spanned = 1 + sum((size - 1) * stride for size, stride in steps)
     if spanned <= x.numel():
@@ -74,28 +73,41 @@ def word_dtype(dtype: torch.dtype) -> torch.dtype:
     return {1: torch.uint8, 2: torch.int16}.get(dtype.itemsize, torch.int32)
 
 
-def seems_worth(words: Tensor, min_ratio: float, code: dict[str, Any]) -> bool:
-    """Whether the words would become that much smaller, as far as a sample of them tells."""
+def estimated_bytes(words: Tensor, code: dict[str, Any]) -> int:
+    """What the words would be coded in, as far as a sample of them tells."""
     segments = words.numel() // _SEGMENT_WORDS
-    if segments < 2:
-        return True  # coding is not much more work than counting
-    sample = words[: segments * _SEGMENT_WORDS].view(segments, _SEGMENT_WORDS)
-    sample = sample[:: max(2, segments // _SAMPLE_SEGMENTS)]
-    return ops.count_bits(sample, **code) * min_ratio <= 8 * sample.nbytes
+    sample = words
+    if segments >= 2:
+        sample = words[: segments * _SEGMENT_WORDS].view(segments, _SEGMENT_WORDS)
+        sample = sample[:: max(2, segments // _SAMPLE_SEGMENTS)]
+    bits: int = ops.count_bits(sample, **code)
+    return -(-bits * words.numel() // (8 * max(1, sample.numel())))
+
+
+def suited(words: Tensor, code: dict[str, Any]) -> Tensor:
+    """Bytes as words of 32 bits where these become smaller, such as those in which oneDNN's
+    recurrent layers save floating-point numbers; other words as they are."""
+    aligned = words.data_ptr() % 4 == words.storage_offset() % 4 == words.nbytes % 4 == 0
+    if words.dtype != torch.uint8 or not aligned:
+        return words
+    wide = words.view(torch.int32)
+    return min(words, wide, key=lambda each: estimated_bytes(each, code))
 
 
 def is_parameter(x: Tensor) -> bool:
     """Whether it is a parameter or another leaf that requires grad."""
-    return isinstance(x, nn.Parameter) or (x.is_leaf and x.requires_grad)
+    # Of this type itself: subclasses are unusual anyway.
+    return (x.is_leaf and x.requires_grad) or type(x) is nn.Parameter
 
 
 def why_unusual(x: Tensor) -> str | None:
     """Why the memory of a tensor cannot be looked at; None if it can."""
-    if type(x) is not Tensor and type(x) is not nn.Parameter:
-        return f"subclass {type(x).__name__}"
-    if x.layout != torch.strided:
+    kind = type(x)
+    if kind is not Tensor and kind is not nn.Parameter:
+        return f"subclass {kind.__name__}"
+    if x.layout is not torch.strided:
         return f"layout {str(x.layout).removeprefix('torch.')}"
-    if x.device.type != "cpu":
+    if not x.is_cpu:
         return f"device {x.device.type}"
     if x.is_quantized:
         return "quantized"
@@ -104,29 +116,110 @@ def why_unusual(x: Tensor) -> str | None:
     return None
 
 
+class Container(NamedTuple):
+    """Compressed words."""
+
+    data: Tensor  # uint8 [bytes]
+
+    @property
+    def bytes(self) -> int:
+        return self.data.numel()
+
+    def words(self, elements: Range) -> Tensor:
+        return ops.decompress(self.data, max_bytes=elements.bytes)
+
+
+class Cast(NamedTuple):
+    """Words that a leaf, as a rule a weight under autocast, was cast to: cast again when asked."""
+
+    leaf: Tensor
+    version: int
+    dtype: torch.dtype
+    fingerprint: tuple[int, int]
+
+    @property
+    def bytes(self) -> int:
+        return 16  # of the fingerprint
+
+    def words(self, elements: Range) -> Tensor:
+        check_version(self.leaf, self.version, f"whose cast to {self.dtype} was saved")
+        words = self.cast_again()
+        if fingerprint_of(words) != self.fingerprint:
+            raise modified(self.leaf, f"whose cast to {self.dtype} was saved, has other values now")
+        return words
+
+    def cast_again(self) -> Tensor:
+        cast = self.leaf.detach().to(self.dtype)
+        return words_of(cast, Range(self.dtype, 0, cast.numel()))
+
+
+class Estimate(NamedTuple):
+    """What words would be compressed in, where it is only to be reported."""
+
+    bytes: int
+
+
+def cast_of_leaf(x: Tensor, elements: Range, fingerprint: tuple[int, int]) -> Cast | None:
+    """How the memory of ``x`` can be made again of a leaf; None if it is no cast of one."""
+    base = x if x._base is None else x._base
+    if base.grad_fn is None or base.grad_fn.name() != "ToCopyBackward0":
+        return None
+    leaf = getattr(base.grad_fn.next_functions[0][0], "variable", None)  # of AccumulateGrad
+    if (
+        leaf is None
+        or why_unusual(leaf) is not None
+        or (base.shape, base.stride()) != (leaf.shape, leaf.stride())
+        or elements != (base.dtype, 0, base.numel())
+    ):
+        return None
+    cast = Cast(leaf, leaf._version, base.dtype, fingerprint)
+    # Either may have been written into since, by whatever way.
+    return cast if fingerprint_of(cast.cast_again()) == fingerprint else None
+
+
+def check_version(x: Tensor, version: int, what: str) -> None:
+    """Raises autograd's error if a tensor has been modified since it was at that version."""
+    if x._version != version:
+        raise modified(x, f"{what}, is at version {x._version}; expected version {version} instead")
+
+
+def modified(x: Tensor, what: str) -> RuntimeError:
+    return RuntimeError(
+        "one of the variables needed for gradient computation has been modified by an inplace"
+        f" operation: a tensor of {x.dtype} {list(x.shape)}, {what}."
+    )
+
+
 class Stored:
     """A range of memory and the bytes that it had, for all tensors that were saved in it."""
+
+    # There is one for every saved tensor; fewer objects wake the garbage collector less often.
+    __slots__ = (
+        "__weakref__", "_held", "_storage", "content", "row", "saves", "stored_bytes",
+        "tensor_bytes", "unpacks", "words",
+    )  # fmt: skip
 
     def __init__(
         self,
         storage: UntypedStorage | None,
         tensor_bytes: int,
-        container: Tensor | None,
-        row: tuple[str, str, str],
+        content: Container | Cast | Estimate | None,
+        row: SavedRow,
         held: Held,
     ) -> None:
         self._storage = None if storage is None else weakref.ref(storage)
-        self._bytes = tensor_bytes, tensor_bytes if container is None else container.numel()
         self._held = held
-        self.container = container  # uint8 [bytes]; None where the memory is kept as it is
+        self.tensor_bytes = tensor_bytes
+        self.stored_bytes = tensor_bytes if content is None else content.bytes
+        self.content = content  # None where the memory is kept as it is
         self.row = row  # of the report, that it counts in
         self.saves = 0
         self.unpacks = 0
-        self.words: Tensor | None = None  # decompressed, for us alone, while they are due once more
-        held.add(*self._bytes)
+        self.words: Tensor | None = None  # unpacked, for us alone, while they are due once more
+        held.add(self.tensor_bytes, self.stored_bytes)
 
     def __del__(self) -> None:
-        self._held.release(*self._bytes)
+        self._held.release(self.tensor_bytes, self.stored_bytes)
 
     def is_of(self, storage: UntypedStorage) -> bool:
         return self._storage is not None and self._storage() is storage
@@ -162,6 +255,8 @@ class Held:
 class Kept:
     """A saved tensor that is left as it is."""
 
+    __slots__ = ("_tensor", "_version", "stored")
+
     def __init__(self, x: Tensor, stored: Stored | None) -> None:
         # With its grad_fn, which may hold the saved tensor, it would be a reference cycle. A
         # parameter has none, and has to follow where its `data` are replaced.
@@ -170,18 +265,14 @@ class Kept:
         self.stored = stored  # lives as long as this
 
     def unpack(self) -> Tensor:
-        if self._tensor._version != self._version:
-            raise RuntimeError(
-                "one of the variables needed for gradient computation has been modified by an"
-                f" inplace operation: a tensor of {self._tensor.dtype} {list(self._tensor.shape)},"
-                f" left as it is by save_compressed, is at version {self._tensor._version};"
-                f" expected version {self._version} instead."
-            )
+        check_version(self._tensor, self._version, "left as it is by save_compressed")
         return self._tensor
 
 
 class Packed:
-    """A saved tensor whose range of memory is compressed."""
+    """A saved tensor whose range of memory is made again of what is stored."""
+
+    __slots__ = ("_offset", "_range", "_shape", "_stride", "stored")
 
     def __init__(self, x: Tensor, stored: Stored, elements: Range) -> None:
         self.stored = stored
@@ -190,11 +281,10 @@ class Packed:
         self._stride = x.stride()
         self._offset = x.storage_offset() - elements.first
 
-    def decompress(self) -> Tensor:
-        """The words of the range."""
-        container = self.stored.container
-        assert container is not None
-        return ops.decompress(container, max_bytes=self._range.bytes)
+    def words(self) -> Tensor:
+        """Of the range, made again."""
+        assert isinstance(self.stored.content, (Container, Cast))
+        return self.stored.content.words(self._range)
 
     def view_of(self, words: Tensor) -> Tensor:
         """The tensor in the words of its range."""

@@ -20,6 +20,8 @@ RowKey = tuple[str, str, str]
 # What a report says instead of the name of a layer.
 MODEL = "(model)"
 OUTSIDE = "(outside of the model)"
+# And instead of what made a tensor, where it is cast again of a parameter or another leaf.
+CAST = "weights, cast"
 
 # Why tensors are left as they are that are there anyway, saved or not.
 PARAMETER = "parameter or leaf that requires grad"
@@ -36,7 +38,9 @@ class SavedRow:
     """
 
     layer: str
-    made_by: str  #: as in the name of its grad_fn, such as "Relu"; "leaf" if it has none
+    made_by: str
+    """As in the name of its grad_fn, such as "Relu"; "leaf" if it has none; "weights, cast" for
+    casts of parameters and other leaves, of which a fingerprint of 16 bytes is stored."""
     dtype: str
     saves: int = 0  #: how often autograd saved a tensor
     repeated: int = 0  #: of memory that was stored already
@@ -86,10 +90,9 @@ class SavedRow:
 
     def add(self, other: SavedRow) -> None:
         """Adds the counts of another row."""
-        for field in dataclasses.fields(self):
-            if field.type in ("int", "float"):
-                mine, others = getattr(self, field.name), getattr(other, field.name)
-                setattr(self, field.name, mine + others)
+        mine, others = self.__dict__, other.__dict__
+        for name in _COUNTS:
+            mine[name] += others[name]
         for why, (count, size) in other.kept.items():
             self.keep(why, size, count)
 
@@ -105,6 +108,9 @@ class SavedRow:
         }
 
 
+_COUNTS = [field.name for field in dataclasses.fields(SavedRow) if field.type in ("int", "float")]
+
+
 @dataclasses.dataclass
 class SavedReport:
     """Rows, their total and their provenance, as :meth:`save_compressed.report` returns them.
@@ -112,12 +118,16 @@ class SavedReport:
 
     A ratio is tensor bytes / stored bytes: bytes that autograd alone would hold, and bytes that
     were held, of containers and of tensors that were left as they are. Parameters and buffers are
-    in neither. The total is the ratio of the sums.
+    in neither. The total is the ratio of the sums. Where nothing was ``compressed``, stored bytes
+    are what would have been held, estimated by a sample of each tensor.
     """
 
     rows: list[SavedRow]
     peak_tensor_bytes: int = 0  #: the most that autograd alone would have held at one time
     peak_stored_bytes: int = 0  #: the most that was held at one time
+    trims: int = 0  #: how often freed memory was given back to the system
+    trim_seconds: float = 0.0  #: what that took
+    compressed: bool = True  #: whether anything was to be; if not, stored bytes are estimates
     has_layers: bool = False
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -155,7 +165,8 @@ class SavedReport:
         name: Callable[[SavedRow], list[str]],
         tablefmt: str,
     ) -> str:
-        headers = [*names, "saved", "again", "tensor bytes", "stored bytes", "ratio"]
+        stored = "stored bytes" if self.compressed else "would be"
+        headers = [*names, "saved", "again", "tensor bytes", stored, "ratio"]
         headers += ["pack ms", "unpack ms"]
 
         def counts(row: SavedRow) -> list[str]:
@@ -176,19 +187,25 @@ class SavedReport:
     def heading(self) -> str:
         """What the tables are about, in a line."""
         total = self.total()
+        kept_in = "in" if self.compressed else "as they are; compressed, by a sample, in"
         return (
-            f"{total.saves:,} tensors saved: {total.tensor_bytes:,} tensor bytes in"
+            f"{total.saves:,} tensors saved: {total.tensor_bytes:,} tensor bytes {kept_in}"
             f" {total.stored_bytes:,} bytes, ratio {total.ratio:.2f}; at one time at most"
             f" {self.peak_tensor_bytes:,} in {self.peak_stored_bytes:,}"
         )
 
     def footing(self) -> str:
-        """What was left as it is, and why."""
+        """What was left as it is, and why; and how often freed memory was given back."""
         lines = [
             f"left as they are, {why}: {count:,} ({size:,} tensor bytes"
             + (", not counted above)" if why in (PARAMETER, BUFFER) else ")")
             for why, (count, size) in sorted(self.total().kept.items())
         ]
+        if self.trims:
+            lines.append(
+                f"freed memory given back to the system: {self.trims:,} times,"
+                f" {1e3 * self.trim_seconds:.1f} ms"
+            )
         if self.has_layers and self.rows and all(row.layer == OUTSIDE for row in self.rows):
             lines.append(
                 "no layer of the model was seen running: another model ran, or a compiled function"

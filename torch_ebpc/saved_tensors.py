@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import re
+import sys
 import threading
 import time
 import weakref
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor, UntypedStorage, nn
 
 from torch_ebpc import ops
-from torch_ebpc._caller import Caller
 from torch_ebpc._compiled import is_compiled
+from torch_ebpc._malloc import Trimmer
 from torch_ebpc._saved_memory import (
+    Cast,
+    Container,
+    Estimate,
     Held,
     Kept,
     Packed,
     Stored,
+    cast_of_leaf,
+    estimated_bytes,
     fingerprint_of,
     is_parameter,
     range_of,
-    seems_worth,
+    suited,
     why_unusual,
     words_of,
 )
@@ -32,6 +38,7 @@ from torch_ebpc.nested import bytes_of
 from torch_ebpc.report import software_versions
 from torch_ebpc.saved_report import (
     BUFFER,
+    CAST,
     MODEL,
     OUTSIDE,
     PARAMETER,
@@ -54,6 +61,8 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
       same memory. What is stored is found again by its memory and a fingerprint of its bytes (128
       bits), and only while some graph holds it.
     - The words of a tensor are coded in the order of memory, and it comes back with its strides.
+    - A cast of a parameter or another leaf, as autocast makes one of each weight, is not stored: it
+      is cast again when asked. Where the leaf has been modified by then, that is autograd's error.
     - Tensors of dtypes that :func:`torch_ebpc.compress` does not know are coded by their bits:
       indices (int64), masks (bool), float64, complex numbers and all others.
     - Left as they are, and named in the report: parameters, other leaves that require grad, and
@@ -73,8 +82,9 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
     ``torch.utils.checkpoint`` is theirs. A checkpoint's inputs are saved before it begins, so they
     are compressed.
 
-    ``docs/training.md`` says how much smaller, and what malloc needs to be told so that memory that
-    is freed leaves the process.
+    What is freed is given back to the system, where glibc's malloc would keep it, whenever more is
+    resident than this process has needed so far (``malloc_trim``, in both passes). With another
+    libc or allocator nothing is done. ``docs/training.md`` says how much smaller all of it gets.
 
     Args:
         model: whose layers the report tells apart, and whose buffers are left alone. Without one, a
@@ -83,6 +93,9 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         min_ratio: so are those that have fewer than this times the bytes of their container.
         block_size, max_zero_run, base: as for :func:`torch_ebpc.compress`, but for the default:
             floating-point words become smaller with ``block_size=16``.
+        compress: if false, nothing is compressed: the report says what autograd saves, and by a
+            sample what it would be kept in.
+        trim: whether to give freed memory back to the system.
 
     Raises:
         ValueError: an argument is out of range.
@@ -107,6 +120,8 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         block_size: int = 16,
         max_zero_run: int = 16,
         base: str = "sent",
+        compress: bool = True,
+        trim: bool = True,
     ) -> None:
         if model is not None and not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module or None, got {type(model).__name__}")
@@ -118,6 +133,9 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
             raise TypeError(f"min_ratio must be a float, got {type(min_ratio).__name__}")
         if not min_ratio >= 1:
             raise ValueError(f"min_ratio must be at least 1, got {min_ratio}")
+        for name, value in (("compress", compress), ("trim", trim)):
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} must be a bool, got {type(value).__name__}")
         self._code: dict[str, Any] = {
             "block_size": block_size,
             "max_zero_run": max_zero_run,
@@ -129,15 +147,15 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         self._model = model
         self._min_bytes = min_bytes
         self._min_ratio = float(min_ratio)
+        self._compress = compress
         self._thread = _Entered()
         self._lock = threading.Lock()  # of what follows
         self._threads = 0  # that are inside
-        self._attached = contextlib.ExitStack()
-        self._caller: Caller | None = None
-        self._layers_seen = False
+        self._layers = _Layers(model)
         self._model_memory: dict[int, tuple[weakref.ref[UntypedStorage], str]] = {}
         self._rows: dict[RowKey, SavedRow] = {}
 
+        self._trimmer = Trimmer(trim)
         self._held = Held()
         self._stored: weakref.WeakValueDictionary[_Key, Stored] = weakref.WeakValueDictionary()
         self._last_unpacked: weakref.ref[Stored] | None = None
@@ -157,7 +175,8 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
             with self._lock:
                 self._threads += 1
                 if self._threads == 1 and self._model is not None:
-                    self._attach(self._model)
+                    self._layers.refresh()
+                    self._look_at(self._model)
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -175,41 +194,51 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         with self._lock:
             self._threads -= 1
             if self._threads == 0:
-                self._caller = None
                 self._model_memory.clear()
-                self._attached.close()
 
-    def _attach(self, model: nn.Module) -> None:
+    def _look_at(self, model: nn.Module) -> None:
         for kind, tensors in ((BUFFER, model.buffers()), (PARAMETER, model.parameters())):
             for x in tensors:
                 if why_unusual(x) is None:
                     storage = x.untyped_storage()
                     self._model_memory[id(storage)] = (weakref.ref(storage), kind)
-        modules = _modules_that_call_hooks(model)
-        if modules:
-            self._caller = Caller(modules, self._attached)
 
     # ---- Saving and unpacking --------------------------------------------------------------------
 
     def _pack(self, x: Tensor) -> Kept | Packed:
         begin = time.perf_counter()
-        row = SavedRow(self._layer(), made_by(x), str(x.dtype).removeprefix("torch."), saves=1)
-        handle = self._saved(x, row)
-        row.pack_seconds = time.perf_counter() - begin
-        self._count(row)
+        row = self._row(self._layers.running(), made_by(x), _name(x.dtype))
+        handle, what = self._saved(x, row)
+        stored = handle.stored
+        if stored is not None and isinstance(stored.content, Cast):
+            row = self._row(row.layer, CAST, row.dtype)
+        with self._lock:
+            if stored is not None:
+                stored.saves += 1
+            row.saves += 1
+            if what == REPEATED:
+                row.repeated += 1
+            elif what == PACKED:
+                assert stored is not None
+                row.packed += 1
+                row.packed_tensor_bytes += stored.tensor_bytes
+                row.container_bytes += stored.stored_bytes
+            else:
+                row.keep(what, x.nbytes if stored is None else stored.tensor_bytes)
+            row.pack_seconds += time.perf_counter() - begin
+        if stored is not None and what != REPEATED:
+            self._trimmer.passed(stored.tensor_bytes)
         return handle
 
-    def _saved(self, x: Tensor, row: SavedRow) -> Kept | Packed:
-        """Saves a tensor, and counts it in a row of its own."""
+    def _saved(self, x: Tensor, row: SavedRow) -> tuple[Kept | Packed, str]:
+        """What autograd is given, and what that is: PACKED, REPEATED, or why it is left."""
         why = why_unusual(x)
         if why is not None:
-            row.keep(why, bytes_of(x))
-            return Kept(x, Stored(None, bytes_of(x), None, row.key, self._held))
+            return Kept(x, Stored(None, bytes_of(x), None, row, self._held)), why
         storage = x.untyped_storage()
         why = self._held_by_the_model(x, storage)
         if why is not None:
-            row.keep(why, x.nbytes)
-            return Kept(x, None)
+            return Kept(x, None), why
         elements = range_of(x)
         tensor_bytes = x.nbytes if elements is None else elements.bytes
         # Of what is left as it is, nothing is stored: taken for another, it would only be counted
@@ -219,36 +248,38 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
             elements or (x.storage_offset(), x.shape, x.stride()),
             x._version,
         )
-        stored = self._again(left, storage, row)
-        why = "small" if tensor_bytes < self._min_bytes else "part of a larger storage"
-        if stored is None and elements is not None and tensor_bytes >= self._min_bytes:
+        stored = self._again(left, storage)
+        if stored is not None:
+            return Kept(x, stored), REPEATED
+        if tensor_bytes < self._min_bytes:
+            why = "small"
+        elif elements is None:
+            why = "part of a larger storage"
+        else:
             words = words_of(x, elements)
             # Whoever has written into this memory, and by whatever way: the same bytes are found.
-            key: _Key = (id(storage), elements, fingerprint_of(words))
-            stored = self._again(key, storage, row)
-            if stored is None and (container := self._compressed(words)) is not None:
-                row.packed = 1
-                row.packed_tensor_bytes = tensor_bytes
-                row.container_bytes = container.numel()
-                stored = Stored(storage, tensor_bytes, container, row.key, self._held)
-                self._stored[key] = stored
+            fingerprint = fingerprint_of(words)
+            key: _Key = (id(storage), elements, fingerprint)
+            stored, what = self._again(key, storage), REPEATED
+            if stored is None:
+                cast = cast_of_leaf(x, elements, fingerprint)
+                content = cast or self._compressed(words)
+                if content is not None:
+                    if cast is not None:
+                        row = self._row(row.layer, CAST, row.dtype)
+                    stored, what = Stored(storage, tensor_bytes, content, row, self._held), PACKED
+                    self._stored[key] = stored
+            if stored is not None:
+                handle = Packed(x, stored, elements) if self._compress else Kept(x, stored)
+                return handle, what
             why = "hardly smaller"
-        if stored is None:
-            row.keep(why, tensor_bytes)
-            stored = Stored(storage, tensor_bytes, None, row.key, self._held)
-            self._stored[left] = stored
-        stored.saves += 1
-        if stored.container is None or elements is None:
-            return Kept(x, stored)
-        return Packed(x, stored, elements)
+        stored = self._stored[left] = Stored(storage, tensor_bytes, None, row, self._held)
+        return Kept(x, stored), why
 
-    def _again(self, key: _Key, storage: UntypedStorage, row: SavedRow) -> Stored | None:
+    def _again(self, key: _Key, storage: UntypedStorage) -> Stored | None:
         stored = self._stored.get(key)
         # Where a storage has died, its place may be that of another by now.
-        if stored is None or not stored.is_of(storage):
-            return None
-        row.repeated = 1
-        return stored
+        return stored if stored is not None and stored.is_of(storage) else None
 
     def _held_by_the_model(self, x: Tensor, storage: UntypedStorage) -> str | None:
         if is_parameter(x) or (x._base is not None and is_parameter(x._base)):
@@ -256,19 +287,21 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         memory, kind = self._model_memory.get(id(storage), (None, None))
         return kind if memory is not None and memory() is storage else None
 
-    def _compressed(self, words: Tensor) -> Tensor | None:
-        """Their container; None if it would be hardly smaller."""
-        if not seems_worth(words, self._min_ratio, self._code):
-            return None
-        container = ops.compress(words, **self._code)
-        return container if container.numel() * self._min_ratio <= words.nbytes else None
+    def _compressed(self, words: Tensor) -> Container | Estimate | None:
+        """What to keep of them; None if it would be hardly smaller."""
+        words = suited(words, self._code)
+        content: Container | Estimate = Estimate(estimated_bytes(words, self._code))
+        if self._compress and content.bytes * self._min_ratio <= words.nbytes:
+            content = Container(ops.compress(words, **self._code))
+        return content if content.bytes * self._min_ratio <= words.nbytes else None
 
     def _unpack(self, saved: Kept | Packed) -> Tensor:
         if isinstance(saved, Kept):
+            self._trimmer.passed(0 if saved.stored is None else saved.stored.tensor_bytes)
             return saved.unpack()
         begin = time.perf_counter()
         stored = saved.stored
-        row = SavedRow(*stored.row, unpacks=1)
+        row = stored.row
         with self._lock:
             # Whoever takes the words is alone with them.
             words, stored.words = stored.words, None
@@ -277,9 +310,9 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
                 last.words = None
             stored.unpacks += 1
             due = stored.unpacks % stored.saves != 0
+        made = words is None
         if words is None:
-            words = saved.decompress()
-            row.decompressed = 1
+            words = saved.words()
         given = words
         if due:
             # What is given away may be written into, now or later, and no counter need show it.
@@ -287,8 +320,11 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
             with self._lock:
                 stored.words = words
                 self._last_unpacked = weakref.ref(stored)
-        row.unpack_seconds = time.perf_counter() - begin
-        self._count(row)
+        with self._lock:
+            row.unpacks += 1
+            row.decompressed += made
+            row.unpack_seconds += time.perf_counter() - begin
+        self._trimmer.passed(words.nbytes)
         return saved.view_of(given)
 
     # ---- Reporting -------------------------------------------------------------------------------
@@ -300,55 +336,91 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
                 rows=[row.copy() for row in self._rows.values()],
                 peak_tensor_bytes=self._held.peak_tensor_bytes,
                 peak_stored_bytes=self._held.peak_stored_bytes,
+                trims=self._trimmer.trims,
+                trim_seconds=self._trimmer.seconds,
+                compressed=self._compress,
                 has_layers=self._model is not None,
                 provenance={
                     "model": None if self._model is None else type(self._model).__name__,
                     "min_bytes": self._min_bytes,
                     "min_ratio": self._min_ratio,
                     "code": dict(self._code),
+                    "trim": self._trimmer.available,
                     **software_versions(),
                 },
             )
 
-    def _count(self, row: SavedRow) -> None:
-        with self._lock:
-            self._rows.setdefault(row.key, SavedRow(*row.key)).add(row)
-
-    def _layer(self) -> str:
-        if self._model is None:
-            return ""
-        caller = self._caller
-        running = [""] if caller is None else caller.modules
-        return (running[-1] or MODEL) if running else OUTSIDE
+    def _row(self, layer: str, made: str, dtype: str) -> SavedRow:
+        """The one that counts for a layer, a function and a dtype."""
+        key = layer, made, dtype
+        row = self._rows.get(key)
+        if row is None:
+            with self._lock:
+                row = self._rows.setdefault(key, SavedRow(*key))
+        return row
 
 
 class _Entered(threading.local):
     hooks: torch.autograd.graph.saved_tensors_hooks | None = None
 
 
+# What became of saved memory that was not left as it is.
+PACKED, REPEATED = "packed", "repeated"
+
 _Key = tuple[int, Any, Any]  # id of the storage, what part of it, and its fingerprint or version
 
 
-def _modules_that_call_hooks(model: nn.Module) -> dict[str, nn.Module]:
-    """All modules but those inside of compiled ones, whose hooks do not run, and TorchScript's."""
-    modules: dict[str, nn.Module] = {}
-    compiled: list[str] = []
-    for name, module in model.named_modules():  # a module before what is in it
-        if any(each == "" or name.startswith(f"{each}.") for each in compiled):
-            continue
-        if isinstance(module, torch.jit.ScriptModule):
-            compiled.append(name)
-            continue
-        modules[name] = module
-        # What torch.compile(module) returns, and what module.compile() leaves in the module.
-        if is_compiled(module):
-            compiled.append(name)
-    return modules
+class _Layers:
+    """Knows which module of a model this thread is in, by the calls that lead here: nothing has to
+    be attached to the modules, and nothing is done when they run.
+    """
+
+    def __init__(self, model: nn.Module | None) -> None:
+        self._model = model
+        self._names: dict[nn.Module, str] = {}
+
+    def refresh(self) -> None:
+        """Looks at the modules that the model has now: all but those inside of compiled ones and
+        of TorchScript's, of which some are called by Python and some are not."""
+        self._names.clear()
+        whole: list[str] = []
+        for name, module in [] if self._model is None else self._model.named_modules():
+            # A module comes before what is in it.
+            if any(each == "" or name.startswith(f"{each}.") for each in whole):
+                continue
+            self._names[module] = name
+            # What torch.compile(module) returns, and what module.compile() leaves in the module.
+            if isinstance(module, torch.jit.ScriptModule) or is_compiled(module):
+                whole.append(name)
+
+    def running(self) -> str:
+        """The innermost, as a report names it."""
+        if self._model is None:
+            return ""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            if frame.f_code is _CALL:
+                name = self._names.get(frame.f_locals["self"])
+                if name is not None:
+                    return name or MODEL
+            frame = frame.f_back
+        return OUTSIDE
+
+
+_CALL = nn.Module._wrapped_call_impl.__code__
 
 
 def made_by(x: Tensor) -> str:
     """The function that made a tensor, or what it is a view of: ``"Convolution"``."""
     base = x if x._base is None else x._base
-    if base.grad_fn is None:
-        return "leaf"
-    return re.sub(r"Backward\d*$", "", base.grad_fn.name())
+    return "leaf" if base.grad_fn is None else _function(base.grad_fn.name())
+
+
+@functools.cache
+def _function(name: str) -> str:
+    return re.sub(r"Backward\d*$", "", name)
+
+
+@functools.cache
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

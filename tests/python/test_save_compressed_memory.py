@@ -352,7 +352,7 @@ def test_nothing_is_held_after_the_backward_pass_or_the_graph(how):
         def _pack(self, x):
             handle = super()._pack(x)
             if isinstance(handle, Packed):
-                handles.append(weakref.ref(handle.stored.container))
+                handles.append(weakref.ref(handle.stored.content.data))
             elif handle.stored is not None:
                 handles.append(weakref.ref(handle._tensor))
             return handle

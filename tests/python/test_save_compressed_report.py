@@ -177,3 +177,34 @@ def test_a_model_that_was_never_seen_running_is_noticed(model):
     with save_compressed(model) as saved:
         model(images())
     assert "no layer of the model was seen running" not in repr(saved.report())
+
+
+# ---- Only reported -------------------------------------------------------------------------------
+
+
+def test_what_is_only_reported_is_counted_as_if_it_were_compressed(model, report):
+    """Up to what a sample cannot know."""
+    saved = save_compressed(model, compress=False)
+    with saved:
+        loss = model(images()).square().sum()
+    loss.backward()
+    only = saved.report()
+    assert not only.compressed
+    total, expected = only.total(), report.total()
+    assert (total.unpacks, total.decompressed) == (0, 0)
+    for name in ("saves", "repeated", "packed", "tensor_bytes", "kept"):
+        assert getattr(total, name) == getattr(expected, name), name
+    assert total.stored_bytes == pytest.approx(expected.stored_bytes, rel=0.15)
+    assert only.peak_tensor_bytes == report.peak_tensor_bytes
+    assert "tensor bytes as they are; compressed, by a sample, in" in only.heading()
+    assert "would be" in only.layer_table()
+    assert SavedReport.from_json(only.to_json()) == only
+
+
+def test_what_is_only_reported_is_left_to_autograd():
+    x = torch.randn(64, 64, requires_grad=True)
+    with save_compressed(compress=False) as saved:
+        hidden = x.relu()
+        y = hidden.square()
+    assert saved.report().total().packed == 1
+    assert hidden.data_ptr() == y.grad_fn._saved_self.data_ptr()

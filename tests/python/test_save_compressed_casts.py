@@ -1,0 +1,147 @@
+"""save_compressed: casts of weights are made again, of the same weights; and bytes are coded as
+the words that they are."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+import torch
+from gradients import assert_all_same_bits, gradients_of, images
+from sample_inputs import assert_same_bits
+from small_models import small_network
+from torch import Tensor, nn
+
+import torch_ebpc
+from torch_ebpc import SavedReport, save_compressed
+from torch_ebpc.saved_report import CAST
+
+
+class Block(nn.Module):
+    """As in a vision transformer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.norm2 = nn.LayerNorm(64), nn.LayerNorm(64)
+        self.attention = nn.MultiheadAttention(64, 4, batch_first=True)
+        self.mlp = nn.Sequential(nn.Linear(64, 256), nn.GELU(), nn.Linear(256, 64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(x)
+        x = x + self.attention(y, y, y, need_weights=False)[0]
+        return x + self.mlp(self.norm2(x))
+
+
+def under_autocast(model: nn.Module, x: Tensor) -> Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        return model(x)
+
+
+def casts_of(report: SavedReport) -> tuple[int, int, int]:
+    """Their number, tensor bytes and stored bytes."""
+    rows = [row for row in report.by_kind() if row.made_by == CAST]
+    return tuple(
+        sum(getattr(row, name) for row in rows)
+        for name in ("packed", "tensor_bytes", "stored_bytes")
+    )
+
+
+MODELS = {
+    "convolutions": (small_network(), images(2, 32)),
+    "transformer": (Block(), torch.randn(2, 48, 64, generator=torch.Generator().manual_seed(1))),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_weights_that_are_cast_are_not_stored_and_gradients_are_the_same(name):
+    model, x = MODELS[name]
+    model.train()
+    saved = save_compressed(min_bytes=256)
+    found = gradients_of(under_autocast, model, x, saved)
+    assert_all_same_bits(found, gradients_of(under_autocast, model, x))
+    weights = [p for p in model.parameters() if p.dim() > 1 and 2 * p.numel() >= 256]
+    if name == "convolutions":
+        weights.append(x)  # which requires grad here, so that it is another leaf that is cast
+    count, tensor_bytes, stored_bytes = casts_of(saved.report())
+    assert count == len(weights)
+    assert tensor_bytes == sum(2 * weight.numel() for weight in weights)
+    assert stored_bytes == 16 * count
+
+
+def cast_product(weight: Tensor, saving: contextlib.AbstractContextManager) -> Tensor:
+    """The gradient of x in x * weight.bfloat16()."""
+    x = torch.ones(64, 64, dtype=torch.bfloat16, requires_grad=True)
+    with saving:
+        return x, x * weight.bfloat16()
+
+
+@pytest.mark.parametrize("way", ["in place", "data"])
+def test_a_weight_that_is_changed_before_the_backward_pass_is_an_error(way):
+    weight = nn.Parameter(torch.randn(64, 64))
+    _, y = cast_product(weight, save_compressed(min_bytes=256))
+    with torch.no_grad():
+        (weight if way == "in place" else weight.data).mul_(2)
+    with pytest.raises(RuntimeError, match=r"inplace operation: .*\[64, 64\], whose cast to"):
+        y.sum().backward()
+
+
+def test_a_weight_that_is_as_it_was_is_cast_to_what_it_was():
+    weight = nn.Parameter(torch.randn(64, 64))
+    with save_compressed(min_bytes=256) as saved:
+        pass
+    x, y = cast_product(weight, saved)
+    weight.data = weight.data.clone()  # as where shards are gathered again
+    y.sum().backward()
+    assert_same_bits(x.grad, weight.detach().bfloat16())
+    assert casts_of(saved.report()) == (1, 64 * 64 * 2, 16)
+
+
+def changed_cast(weight: Tensor) -> Tensor:
+    cast = weight.bfloat16()
+    cast.data.mul_(3)
+    return cast
+
+
+def stale_cast(weight: Tensor) -> Tensor:
+    cast = weight.bfloat16()
+    weight.data.mul_(3)
+    return cast
+
+
+@pytest.mark.parametrize(
+    "other",
+    [changed_cast, stale_cast, lambda weight: weight.t().bfloat16(), lambda w: (2 * w).bfloat16()],
+    ids=["changed", "stale", "of a view", "of no leaf"],
+)
+def test_what_is_not_the_cast_of_a_leaf_is_stored(other):
+    weight = nn.Parameter(torch.randn(64, 64).relu())
+    x = torch.ones(64, 64, dtype=torch.bfloat16, requires_grad=True)
+    with save_compressed(min_bytes=256) as saved:
+        cast = other(weight)
+        y = x * cast
+    expected = cast.detach().clone()
+    y.sum().backward()
+    assert_same_bits(x.grad, expected)
+    assert casts_of(saved.report()) == (0, 0, 0)
+    assert saved.report().total().packed == 1
+
+
+@pytest.mark.parametrize("shift", [0, 1, 4])
+@pytest.mark.parametrize("floats", [True, False])
+def test_bytes_are_coded_as_words_of_32_bits_where_these_become_smaller(shift, floats):
+    """Such as the workspaces of recurrent layers, and wherever they begin."""
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(8192, generator=generator).relu()
+    content = x.view(torch.uint8) if floats else (x > 0).repeat(4).view(torch.uint8)
+    memory = torch.empty(content.numel() + shift, dtype=torch.uint8)
+    given = memory[shift:].copy_(content)
+    y = torch.ones(1, requires_grad=True)
+    with save_compressed() as saved:
+        z = y * given
+    total = saved.report().total()
+    as_bytes = torch_ebpc.compress(given, block_size=16).numel()
+    words = content.view(torch.int32)
+    as_words = as_bytes if shift == 1 else torch_ebpc.compress(words, block_size=16).numel()
+    assert as_words < as_bytes or not floats or shift == 1
+    assert total.container_bytes == min(as_bytes, as_words)
+    assert_same_bits(z.grad_fn._saved_other, given)
