@@ -132,7 +132,7 @@ def software() -> list[Compressor]:
     ]
 
 
-_INTEGER = {1: torch.uint8, 2: torch.int16, 4: torch.int32}
+_INTEGER = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def words_of(x: Tensor) -> Any:

@@ -81,8 +81,8 @@ class ContainerInfo:
     zero: int  #: the word that counts as zero
     both_zeros: bool  #: whether 0 and -0.0 both do
     words: int
-    """Words of the tensor: its elements, or more where an element is several words (of 64-bit
-    integers, float64 and complex numbers)."""
+    """The tensor's words, as many as it has elements, or more where an element is several words (of
+    64-bit integers, float64 and complex numbers)."""
     segment_words: int  #: words of a segment; the last one may have fewer
     segments: int
     raw_segments: int  #: stored as they are, because coding would not make them smaller

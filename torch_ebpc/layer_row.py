@@ -78,8 +78,8 @@ class LayerRow:
 
     @property
     def zero_share(self) -> float:
-        """The share of the words that stand for 0, which floats have two of: 0 and -0.0; 0 where
-        there are no words."""
+        """The share of the words that stand for 0, of floats -0.0 among them; 0 where there are no
+        words."""
         zeros = self.zeros + (self.negative_zeros if self.zero == 0 else 0)
         return zeros / self.values if self.values else 0.0
 

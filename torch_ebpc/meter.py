@@ -485,9 +485,10 @@ def _compare_bits(what: str, expected: Tensor, found: Tensor) -> None:
             f"{what}the decoded map differs: {expected.dtype} {tuple(expected.shape)} became"
             f" {found.dtype} {tuple(found.shape)}"
         )
-    different = (integers_of(expected) != integers_of(found)).view(expected.numel(), -1).any(1)
+    different = (integers_of(expected) != integers_of(found)).flatten()
     if different.any():
-        index = int(different.to(torch.uint8).argmax())
+        each = different.numel() // expected.numel()  # of complex numbers, two
+        index = int(different.to(torch.uint8).argmax()) // each
         raise AssertionError(
             f"{what}the decoded map differs at index {index}:"
             f" {expected.flatten()[index].item()} became {found.flatten()[index].item()}"

@@ -182,12 +182,12 @@ class FloatCast:
         return 8 * self.dtype.itemsize
 
     def cast(self, x: Tensor) -> Tensor:
-        """``x`` (any floating dtype) in :attr:`dtype`, same shape."""
+        """``x`` (any floating dtype) in ``dtype``, same shape."""
         words = x.detach().to(self.dtype)
         return words if self.negative_zero == "keep" else words.masked_fill(words == 0, 0)
 
     def overflows(self, x: Tensor) -> int:
-        """How many finite values of ``x`` are infinite in :attr:`dtype`."""
+        """How many finite values of ``x`` are infinite in ``dtype``."""
         x = x.detach()
         if torch.finfo(x.dtype).max <= torch.finfo(self.dtype).max:
             return 0

@@ -49,7 +49,7 @@ class Tap:
     operation: str | None = dataclasses.field(default=None, compare=False)
     """Of a functional call, such as ``"add"``; None for a module's."""
     part: str = ""
-    """Which tensor of an output that is a tuple, list, dict or dataclass: ``"[0]"``,
+    """Which tensor of a tuple, list, dict or dataclass it is, such as ``"[0]"`` or
     ``"[logits][1]"``; empty where the output is a tensor."""
 
     @property
@@ -208,7 +208,7 @@ class Taps:
 
     @property
     def left_out(self) -> dict[str, str]:
-        """Why calls were left out, by their names: those that have no tensor to hand over."""
+        """Why calls that have no tensor to hand over were left out, by their names."""
         return dict(self._left_out)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import concurrent.futures
 import dataclasses
 import json
@@ -9,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tabulate import tabulate
@@ -100,7 +102,11 @@ def cost_of(design: str, word_bits: int, block_size: int) -> Cost:
     )
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m evaluation.hardware.synthesis", description=__doc__.splitlines()[0]
+    )
+    parser.parse_args(arguments)
     if shutil.which("yosys") is None:
         print("error: no yosys on the path; Debian has a package of that name", file=sys.stderr)
         return 1

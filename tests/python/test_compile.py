@@ -183,7 +183,9 @@ def test_what_reads_dtype_or_shape_out_of_bytes_breaks_the_graph_and_goes_on(fun
     found = torch.compile(function, backend="aot_eager")(x)
     assert torch.equal(bits_of(found), bits_of(function(x)))
     torch.compiler.reset()
-    with pytest.raises(Exception, match="data-dependent"):
+    with pytest.raises(
+        Exception, match=r"data-dependent|does not support running with fake tensors"
+    ):
         in_eager(function)(x)
 
 

@@ -288,7 +288,9 @@ def quantized(_deprecations_of_quantization) -> nn.Module:
 def test_a_quantized_models_maps_are_measured_by_their_integers(quantized, mode):
     outputs = {}
     with torch_ebpc.Taps(
-        quantized, lambda tap, y: outputs.update({tap.name: y.int_repr()}), ["1", "3"]
+        quantized,
+        lambda tap, y: outputs.update({tap.name: (y.int_repr(), y.q_zero_point())}),
+        ["1", "3"],
     ):
         expected = quantized(images())
     with torch_ebpc.CompressionMeter(
@@ -297,11 +299,11 @@ def test_a_quantized_models_maps_are_measured_by_their_integers(quantized, mode)
         assert torch.equal(quantized(images()), expected)
     rows = {row.name: row for row in meter.report().rows}
     assert rows.keys() == outputs.keys() == {"1#1", "3#1"}
-    for name, integers in outputs.items():
+    for name, (integers, zero) in outputs.items():
         row = rows[name]
-        assert row.word_bits == 8
-        assert row.bits_after("ebpc") == torch_ebpc.count_bits(integers)
-        assert row.zeros == int((integers == 0).sum())
+        assert (row.word_bits, row.zero) == (8, zero)
+        assert row.bits_after("ebpc") == torch_ebpc.count_bits(integers, zero=zero)
+        assert row.zeros == int((integers == zero).sum())
         assert row.verified_values == integers.numel()
 
 
