@@ -37,8 +37,8 @@ def pack(
     else stays as it is: tensors that this would not make smaller, of other dtypes, devices and
     layouts, subclasses, or that require grad and are not parameters; numbers, strings. But a
     strided uint8 tensor always becomes a container, so that in the result what
-    ``torch_ebpc.nested.is_container`` says is one and any other tensor is itself. Tied weights, the same memory
-    under two names, stay tied.
+    ``torch_ebpc.nested.is_container`` says is one and any other tensor is itself. Tied weights, the
+    same memory under two names, stay tied.
 
     What a container cannot keep whole stays as it is too, and a warning names it: tensors that
     overlap with others (``flat`` and ``flat[:5000]``) or with themselves (expanded ones), so that
