@@ -24,6 +24,7 @@ from torch.utils.checkpoint import (
 )
 
 import torch_ebpc
+from torch_ebpc._saved_memory import Container, suited
 from torch_ebpc.cli.networks import import_torchvision
 
 Saving = Callable[[], contextlib.AbstractContextManager[Any]]
@@ -35,8 +36,8 @@ class Forced(torch_ebpc.save_compressed):
     def __init__(self) -> None:
         super().__init__(min_bytes=0)
 
-    def _compressed(self, words: Tensor) -> Tensor | None:
-        return torch_ebpc.compress(words, **self._code)
+    def _compressed(self, words: Tensor) -> Container:
+        return Container(torch_ebpc.compress(suited(words, self._code), **self._code))
 
 
 @dataclasses.dataclass

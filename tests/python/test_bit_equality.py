@@ -14,6 +14,7 @@ def test_nothing_is_different_in_a_part_of_all_cases(capsys):
     assert main(["--quick"]) == 0
     printed = capsys.readouterr().out
     assert "different:" not in printed
+    assert "refused by ours:" not in printed
     lines = {line.split()[0]: line.split() for line in printed.splitlines()[2:] if line}
     groups = ["op_db", "recurrent", "attention", "TorchVision", "checkpoints", "compiled"]
     assert all(int(lines[group][1]) > 0 for group in groups)  # equal
