@@ -61,7 +61,8 @@ std::uint64_t nonzero_mask(const Word* words, int count, Word zero) {
   std::uint64_t mask = 0;
   if constexpr (sizeof(Word) == 1) {
     if (count == 64) {
-      const std::uint64_t zeros = 0x0101010101010101 * static_cast<std::uint8_t>(zero);
+      const std::uint64_t zeros =
+          std::uint64_t{0x0101010101010101} * static_cast<std::uint8_t>(zero);
       // Bit 7 of each byte becomes whether it is non-zero; the product gathers these in its top
       // byte.
       constexpr std::uint64_t top = 0x8080808080808080;
