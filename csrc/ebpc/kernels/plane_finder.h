@@ -183,7 +183,7 @@ class PlaneFinder {
     if constexpr (Group::slots == 8 && std::endian::native == std::endian::little) {
       return vector_cast<std::uint64_t>(load_vector(bytes));
     } else {
-      Qwords x;
+      Qwords x{};  // g++ 12 and its thread sanitizer do not see that the loop fills it
       for (std::size_t i = 0; i < Group::blocks; ++i)
         x[i] = load_little_endian(bytes + i * Group::slots);
       return x;
