@@ -163,19 +163,19 @@ def work(connection: Any, source: Source, dtype: str, name: str, threads: int) -
         begin = time.perf_counter()
         with saving:
             loss = nn.functional.cross_entropy(model(x).float(), labels)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         seconds = time.perf_counter() - begin
         peak = peak_memory() - before
         digest = hashlib.sha256()
         for parameter in model.parameters():
             assert parameter.grad is not None
-            digest.update(parameter.grad.view(torch.uint8).numpy())
+            digest.update(parameter.grad.view(torch.uint8).numpy().data)
         optimizer.zero_grad()
         answer = {
             "seconds": seconds,
             "peak_bytes": peak,
-            "bits": (loss.item().hex(), digest.hexdigest()),
+            "bits": (float(loss).hex(), digest.hexdigest()),
         }
         if isinstance(saving, torch_ebpc.save_compressed):
             report = saving.report()
