@@ -136,7 +136,9 @@ test-accelforge: setup
 	$(BIN)/python -m pytest tests/python/test_hardware_exports.py -k accelforge
 
 # Each file's tests in one process, which share what they have made.
+# Without a browser, what looks at pages with one is skipped, visibly.
 test-python: setup build/simulators/.installed
+	-.ci/system-packages chromium-headless-shell
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 # ---- Faults and hostile input ----------------------------------------------------------------------
