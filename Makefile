@@ -25,7 +25,7 @@ OPTIONS ?=
 
 .PHONY: help setup evaluate paper bench bench-hooks bench-training bench-kernels hardware synthesize libtorch docs
 .PHONY: wheel test-wheel bit-equality
-.PHONY: test test-cpp test-python test-accelforge test-portable sanitize fuzz coverage lint format clean
+.PHONY: test test-cpp test-python test-examples test-accelforge test-portable sanitize fuzz coverage lint format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -33,6 +33,7 @@ help:
 	@echo 'make paper          the tables of the paper: methods, types, networks, claims, pictures (OPTIONS too)'
 	@echo 'make test           all tests, C++ and Python'
 	@echo 'make test-portable  the C++ tests for other CPUs, in emulators: aarch64, and s390x, which is big-endian'
+	@echo 'make test-examples  docs/examples with the packages that they are for (heavy; an environment of its own)'
 	@echo 'make bench          speed of compressing and decompressing, beside other compressors'
 	@echo 'make bench-hooks    what a meter adds to the forward passes of ResNet-34'
 	@echo 'make bench-training peak memory and time of training with save_compressed, beside what PyTorch has'
@@ -135,8 +136,19 @@ test-accelforge: setup
 	build/accelforge/bin/python -m pip install --quiet accelforge==1.0.467
 	$(BIN)/python -m pytest tests/python/test_hardware_exports.py -k accelforge
 
+# Heavy packages of others, in an environment of their own.
+test-examples:
+	ls dist/*.whl >/dev/null 2>&1 || $(MAKE) wheel
+	.ci/environment build/examples $(PYTHON)
+	build/examples/bin/python -m pip install --quiet "$$(grep '^torch==' requirements.txt)" \
+	  --requirement docs/examples/requirements.txt dist/*.whl
+	build/examples/bin/python -m pip install --quiet --no-deps silero-vad==6.2.3
+	set -e; for example in docs/examples/*.py; do echo "== $$example"; build/examples/bin/python $$example; done
+
 # Each file's tests in one process, which share what they have made.
+# Without a browser, what looks at pages with one is skipped, visibly.
 test-python: setup build/simulators/.installed
+	-.ci/system-packages chromium-headless-shell
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 # ---- Faults and hostile input ----------------------------------------------------------------------

@@ -87,6 +87,25 @@ def test_every_setting_reaches_the_meter(photos):
     assert (report.provenance["mode"], report.provenance["of"]) == ("observe", "inputs")
 
 
+def test_activations_that_are_not_measured_are_named(photos, monkeypatch, capsys):
+    network = paper_example.tiny_network()
+    network.model.append(nn.Hardswish())
+    monkeypatch.setattr(command, "load_torchvision", lambda *arguments, **options: network)
+    assert main(["measure", "tiny", "--images", str(photos)]) == 0
+    line = "not measured: Hardswish; --layers ReLU Hardswish does\n"
+    assert line in capsys.readouterr().err
+    assert main(["measure", "tiny", "--images", str(photos), "--layers", "ReLU", "Hardswish"]) == 0
+    printed = capsys.readouterr()
+    assert line not in printed.err
+    assert printed.out.count("#1") == 3
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_class_of_another_spelling_is_an_error_with_the_right_one(photos, capsys):
+    assert main(["measure", "tiny", "--images", str(photos), "--layers", "hardswish"]) == 2
+    assert error_of(capsys) == "layers: there is no 'hardswish'; the class is Hardswish"
+
+
 @pytest.mark.usefixtures("tiny")
 def test_functions_alone_and_native_words_are_measured(photos):
     arguments = ["--functions", "add", "--dtype", "native", "--json", "r.json"]

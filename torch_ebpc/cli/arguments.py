@@ -33,7 +33,9 @@ examples:
 MODEL is a TorchVision classification network, or a file of torch.jit.save or torch.export.save,
 which is a program: measure only what you would run. --layers takes class names of torch.nn and
 names of modules; --functions names of torch and torch.nn.functional. Without both, all ReLU
-modules are measured, in files all calls of relu.
+modules are measured, in files all calls of relu; other activations of torch.nn that a network has
+are named on standard error. The defaults are those of the papers' rule and not those of
+CompressionMeter: the guide of the command line has the same lines in Python.
 """
 
 _COMPRESS = """\
@@ -145,7 +147,9 @@ def _measure(command: argparse.ArgumentParser) -> None:
     add_arguments(command)
     source = command.add_argument_group("more about network and images")
     source.add_argument(
-        "--untrained", action="store_true", help="random weights; ratios mean little then"
+        "--untrained",
+        action="store_true",
+        help="random weights, and batch normalization by each batch; ratios mean little then",
     )
     source.add_argument(
         "--prepare-as",
@@ -165,6 +169,7 @@ def _report_files(command: argparse.ArgumentParser) -> None:
     files.add_argument("--csv", metavar="FILE", help="rows and total, in full precision")
     files.add_argument("--json", metavar="FILE", help="everything; 'report' reads it")
     files.add_argument("--md", metavar="FILE", help="table and provenance")
+    files.add_argument("--html", metavar="FILE", help="one page to look at")
     files.add_argument("--plot", metavar="FILE", help="bars, as .png, .svg or .pdf")
     _force(files)
 

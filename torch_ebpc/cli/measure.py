@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from torch_ebpc.cli.images import images_in
-from torch_ebpc.cli.measurement import fitted, selection
+from torch_ebpc.cli.measurement import fitted, selection, unmeasured_activations
 from torch_ebpc.cli.measurement import measure as measured
 from torch_ebpc.cli.networks import LoadedModel, load_file, load_torchvision, prepared_as
 from torch_ebpc.cli.reports import check_report_files, write_report
@@ -32,6 +32,10 @@ def measure(options: argparse.Namespace) -> int:
     selection(network, settings)
     images, settings = fitted(network, images.readable(), settings)
     print(f"weights: {network.weights}\nimages: {images}", file=sys.stderr)
+    others = unmeasured_activations(network, settings)
+    if others:
+        names = " ".join(["ReLU", *others])
+        print(f"not measured: {', '.join(others)}; --layers {names} does", file=sys.stderr)
     if network.warning:
         print(f"\n*** {network.warning} ***\n", file=sys.stderr)
 

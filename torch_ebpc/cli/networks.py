@@ -63,7 +63,7 @@ class LoadedModel:
     @property
     def warning(self) -> str:
         """What every table and plot has to say in its title; empty if there is nothing."""
-        return "" if self.trained else "UNTRAINED NETWORK: these are not the paper's numbers"
+        return "" if self.trained else "UNTRAINED NETWORK: its ratios say little about trained ones"
 
 
 def load_torchvision(
