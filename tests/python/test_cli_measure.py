@@ -19,6 +19,7 @@ import torch_ebpc
 from torch_ebpc.cli import measure as command
 from torch_ebpc.cli.main import main
 from torch_ebpc.cli.networks import import_torchvision
+from torch_ebpc.cli.settings import FLOATS
 
 IMAGES = 5
 
@@ -85,6 +86,21 @@ def test_every_setting_reaches_the_meter(photos):
     assert {(row.word_bits, row.images) for row in report.rows} == {(16, 3)}
     assert report.provenance["code"] == {"block_size": 16, "max_zero_run": 16, "base": "reused"}
     assert (report.provenance["mode"], report.provenance["of"]) == ("observe", "inputs")
+
+
+@pytest.mark.usefixtures("tiny")
+def test_words_and_their_order_reach_the_meter(photos):
+    run = ["measure", "tiny", "--images", str(photos), "--limit", "2", "--mode", "observe"]
+    words = ["--affine", "--order", "nhwc", "--layers", "Conv2d", "--json", "a.json"]
+    assert main([*run, *words]) == 0
+    report = torch_ebpc.Report.from_json(Path("a.json").read_text())
+    assert report.provenance["quantizer"]["affine"] is True
+    assert report.provenance["order"] == "nhwc"
+    assert all(-128 < row.zero < 127 for row in report.rows)
+    for dtype in FLOATS:
+        assert main([*run, "--dtype", dtype, "--zero", "-0.0", "--json", f"{dtype}.json"]) == 0
+        report = torch_ebpc.Report.from_json(Path(f"{dtype}.json").read_text())
+        assert {row.dtype for row in report.rows} == {dtype}
 
 
 @pytest.mark.usefixtures("tiny")
