@@ -38,7 +38,8 @@ _TRANSMISSION_DIMS = {"tensor": 0, "image": 1, "channel": 2}
 
 
 class CompressionMeter:
-    """A context manager that measures, and optionally inserts, compression behind a model's layers.
+    """A context manager that measures what compression would make of the maps of a model's layers,
+    and that can insert it.
 
     While it is entered, every matched call is measured: one row of the report, named
     ``layer#call`` with calls counted from 1 in each forward pass of the model (``layer1.0.relu#1``,
@@ -57,9 +58,9 @@ class CompressionMeter:
         quantizer: turns floating-point maps into fixed-point words before they are measured, or
             (:class:`FloatCast`) into another floating-point type. None: maps are measured by bit
             pattern as they are; PyTorch's quantized tensors by the integers of ``int_repr()``.
-        mode: ``"insert"``: the next layer runs on what the decoder returned (with a quantizer: on
-            the dequantized words, so that its effect on accuracy shows; without: the same bits).
-            Gradients pass through unchanged. ``"observe"``: the model is not touched.
+        mode: ``"observe"``: the model's outputs stay as they are. ``"insert"``: the next layer runs
+            on what the decoder returned (with a quantizer: on the dequantized words, so that its
+            effect on accuracy shows; without: the same bits). Gradients pass through unchanged.
         methods: what to count, of :data:`torch_ebpc.ops.METHODS`; the first is the one that totals
             and ratios are about.
         block_size, max_zero_run, base: as for :func:`torch_ebpc.compress`.
@@ -109,7 +110,7 @@ class CompressionMeter:
         quantizer: Quantizer | FloatCast | None = None,
         words: Callable[[Any], Tensor] | None = None,
         word_bits: Callable[[Any], Any] | int | None = None,
-        mode: Literal["insert", "observe"] = "insert",
+        mode: Literal["observe", "insert"] = "observe",
         methods: Sequence[str] = ("ebpc", "zvc", "zero_rle"),
         block_size: int = 8,
         max_zero_run: int = 16,
@@ -122,7 +123,7 @@ class CompressionMeter:
         of: TapKind = "outputs",
     ) -> None:
         if mode not in ("insert", "observe"):
-            raise ValueError(f"mode must be 'insert' or 'observe', got {mode!r}")
+            raise ValueError(f"mode must be 'observe' or 'insert', got {mode!r}")
         if of == "gradients" and mode == "insert":
             raise ValueError(
                 "mode must be 'observe' for gradients, which are only measured, got 'insert'"

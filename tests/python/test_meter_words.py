@@ -108,17 +108,17 @@ def test_words_of_a_dtype_without_a_code_are_left_out():
 )
 def test_words_go_with_observed_outputs_alone(arguments, error, message):
     with pytest.raises(error, match=message):
-        CompressionMeter(nn.Sequential(nn.ReLU()), **({"mode": "observe"} | arguments))
+        CompressionMeter(nn.Sequential(nn.ReLU()), **arguments)
 
 
 def test_a_relu_inside_of_a_quantizing_layer_is_warned_of(monkeypatch):
     model = nn.Sequential(nn.ReLU(), QuantReLU())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        CompressionMeter(model)
+        CompressionMeter(model, mode="insert")
     monkeypatch.setattr(QuantReLU, "__module__", "brevitas.nn.quant_activation")
     with pytest.warns(UserWarning, match=r"^1\.act_quant: of Brevitas, measured in floating point"):
-        CompressionMeter(model)
+        CompressionMeter(model, mode="insert")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         CompressionMeter(model, QuantReLU, words=lambda y: y.int(), mode="observe")
@@ -224,7 +224,7 @@ def test_relu_maps_come_to_the_same_bits_whatever_the_zero_point():
 
 def test_a_zero_point_that_varies_is_said_to():
     model = nn.Sequential(Passing())
-    with CompressionMeter(model, Passing, quantizer=Quantizer(affine=True)) as meter:
+    with CompressionMeter(model, Passing, quantizer=Quantizer(affine=True), mode="insert") as meter:
         model(torch.tensor([-1.0, 1.0, 0.0]))
         model(torch.tensor([0.0, 1.0, 0.0]))
     assert meter.report().rows[0].zero is None
@@ -235,7 +235,7 @@ def test_a_zero_point_that_varies_is_said_to():
 def test_calibration_gives_every_batch_the_same_zero_point():
     model = nn.Sequential(Passing())
     quantizer = Quantizer(affine=True, scale="calibrated")
-    with CompressionMeter(model, Passing, quantizer=quantizer) as meter:
+    with CompressionMeter(model, Passing, quantizer=quantizer, mode="insert") as meter:
         with meter.calibrate():
             model(torch.tensor([-1.0, 1.0]))
             model(torch.tensor([0.0, 3.0]))
@@ -248,4 +248,4 @@ def test_calibration_gives_every_batch_the_same_zero_point():
 
 def test_an_affine_quantizer_needs_no_zero_beside_it():
     with pytest.raises(ValueError, match="zero must be None with an affine quantizer"):
-        CompressionMeter(nn.ReLU(), quantizer=Quantizer(affine=True), zero=3)
+        CompressionMeter(nn.ReLU(), quantizer=Quantizer(affine=True), zero=3, mode="insert")
