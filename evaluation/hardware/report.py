@@ -85,6 +85,8 @@ def as_dict(study: Study, title: str, provenance: dict[str, Any]) -> dict[str, A
             {"buffer_bytes": buffer, "burst_bytes": burst, **found.as_dict(study.options.interface)}
             for (buffer, burst), found in study.tiles.items()
         ],
+        "lanes": [dataclasses.asdict(row) for row in study.lanes],
+        "chunks": [dataclasses.asdict(row) for row in study.chunks],
         "energies": {key: dataclasses.asdict(memory) for key, memory in MEMORIES.items()},
     }
 
