@@ -135,15 +135,19 @@ $(PORTABLE_TESTS): test-%: $(VENV)/.requirements
 	ctest --test-dir build/test-$* --output-on-failure --parallel $(JOBS)
 
 # Simulators that read our exports and want older libraries than ours.
-build/simulators/.installed: $(VENV)/.requirements
+build/simulators/.installed: tests/python/simulators.txt $(VENV)/.requirements
 	.ci/environment build/simulators $(PYTHON)
-	build/simulators/bin/python -m pip install --quiet scalesim==3.0.0 'numpy<2.4'
+	build/simulators/bin/python -m pip install --quiet --requirement $<
 	touch $@
 
 # It wants Python 3.12 and its search takes half a minute, so it is no part of `make test`.
-test-accelforge: setup
+ACCELFORGE := accelforge==1.0.467
+build/accelforge/.$(ACCELFORGE): $(VENV)/.requirements
 	.ci/environment build/accelforge python3.12
-	build/accelforge/bin/python -m pip install --quiet accelforge==1.0.467
+	build/accelforge/bin/python -m pip install --quiet $(ACCELFORGE)
+	touch $@
+
+test-accelforge: setup build/accelforge/.$(ACCELFORGE)
 	$(BIN)/python -m pytest tests/python/test_hardware_exports.py -k accelforge
 
 # Each file's tests in one process, which share what they have made.

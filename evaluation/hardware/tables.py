@@ -320,8 +320,9 @@ def chunks(study: Study) -> Table:
     word_bits = study.options.design.word_bits
     rows = []
     for row in study.chunks:
-        ratios = [row.ratio(fallback=fallback, addresses=bool(row.chunk_words) and addresses)
-                  for fallback, addresses in ((False, False), (True, False), (True, True))]  # fmt: skip
+        addresses = row.chunk_words > 0
+        ratios = [row.ratio(), row.ratio(fallback=True)]
+        ratios.append(row.ratio(fallback=True, addresses=addresses))
         cells = [f"{row.chunk_words:,}" if row.chunk_words else "a map", f"{row.chunks:,}"]
         cells += [f"{each:.3f}" for each in ratios] + [f"{100 * row.raw_chunks / row.chunks:.1f}"]
         rows.append([*cells, f"{row.chunk_words * word_bits:,}" if row.chunk_words else ""])

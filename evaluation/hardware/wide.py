@@ -123,7 +123,9 @@ def raw_blocks(maps: Iterable[Tensor], code: tuple[int, int, int]) -> ChunksRow:
     for words in maps:
         flat = words.flatten()
         nonzero = flat[flat != 0]
-        missing = -nonzero.numel() % block_size  # words of 0 fill the last block up, in the code too
+        missing = (
+            -nonzero.numel() % block_size
+        )  # words of 0 fill the last block up, in the code too
         blocks = torch.nn.functional.pad(nonzero, (0, missing)).reshape(-1, block_size)
         bits = _transmission_bits(blocks, code)[:, 1]
         found.add(bits, block_size * word_bits)

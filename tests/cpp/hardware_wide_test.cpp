@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ebpc/error.h"
+#include "ebpc/hardware/limits.h"
 #include "ebpc/hardware/wide_encoder.h"
 #include "hardware_golden.h"
 #include "hardware_testbench.h"
