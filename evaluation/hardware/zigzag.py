@@ -21,8 +21,6 @@ from tabulate import tabulate
 from evaluation.hardware.maps import Convolution
 from evaluation.hardware.study import Study
 
-PARTIAL_SUM_BITS = 24
-
 
 def workload(study: Study) -> str:
     """All convolutions, each reading its map from the outermost memory and writing its output
@@ -69,7 +67,7 @@ def _layer(index: int, layer: Convolution, word_bits: int) -> dict[str, Any]:
         "operand_precision": {
             "W": word_bits,
             "I": word_bits,
-            "O": max(PARTIAL_SUM_BITS, word_bits),
+            "O": 2 * word_bits,  # partial sums, as its own accelerators have registers for
             "O_final": word_bits,
         },
         "operand_source": {"I": index, "W": index},  # its own: nothing stays on the chip

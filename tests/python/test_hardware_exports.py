@@ -468,7 +468,7 @@ def test_zigzags_workload_is_the_convolution_it_stands_for():
     assert described["dimension_relations"] == ["ix=1*ox+2*fx", "iy=2*oy+1*fy"]
     assert described["pr_loop_sizes"] == [16, 20]
     assert described["padding"] == [[2, 2], [1, 0]]
-    assert described["operand_precision"] == {"W": 8, "I": 8, "O": 24, "O_final": 8}
+    assert described["operand_precision"] == {"W": 8, "I": 8, "O": 16, "O_final": 8}
 
 
 def test_every_convolution_is_exported(measured, tmp_path):
