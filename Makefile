@@ -25,13 +25,14 @@ OPTIONS ?=
 
 .PHONY: help setup evaluate paper bench bench-hooks bench-training bench-kernels hardware synthesize libtorch docs
 .PHONY: wheel test-wheel bit-equality
-.PHONY: test test-cpp test-python test-examples test-accelforge test-portable sanitize fuzz coverage lint format clean
+.PHONY: test test-cpp build-cpp-tests test-rtl test-python test-examples test-accelforge test-portable sanitize fuzz coverage lint format clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make evaluate       ResNet-34: the compression ratio of every ReLU call (OPTIONS="--help" lists options)'
 	@echo 'make paper          the tables of the paper: methods, types, networks, claims, pictures (OPTIONS too)'
 	@echo 'make test           all tests, C++ and Python'
+	@echo 'make test-rtl       the RTL in lockstep with the model on all words of ResNet-34 (minutes)'
 	@echo 'make test-portable  the C++ tests for other CPUs, in emulators: aarch64, and s390x, which is big-endian'
 	@echo 'make test-examples  docs/examples with the packages that they are for (heavy; an environment of its own)'
 	@echo 'make bench          speed of compressing and decompressing, beside other compressors'
@@ -106,12 +107,22 @@ synthesize: setup
 
 test: test-cpp test-python
 
+build/recorded.words: setup evaluation/recorded/resnet34.pt evaluation/hardware/recorded_words.py
+	$(BIN)/python -m evaluation.hardware.recorded_words $@
+
 # In the build folder of the operators, so that the codec is compiled once for both.
-test-cpp: setup
+build-cpp-tests: setup build/recorded.words
 	.ci/system-packages libgtest-dev nlohmann-json3-dev verilator
 	cmake -S . -B build/operators -DTORCH_EBPC_BUILD_TESTS=ON
 	cmake --build build/operators --target ebpc_tests
+
+export EBPC_RECORDED_WORDS := $(abspath build/recorded.words)
+test-cpp: build-cpp-tests
 	ctest --test-dir build/operators --output-on-failure --parallel $(JOBS)
+
+# All 3,562,496 words of ResNet-34's recorded maps, of which `make test` takes a part: minutes.
+test-rtl: build-cpp-tests
+	EBPC_ALL_WORDS=1 ctest --test-dir build/operators --output-on-failure --parallel $(JOBS) --tests-regex HardwareRtl
 
 PORTABLE_TESTS := test-aarch64 test-s390x
 .PHONY: $(PORTABLE_TESTS)
@@ -125,15 +136,19 @@ $(PORTABLE_TESTS): test-%: $(VENV)/.requirements
 	ctest --test-dir build/test-$* --output-on-failure --parallel $(JOBS)
 
 # Simulators that read our exports and want older libraries than ours.
-build/simulators/.installed: $(VENV)/.requirements
+build/simulators/.installed: tests/python/simulators.txt $(VENV)/.requirements
 	.ci/environment build/simulators $(PYTHON)
-	build/simulators/bin/python -m pip install --quiet scalesim==3.0.0 'numpy<2.4'
+	build/simulators/bin/python -m pip install --quiet --requirement $<
 	touch $@
 
 # It wants Python 3.12 and its search takes half a minute, so it is no part of `make test`.
-test-accelforge: setup
+ACCELFORGE := accelforge==1.0.467
+build/accelforge/.$(ACCELFORGE): $(VENV)/.requirements
 	.ci/environment build/accelforge python3.12
-	build/accelforge/bin/python -m pip install --quiet accelforge==1.0.467
+	build/accelforge/bin/python -m pip install --quiet $(ACCELFORGE)
+	touch $@
+
+test-accelforge: setup build/accelforge/.$(ACCELFORGE)
 	$(BIN)/python -m pytest tests/python/test_hardware_exports.py -k accelforge
 
 # Heavy packages of others, in an environment of their own.

@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import torch_ebpc
-from evaluation.hardware import cycles, schedule, traffic
+from evaluation.hardware import cycles, schedule, traffic, wide
 from evaluation.hardware.cycles import Design, LayerCycles, WidthRow
 from evaluation.hardware.layer_maps import Convolution, ImageMaps, MapRecorder, zero_count
 from evaluation.hardware.traffic import Interface, Traffic
@@ -104,6 +104,9 @@ class Study:
     convolutions: in the order of the network.
     widths: the first image behind memory ports of several widths.
     tiles: the first image's traffic by buffer and burst bytes.
+    lanes: the first image through encoders of several words a cycle.
+    chunks: the first image in chunks of several sizes.
+    raw_blocks: the first image with a raw fallback for every block.
     """
 
     options: Options
@@ -111,6 +114,9 @@ class Study:
     convolutions: dict[str, ConvolutionInput] = dataclasses.field(default_factory=dict)
     widths: list[WidthRow] = dataclasses.field(default_factory=list)
     tiles: dict[tuple[int, int], Traffic] = dataclasses.field(default_factory=dict)
+    lanes: list[wide.LanesRow] = dataclasses.field(default_factory=list)
+    chunks: list[wide.ChunksRow] = dataclasses.field(default_factory=list)
+    raw_blocks: wide.ChunksRow | None = None
     images: int = 0
 
     def total(self) -> Layer:
@@ -147,7 +153,7 @@ class Study:
         self.images += 1
 
     def sweep(self, maps: ImageMaps) -> None:
-        """The first image at other memory widths, buffers and bursts."""
+        """The first image at other memory widths, buffers, bursts, lanes and chunks."""
         words = list(maps.written.values())
         w = self.options.design.word_bits
         widths = sorted({max(1, w // 8), max(1, w // 4), max(1, w // 2), w, 2 * w, 8 * w})
@@ -155,6 +161,10 @@ class Study:
         self.tiles = traffic.sweep(
             words, self.options.interface, self.options.code(), SWEPT_BUFFERS, SWEPT_BURSTS
         )
+        code = self.options.code()
+        self.lanes = wide.sweep_lanes(words, code, self.options.interface.buffer_bytes)
+        self.chunks = wide.sweep_chunks(words, code)
+        self.raw_blocks = wide.raw_blocks(words, code)
 
 
 def run(
