@@ -19,8 +19,9 @@ README = """# Stimuli and expected responses
 Each layer is one transmission: the fixed-point map of one image, channel by channel, row by row, in
 words of W = {word_bits} bits ({signedness}), coded with N = {block_size}, R = {max_zero_run},
 base sent, with {zero_word} as the word that counts as zero. Line k of a file is the k-th beat of a
-port. Streams are packed most significant bit first; the last word of a stream is padded with zero bits. Lines are separated by a newline and none
-ends the file, so that a test bench that asks `$feof` before each read reads no line twice.
+port. Streams are packed most significant bit first; the last word of a stream is padded with zero
+bits. Lines are separated by a newline and none ends the file, so that a test bench that asks
+`$feof` before each read reads no line twice.
 
 `index.csv` lists the layers: name, file name, and the words in each file.
 

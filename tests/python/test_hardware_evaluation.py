@@ -9,9 +9,9 @@ from torch import nn
 
 import torch_ebpc
 from evaluation.hardware import cycles, energy, report, schedule, study, tables, traffic, wide
-from evaluation.hardware.recorded_words import recorded_words
 from evaluation.hardware.__main__ import main, make_parser, options_from
 from evaluation.hardware.maps import MapRecorder
+from evaluation.hardware.recorded_words import recorded_words
 from evaluation.hardware.traffic import Interface
 from evaluation.recorded import network as recorded
 from torch_ebpc.cli.images import PreparedImages
