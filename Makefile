@@ -107,7 +107,7 @@ synthesize: setup
 
 test: test-cpp test-python
 
-build/recorded.words: setup evaluation/recorded/resnet34.pt evaluation/hardware/recorded_words.py
+build/recorded.words: $(VENV)/.installed evaluation/recorded/resnet34.pt evaluation/hardware/recorded_words.py
 	$(BIN)/python -m evaluation.hardware.recorded_words $@
 
 # In the build folder of the operators, so that the codec is compiled once for both.

@@ -161,14 +161,19 @@ std::string inventory(std::string design, std::int64_t word_bits, std::int64_t b
       }
       return text;
     };
-    if (design == "encoder" && lanes == 1) return lines(hardware::Encoder(p).registers());
-    if (design == "encoder") {
-      return lines(hardware::WideEncoder(p, checked_int("lanes", lanes)).registers());
+    if (design != "encoder" && design != "decoder") {
+      throw ebpc::Error(ebpc::ErrorCode::argument,
+                        "design must be 'encoder' or 'decoder', got '" + design + "'");
     }
-    if (design == "decoder" && lanes == 1) return lines(hardware::Decoder(p).registers());
-    throw ebpc::Error(ebpc::ErrorCode::argument,
-                      "design must be 'encoder' or 'decoder', a decoder with one lane, got '" +
-                          design + "' and " + std::to_string(lanes));
+    if (lanes == 1) {
+      return design == "encoder" ? lines(hardware::Encoder(p).registers())
+                                 : lines(hardware::Decoder(p).registers());
+    }
+    if (design == "decoder") {
+      throw ebpc::Error(ebpc::ErrorCode::argument,
+                        "lanes must be 1 for the decoder, got " + std::to_string(lanes));
+    }
+    return lines(hardware::WideEncoder(p, checked_int("lanes", lanes)).registers());
   });
 }
 

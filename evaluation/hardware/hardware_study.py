@@ -133,13 +133,14 @@ class Study:
         """Measures one image's maps; ``on_run`` is given each layer's name, words and streams."""
         code = self.options.code()
         word_bits, block_size, _ = code
+        zero = self.options.design.zero_word
         for name, words in maps.written.items():
             layer = self.layers.setdefault(name, Layer(name, LayerCycles(name)))
             run = cycles.measure(layer.cycles, words, self.options.design)
             if on_run is not None:
                 on_run(name, words, run)
-            layer.traffic.add(traffic.measure(words, self.options.interface, *code))
-            blocks = schedule.blocks_of(words, word_bits, block_size)
+            layer.traffic.add(traffic.measure(words, self.options.interface, *code, zero))
+            blocks = schedule.blocks_of(words, word_bits, block_size, zero)
             layer.scheduled_cycles += schedule.cycles(blocks, schedule.cycles_per_symbol(blocks))
             layer.published_cycles += schedule.cycles(
                 blocks, schedule.cycles_per_plane(blocks, word_bits)
@@ -148,23 +149,25 @@ class Study:
             words = maps.read[convolution.name]
             row = self.convolutions.setdefault(convolution.name, ConvolutionInput(convolution))
             row.words += words.numel()
-            row.zeros += zero_count(words)
-            row.traffic.add(traffic.measure(words, self.options.interface, *code))
+            zero = maps.zero_words[convolution.name]
+            row.zeros += zero_count(words, zero)
+            row.traffic.add(traffic.measure(words, self.options.interface, *code, zero))
         self.images += 1
 
     def sweep(self, maps: ImageMaps) -> None:
         """The first image at other memory widths, buffers, bursts, lanes and chunks."""
         words = list(maps.written.values())
+        code = self.options.code()
+        zero = self.options.design.zero_word
         w = self.options.design.word_bits
         widths = sorted({max(1, w // 8), max(1, w // 4), max(1, w // 2), w, 2 * w, 8 * w})
         self.widths = cycles.sweep_widths(words, self.options.design, widths)
         self.tiles = traffic.sweep(
-            words, self.options.interface, self.options.code(), SWEPT_BUFFERS, SWEPT_BURSTS
+            words, self.options.interface, code, SWEPT_BUFFERS, SWEPT_BURSTS, zero
         )
-        code = self.options.code()
-        self.lanes = wide.sweep_lanes(words, code, self.options.interface.buffer_bytes)
-        self.chunks = wide.sweep_chunks(words, code)
-        self.raw_blocks = wide.raw_blocks(words, code)
+        self.lanes = wide.sweep_lanes(words, code, self.options.interface.buffer_bytes, zero)
+        self.chunks = wide.sweep_chunks(words, code, zero)
+        self.raw_blocks = wide.raw_blocks(words, code, zero)
 
 
 def run(
@@ -181,7 +184,9 @@ def run(
             yield prepared[i][0]
 
     study = Study(options)
-    with MapRecorder(network.model, options.quantizer).entered() as recorder:
+    with MapRecorder(
+        network.model, options.quantizer, options.design.zero_word
+    ).entered() as recorder:
         for image in each("calibrating"):
             recorder.calibrate(image)
         for image in each("measuring"):

@@ -44,10 +44,14 @@ class LanesRow:
 
 
 def sweep_lanes(
-    maps: list[Tensor], code: tuple[int, int, int], buffer_bytes: int
+    maps: list[Tensor], code: tuple[int, int, int], buffer_bytes: int, zero_word: int = 0
 ) -> list[LanesRow]:
     """One image's maps through encoders of several widths, without back-pressure."""
     word_bits, block_size, _ = code
+
+    def cycles(words: Tensor, lanes: int) -> int:
+        return run_encoder(words, *code, zero_word=zero_word, lanes=lanes).cycles
+
     one = inventory("encoder", *code).total_bits
     rows = []
     for lanes in LANES:
@@ -57,13 +61,11 @@ def sweep_lanes(
         rows.append(LanesRow(lanes, bits, lanes * one))
     for words in maps:
         tiles = [tile for part in tiles_of(words, word_bits, buffer_bytes) for tile in part]
-        narrow = [run_encoder(tile, *code).cycles for tile in tiles]
+        narrow = [cycles(tile, 1) for tile in tiles]
         for row in rows:
             row.words += words.numel()
-            row.map_cycles += run_encoder(words, *code, lanes=row.lanes).cycles
-            row.tile_cycles += sum(
-                run_encoder(tile, *code, lanes=row.lanes).cycles for tile in tiles
-            )
+            row.map_cycles += cycles(words, row.lanes)
+            row.tile_cycles += sum(cycles(tile, row.lanes) for tile in tiles)
             row.narrow_cycles += max(sum(narrow[i :: row.lanes]) for i in range(row.lanes))
     return rows
 
@@ -103,33 +105,36 @@ class ChunksRow:
         self.fallback_bits += int(bits.clamp(max=raw_bits).sum()) + bits.numel()
 
 
-def sweep_chunks(maps: Iterable[Tensor], code: tuple[int, int, int]) -> list[ChunksRow]:
+def sweep_chunks(
+    maps: Iterable[Tensor], code: tuple[int, int, int], zero_word: int = 0
+) -> list[ChunksRow]:
     """One image's maps: whole, then in chunks from large to small."""
     word_bits = code[0]
     rows = [ChunksRow(chunk) for chunk in (0, *reversed(CHUNKS))]
     for words in maps:
         for row in rows:
             for part in _chunks(words.flatten(), row.chunk_words or words.numel()):
-                bits = _transmission_bits(part, code).add(word_bits - 1) // word_bits * word_bits
+                bits = _transmission_bits(part, code, zero_word)
+                bits = bits.add(word_bits - 1) // word_bits * word_bits
                 row.add(bits.sum(1), part.shape[1] * word_bits)
     return rows
 
 
-def raw_blocks(maps: Iterable[Tensor], code: tuple[int, int, int]) -> ChunksRow:
+def raw_blocks(maps: Iterable[Tensor], code: tuple[int, int, int], zero_word: int = 0) -> ChunksRow:
     """A fallback within the plane stream: a flag in front of every block of N non-zero words, which
     follow as they are where their code is longer."""
     word_bits, block_size, _ = code
     found = ChunksRow(block_size)
     for words in maps:
         flat = words.flatten()
-        nonzero = flat[flat != 0]
+        nonzero = flat[flat != zero_word]
         missing = (
             -nonzero.numel() % block_size
         )  # words of 0 fill the last block up, in the code too
         blocks = torch.nn.functional.pad(nonzero, (0, missing)).reshape(-1, block_size)
-        bits = _transmission_bits(blocks, code)[:, 1]
+        bits = _transmission_bits(blocks, code, zero_word)[:, 1]
         found.add(bits, block_size * word_bits)
-        zero_bits = int(_transmission_bits(flat.reshape(1, -1), code)[0, 0])
+        zero_bits = int(_transmission_bits(flat.reshape(1, -1), code, zero_word)[0, 0])
         found.stream_bits += zero_bits
         found.fallback_bits += zero_bits
         found.raw_bits += word_bits * (flat.numel() - blocks.numel())
@@ -143,9 +148,16 @@ def _chunks(flat: Tensor, chunk_words: int) -> Iterator[Tensor]:
             yield part
 
 
-def _transmission_bits(words: Tensor, code: tuple[int, int, int]) -> Tensor:
+def _transmission_bits(words: Tensor, code: tuple[int, int, int], zero_word: int) -> Tensor:
     """Bits of both streams of each transmission [transmissions, 2]."""
     word_bits, block_size, max_zero_run = code
     return torch_ebpc.count_transmission_bits(
-        words, "ebpc", word_bits, block_size, max_zero_run, "sent", transmission_dims=1
+        words,
+        "ebpc",
+        word_bits,
+        block_size,
+        max_zero_run,
+        "sent",
+        transmission_dims=1,
+        zero=zero_word,
     )
