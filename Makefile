@@ -70,7 +70,7 @@ $(VENV)/.installed: $(VENV)/.requirements $(NATIVE_SOURCES) CMakeLists.txt setup
 # ---- Main job --------------------------------------------------------------------------------------
 
 evaluate: setup
-	$(BIN)/python -m evaluation.resnet34 $(OPTIONS)
+	$(BIN)/python -m evaluation.paper.resnet34 $(OPTIONS)
 
 paper: setup
 	$(BIN)/python -m evaluation.paper $(OPTIONS)
@@ -79,15 +79,15 @@ libtorch: setup
 	$(BIN)/python -m evaluation.libtorch $(OPTIONS)
 
 bench: setup
-	$(BIN)/python -m evaluation.throughput --json reports/throughput.json --plot reports/throughput.svg $(OPTIONS)
+	$(BIN)/python -m evaluation.bench.throughput --json reports/throughput.json --plot reports/throughput.svg $(OPTIONS)
 
 bench-hooks: setup
-	$(BIN)/python -m evaluation.overhead --json reports/overhead.json $(OPTIONS)
+	$(BIN)/python -m evaluation.bench.overhead --json reports/overhead.json $(OPTIONS)
 bench-training: setup
-	$(BIN)/python -m evaluation.training --json reports/training.json $(OPTIONS)
+	$(BIN)/python -m evaluation.bench.training --json reports/training.json $(OPTIONS)
 
 bit-equality: setup
-	$(BIN)/python -m evaluation.bit_equality $(OPTIONS)
+	$(BIN)/python -m evaluation.bench.bit_equality $(OPTIONS)
 
 bench-kernels: $(VENV)/.requirements
 	.ci/system-packages libbenchmark-dev
@@ -153,45 +153,45 @@ test-python: setup build/simulators/.installed
 
 # ---- Faults and hostile input ----------------------------------------------------------------------
 
-# Every C++ test with the address and undefined behaviour sanitizers, and the operators' Python tests with the
-# library of the same build; what runs in threads with the thread sanitizer.
-SANITIZED := $(CONFIGURE) -S . -DTORCH_EBPC_BUILD_TESTS=ON -DCMAKE_BUILD_TYPE=Debug \
-  -DCMAKE_CXX_FLAGS=-O1 -DCMAKE_CXX_COMPILER=g++
+SANITIZED := $(CONFIGURE) -S . -DTORCH_EBPC_BUILD_TESTS=ON -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O1
 SANITIZED_PYTHON_TESTS := arguments errors golden_containers hardware methods ops partial statistics stream threads
 # Python is not linked with the sanitizers, so they have to be in the process before it. What CPython keeps to
 # its end is no leak of ours.
-WITH_SANITIZERS = LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
+WITH_SANITIZERS = LD_PRELOAD="$$(clang++-19 -print-file-name=libclang_rt.asan-x86_64.so)" \
   ASAN_OPTIONS=detect_leaks=0 PYTHONSAFEPATH=1 PYTHONPATH=build/asan-python:.
 
-sanitize: setup
-	.ci/system-packages libgtest-dev nlohmann-json3-dev
-	$(SANITIZED) -B build/asan -DTORCH_EBPC_SANITIZE=address,undefined -DPython3_EXECUTABLE=$(BIN)/python
+# One build with the address and undefined behaviour sanitizers is for the tests and for the fuzzers.
+build/asan/.configured: $(VENV)/.installed CMakeLists.txt tests/cpp/CMakeLists.txt tests/fuzz/CMakeLists.txt
+	.ci/system-packages libgtest-dev nlohmann-json3-dev clang-19 libclang-rt-19-dev
+	$(SANITIZED) -B build/asan -DCMAKE_CXX_COMPILER=clang++-19 -DTORCH_EBPC_BUILD_FUZZERS=ON \
+	  -DPython3_EXECUTABLE=$(BIN)/python
+	touch $@
+
+# Every C++ test, and the operators' Python tests with the library of the same build; what runs in threads with
+# the thread sanitizer.
+sanitize: build/asan/.configured
 	cmake --build build/asan --target ebpc_tests torch_ebpc
 	ctest --test-dir build/asan --output-on-failure --parallel $(JOBS)
 	rm -rf build/asan-python && mkdir build/asan-python && cp -r torch_ebpc build/asan-python
 	cp build/asan/libtorch_ebpc.so build/asan-python/torch_ebpc/lib
 	$(WITH_SANITIZERS) $(BIN)/python -c "import torch_ebpc; assert 'asan-python' in torch_ebpc.__file__, torch_ebpc.__file__"
 	$(WITH_SANITIZERS) $(BIN)/pytest -p no:cacheprovider $(SANITIZED_PYTHON_TESTS:%=tests/python/test_%.py)
-	$(SANITIZED) -B build/tsan -DTORCH_EBPC_SANITIZE=thread -DTORCH_EBPC_BUILD_OPERATORS=OFF
+	$(SANITIZED) -B build/tsan -DTORCH_EBPC_SANITIZE=thread -DTORCH_EBPC_BUILD_OPERATORS=OFF \
+	  -DCMAKE_CXX_COMPILER=g++
 	cmake --build build/tsan --target ebpc_tests
 	ctest --test-dir build/tsan --output-on-failure --parallel $(JOBS)
 
 FUZZERS := compress decode decompress hardware kernels
 SECONDS ?= 60
 
-build/fuzz/.configured: $(VENV)/.requirements CMakeLists.txt tests/fuzz/CMakeLists.txt
-	.ci/system-packages clang-19 libclang-rt-19-dev
-	$(CONFIGURE) -S . -B build/fuzz -DCMAKE_CXX_COMPILER=clang++-19 -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-	  -DTORCH_EBPC_BUILD_OPERATORS=OFF -DTORCH_EBPC_BUILD_FUZZERS=ON
-	touch $@
-
 # What a fuzzer finds is written to build/fuzz; what it has learnt stays in build/fuzz/corpus.
-fuzz: build/fuzz/.configured
-	cmake --build build/fuzz
+fuzz: build/asan/.configured
+	cmake --build build/asan --target $(FUZZERS:%=fuzz_%)
+	mkdir -p build/fuzz
 	$(BIN)/python tests/fuzz/make_seeds.py build/fuzz/seeds
 	set -e; cd build/fuzz; for fuzzer in $(FUZZERS); do \
 	  mkdir -p corpus/$$fuzzer; echo "$$fuzzer, $(SECONDS) s"; \
-	  tests/fuzz/fuzz_$$fuzzer corpus/$$fuzzer seeds/$$fuzzer -max_total_time=$(SECONDS) -max_len=20000 \
+	  ../asan/tests/fuzz/fuzz_$$fuzzer corpus/$$fuzzer seeds/$$fuzzer -max_total_time=$(SECONDS) -max_len=20000 \
 	    -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 -verbosity=0 2>$$fuzzer.log || { cat $$fuzzer.log; exit 1; }; \
 	  grep number_of_executed_units $$fuzzer.log; \
 	done

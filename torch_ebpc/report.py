@@ -187,7 +187,8 @@ class Report:
         parts.append(f"{calls}, {samples} sample{'s' if counts != [1] else ''} each")
         widths = self._widths()
         if widths:
-            parts.append(f"ratios against {', '.join(map(str, widths))}-bit words")
+            order = " in the order NHWC" if self.provenance.get("order") == "nhwc" else ""
+            parts.append(f"ratios against {', '.join(map(str, widths))}-bit words{order}")
         return "; ".join(parts)
 
     def footing(self) -> str:

@@ -38,7 +38,10 @@ KINDS = ("scripted", "traced", "exported")
 
 
 def measured(model, **options):
-    with torch.inference_mode(), torch_ebpc.CompressionMeter(model, **options) as meter:
+    with (
+        torch.inference_mode(),
+        torch_ebpc.CompressionMeter(model, **{"mode": "insert"} | options) as meter,
+    ):
         outputs = [model(images()) for _ in range(3)]  # TorchScript optimizes at the second
     return meter.report(), outputs
 
@@ -159,7 +162,7 @@ def test_gradients_pass_through_a_measured_script(tmp_path):
         (graph, {"layers": (), "functions": [torch.relu]}),
     ):
         x = images().requires_grad_()
-        with torch_ebpc.CompressionMeter(measured_model, **options):
+        with torch_ebpc.CompressionMeter(measured_model, **{"mode": "insert"} | options):
             measured_model(x).sum().backward()
         gradients.append(x.grad)
     torch.testing.assert_close(*gradients)
@@ -178,7 +181,7 @@ def test_a_model_within_another_is_tapped_alone(tmp_path):
 def test_what_does_not_work_on_a_graph_is_refused(tmp_path, kind):
     graph = as_graph(kind, small_network(), tmp_path)
     with pytest.raises(TypeError, match=r"^model must not be a TorchScript module .*functions=\["):
-        torch_ebpc.CompressionMeter(graph)
+        torch_ebpc.CompressionMeter(graph, mode="insert")
     if kind != "exported":
         with pytest.raises(
             ValueError, match=r"^of must be 'outputs' or 'inputs' for .* below autograd"
@@ -204,7 +207,9 @@ def test_an_exception_leaves_the_block_as_itself_and_nothing_behind(tmp_path, ki
     with taps, pytest.raises((KeyError, RuntimeError)):  # handled within the block
         graph(images())
     quantizer = torch_ebpc.Quantizer(signed=False, scale="calibrated")
-    meter = torch_ebpc.CompressionMeter(graph, functions=[torch.relu], quantizer=quantizer)
+    meter = torch_ebpc.CompressionMeter(
+        graph, functions=[torch.relu], quantizer=quantizer, mode="insert"
+    )
     with pytest.raises(ValueError, match=r"^1#1: was not calibrated"), meter:
         graph(images())
 
@@ -291,7 +296,9 @@ def test_gradients_pass_through_what_an_exported_program_replaces_in_place(tmp_p
         (graph, {"layers": (), "functions": [torch.relu]}),
     ):
         x = images().requires_grad_()
-        with torch_ebpc.CompressionMeter(tapped, quantizer=torch_ebpc.Quantizer(bits=4), **options):
+        with torch_ebpc.CompressionMeter(
+            tapped, quantizer=torch_ebpc.Quantizer(bits=4), **{"mode": "insert"} | options
+        ):
             tapped(x).square().sum().backward()
         gradients.append(x.grad)
     torch.testing.assert_close(*gradients)

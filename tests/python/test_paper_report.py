@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import torch_ebpc
-from evaluation.inputs import find_images
-from evaluation.paper import expected, report, sections
+from evaluation.common.inputs import find_images
+from evaluation.paper import comparison_sections, expected, paper_report
 from evaluation.paper.claims import in_a_line
 from evaluation.paper.figures import FIGURES
-from evaluation.paper.study import NothingToMeasureError, Study
+from evaluation.paper.paper_study import NothingToMeasureError, Study
 from torch_ebpc.cli.images import PreparedImages
 from torch_ebpc.cli.networks import LoadedModel, with_batch_statistics
 
@@ -120,7 +120,7 @@ def test_the_page_reads_well_in_a_browser(study: Study, output: Path) -> None:
 
 def test_the_summary_has_a_verdict_on_each_claim_in_a_line(study: Study) -> None:
     """Of the tiny network as of ResNet-34, whose claims they are."""
-    for verdict in sections.verdicts(study):
+    for verdict in comparison_sections.verdicts(study):
         line = in_a_line(verdict)
         assert line.startswith(f"{verdict.claim.source}: a ratio of {verdict.claim.ratio:g} is ")
         sums = [e for e in verdict.means if e.average == "ratio of sums"]
@@ -142,11 +142,11 @@ def test_a_second_report_replaces_the_first_and_nothing_else(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(report, "_write_layers", fail)
+        patch.setattr(paper_report, "_write_layers", fail)
         with pytest.raises(KeyboardInterrupt):
-            report.write_report(study, output, {"seconds": 1})
+            paper_report.write_report(study, output, {"seconds": 1})
     assert before == {path: path.read_bytes() for path in output.iterdir()}
-    report.write_report(study, output, {"seconds": 2})
+    paper_report.write_report(study, output, {"seconds": 2})
     assert set(output.iterdir()) == set(before)
     assert (output / "thesis.txt").read_text() == "mine"
     assert json.loads((output / "report.json").read_text())["run"] == {"seconds": 2}

@@ -27,7 +27,9 @@ def report() -> Report:
     quantizer = Quantizer(bits=8, headroom=0.75)
     with (
         torch.no_grad(),
-        CompressionMeter(model, quantizer=quantizer, methods=METHODS, verify=True) as meter,
+        CompressionMeter(
+            model, quantizer=quantizer, methods=METHODS, verify=True, mode="insert"
+        ) as meter,
     ):
         model(images(3))
     return meter.report()
@@ -103,7 +105,7 @@ def test_rows_of_different_widths_have_no_total():
 
 
 def test_nothing_measured_is_a_report_too():
-    empty = CompressionMeter(small_network()).report()
+    empty = CompressionMeter(small_network(), mode="insert").report()
     assert empty.rows == []
     assert empty.total().values == 0
     assert empty.never_called == ["1", "2.relu", "3.relu"]
@@ -119,14 +121,14 @@ def row_fields(report: Report) -> list[str]:
 
 
 def test_an_empty_report_says_where_functions_are_seen():
-    meter = CompressionMeter(small_network(), (), functions=[torch.relu])
+    meter = CompressionMeter(small_network(), (), functions=[torch.relu], mode="insert")
     hint = "functions are seen only inside of the forward of the model or one of its modules"
     assert repr(meter.report()) == f"nothing was measured\nnever called: relu()\n{hint}"
 
 
 def test_of_an_empty_map_there_is_no_share_and_no_width():
     model = torch.nn.Sequential(torch.nn.ReLU())
-    with CompressionMeter(model, methods=["ebpc"]) as meter:
+    with CompressionMeter(model, methods=["ebpc"], mode="insert") as meter:
         model(torch.zeros(0, 4))
     report = meter.report()
     assert report.heading() == "1 call, 0 samples each"
@@ -355,7 +357,7 @@ def test_the_provenance_says_what_was_measured_with_what(report):
 
 def test_a_report_is_a_copy_that_later_batches_do_not_change():
     model = small_network()
-    with CompressionMeter(model) as meter:
+    with CompressionMeter(model, mode="insert") as meter:
         model(images())
         first = meter.report()
         before = first.to_csv()

@@ -78,6 +78,8 @@ def measure(network: LoadedModel, images: ImageSet, settings: Settings) -> Measu
             max_zero_run=settings.max_zero_run,
             base=settings.base,
             verify=settings.verify,
+            zero=settings.zero,
+            order=settings.order,
         ) as meter,
     ):
         if isinstance(words, torch_ebpc.Quantizer) and words.scale == "calibrated":

@@ -10,13 +10,13 @@ import resource
 from pathlib import Path
 from typing import Any
 
-from evaluation.files import whole_files
-from evaluation.paper import notes, sections, sections_more
+from evaluation.common.files import whole_files
+from evaluation.common.tables import Picture, Section, Table
+from evaluation.paper import comparison_sections, further_sections, notes
 from evaluation.paper.averages import DEFINITIONS
 from evaluation.paper.claims import in_a_line
 from evaluation.paper.figures import draw
-from evaluation.paper.study import Measured, Study
-from evaluation.paper.tables import Picture, Section, Table
+from evaluation.paper.paper_study import Measured, Study
 from torch_ebpc import _html
 from torch_ebpc.report import software_versions
 
@@ -54,16 +54,16 @@ def run_record(begin: float, end: float, processes: int) -> dict[str, Any]:
 
 def build_sections(study: Study, run: dict[str, Any]) -> list[Section]:
     return [
-        sections.types_section(study),
-        sections.claims_section(study),
-        sections.averages_section(study),
-        sections.calls_section(study),
-        sections.presets_section(study),
-        sections_more.ablations_section(study),
-        sections_more.software_section(study),
-        sections_more.gradients_section(study),
-        sections_more.others_section(study),
-        sections_more.statistics_section(study),
+        comparison_sections.types_section(study),
+        comparison_sections.claims_section(study),
+        comparison_sections.averages_section(study),
+        comparison_sections.calls_section(study),
+        comparison_sections.presets_section(study),
+        further_sections.ablations_section(study),
+        further_sections.software_section(study),
+        further_sections.gradients_section(study),
+        further_sections.others_section(study),
+        further_sections.statistics_section(study),
         notes.deviations_section(study),
         notes.provenance_section(study, run),
     ]
@@ -84,7 +84,7 @@ def summary(study: Study) -> list[str]:
         " uncompressed / compressed bits, before padding and without container.",
     ]
     if main.network.name == "resnet34":
-        lines += map(in_a_line, sections.verdicts(study))
+        lines += map(in_a_line, comparison_sections.verdicts(study))
     lines.append("Images and weights are not those of the papers: theirs would give other figures.")
     return lines
 
@@ -116,7 +116,7 @@ def figures_of(study: Study) -> dict[str, Any]:
             "groups": groups,
         }
 
-    found = sections.call_agreement(study)
+    found = comparison_sections.call_agreement(study)
     stats = study.statistics
     return {
         "title": title(study),
@@ -129,7 +129,7 @@ def figures_of(study: Study) -> dict[str, Any]:
         "claims": {
             verdict.claim.name: [vars(each) | {"gain_percent": each.gain_percent}
                                  for each in verdict.readings]
-            for verdict in sections.verdicts(study)
+            for verdict in comparison_sections.verdicts(study)
         },
         "statistics": {
             "images": stats.image_count,
