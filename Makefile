@@ -60,6 +60,7 @@ setup: $(VENV)/.installed
 $(VENV)/.requirements: requirements.txt .ci/environment .ci/system-packages
 	command -v $(CXX) >/dev/null || .ci/system-packages g++
 	.ci/environment $(VENV) $(PYTHON)
+	@echo 'installing requirements.txt into $(VENV): minutes, and gigabytes where PyTorch comes with CUDA'
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt
 	touch $@
 

@@ -2,7 +2,7 @@
 
 - `python` is run, in order and in one namespace,
 - `console` is a shell's session: its lines `$ ...` are run, and have to succeed,
-- `text`, or a block of no language, right behind a `python` block is what that prints, as the other
+- `text`, or a block of no language, right after a `python` block is what that prints, as the other
   lines of a session are what its commands print (standard error too): `...` stands for anything,
   blanks for blanks, however many, and a number with decimals also for those next to it in the last
   one, since convolutions differ between CPUs; below `<!-- numbers vary -->` any number for any,
