@@ -138,8 +138,7 @@ test-accelforge: setup
 	$(BIN)/python -m pytest tests/python/test_hardware_exports.py -k accelforge
 
 # Heavy packages of others, in an environment of their own.
-test-examples:
-	ls dist/*.whl >/dev/null 2>&1 || $(MAKE) wheel
+test-examples: wheel
 	.ci/environment build/examples $(PYTHON)
 	build/examples/bin/python -m pip install --quiet "$$(grep '^torch==' requirements.txt)" \
 	  --requirement docs/examples/requirements.txt dist/*.whl

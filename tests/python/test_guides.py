@@ -165,6 +165,12 @@ def test_a_page_does_what_it_says(page, tmp_path, monkeypatch):
         example.evaluate()
 
 
+def test_the_readme_is_read_in_a_minute():
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) <= 150
+    assert max(map(len, lines)) <= 100
+
+
 def test_the_notebook_is_stored_without_outputs():
     """`make docs` runs it; what it shows then is in the site."""
     cells = json.loads((ROOT / "docs" / "example.ipynb").read_text())["cells"]
