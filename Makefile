@@ -61,6 +61,7 @@ setup: $(VENV)/.installed
 $(VENV)/.requirements: requirements.txt .ci/environment .ci/system-packages
 	command -v $(CXX) >/dev/null || .ci/system-packages g++
 	.ci/environment $(VENV) $(PYTHON)
+	@echo 'installing requirements.txt into $(VENV): minutes, and gigabytes where PyTorch comes with CUDA'
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt
 	touch $@
 
@@ -152,8 +153,7 @@ test-accelforge: setup build/accelforge/.$(ACCELFORGE)
 	$(BIN)/python -m pytest tests/python/test_hardware_exports.py -k accelforge
 
 # Heavy packages of others, in an environment of their own.
-test-examples:
-	ls dist/*.whl >/dev/null 2>&1 || $(MAKE) wheel
+test-examples: wheel
 	.ci/environment build/examples $(PYTHON)
 	build/examples/bin/python -m pip install --quiet "$$(grep '^torch==' requirements.txt)" \
 	  --requirement docs/examples/requirements.txt dist/*.whl

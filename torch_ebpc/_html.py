@@ -29,6 +29,8 @@ th:hover, th:focus, tbody tr:hover { background: var(--soft); }
 th[aria-sort=ascending]::after { content: " \\25b2"; }
 th[aria-sort=descending]::after { content: " \\25bc"; }
 figure { margin: 1rem 0 2rem; }
+.pictures { display: grid; gap: 0 1.5rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); }
 figure img { max-width: 100%; height: auto; background: #fff; }
 figcaption, .caption { font-style: italic; font-size: .9rem; }
 .bars { display: grid; grid-template-columns: minmax(4rem, max-content) 1fr max-content;
@@ -101,14 +103,14 @@ def folded(title: str, parts: Iterable[str]) -> str:
     return f"<details>\n<summary>{escape(title)}</summary>\n{chr(10).join(parts)}\n</details>"
 
 
-def picture(svg: bytes, caption: str) -> str:
-    """An SVG as an image, so that its ids and styles are its own."""
-    source = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
-    alt = escape(caption, quote=True)
-    return (
-        f'<figure><img src="{source}" alt="{alt}"><figcaption>{escape(caption)}</figcaption>'
-        "</figure>"
-    )
+def pictures(svgs: Iterable[tuple[bytes, str]]) -> str:
+    """SVGs with their captions, as images, so that their ids and styles are their own."""
+    figures = []
+    for svg, caption in svgs:
+        source = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+        below = f"<figcaption>{escape(caption)}</figcaption>"
+        figures.append(f'<figure><img src="{source}" alt="{escape(caption)}">{below}</figure>')
+    return f'<div class="pictures">{"".join(figures)}</div>'
 
 
 def bars(rows: Sequence[tuple[str, Sequence[float]]], caption: str) -> str:

@@ -173,7 +173,7 @@ def cast_of_leaf(x: Tensor, elements: Range, fingerprint: tuple[int, int]) -> Ca
     ):
         return None
     cast = Cast(leaf, leaf._version, base.dtype, fingerprint)
-    # Either may have been written into since, by whatever way.
+    # Either may have been changed since, in ways that no version counter sees.
     return cast if fingerprint_of(cast.cast_again()) == fingerprint else None
 
 

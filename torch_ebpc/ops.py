@@ -25,8 +25,8 @@ Parameters of the code (JETCAS 2019, section III), the same everywhere:
     as the zero point of affine quantized integers. All other values, 0 among them, are words of the
     plane stream.
 
-Whoever only wants small tensors leaves the last three alone and passes ``codec="auto"`` to
-:func:`compress`: then each segment of 4096 words is coded in the smallest of sixteen ways.
+For small containers without choosing the last three, pass ``codec="auto"`` to :func:`compress`:
+then each segment of 4096 words is coded in the smallest of sixteen ways.
 
 Autograd: packed bytes and streams are integers and carry no gradient. So that no graph is cut in
 silence, :func:`compress` and :func:`encode` refuse a tensor that requires grad while grad mode is

@@ -24,11 +24,7 @@ for layer in ("1", "3"):  # words of 4 bits and of 6: ratios against each width
     with (
         torch.no_grad(),
         torch_ebpc.CompressionMeter(
-            model,
-            layer,
-            words=lambda y: y.int(),
-            word_bits=lambda y: y.bit_width,
-            mode="observe",
+            model, layer, words=lambda y: y.int(), word_bits=lambda y: y.bit_width
         ) as meter,
     ):
         model(images)

@@ -20,7 +20,7 @@ class MeasureActivations(transformers.TrainerCallback):
 
     def on_step_begin(self, args, state, control, model, **kwargs):
         if state.global_step % self.every == 0:
-            self.meter = torch_ebpc.CompressionMeter(model, self.layers, mode="observe")
+            self.meter = torch_ebpc.CompressionMeter(model, self.layers)
             self.meter.__enter__()
 
     def on_step_end(self, args, state, control, **kwargs):

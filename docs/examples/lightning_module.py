@@ -24,7 +24,7 @@ class Classifier(lightning.LightningModule):
         images, labels = batch
         if index % self.measure_every == 0:
             # Observing changes no bit of the step. Entered and left here, so no hook stays.
-            with torch_ebpc.CompressionMeter(self.network, mode="observe") as meter:
+            with torch_ebpc.CompressionMeter(self.network) as meter:
                 features = self.network(images)
             self.log_dict(meter.report().scalars())
         else:

@@ -19,7 +19,7 @@ optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 folder = tempfile.mkdtemp()
 with SummaryWriter(folder) as writer:
     for step in range(3):
-        with torch_ebpc.CompressionMeter(model, mode="observe") as meter:
+        with torch_ebpc.CompressionMeter(model) as meter:
             loss = model(torch.randn(8, 20)).square().mean()
         for name, value in meter.report().scalars().items():
             writer.add_scalar(name, value, step)

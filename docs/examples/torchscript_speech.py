@@ -22,7 +22,7 @@ speech = torch.sin(2 * torch.pi * 220 * seconds) * torch.sin(2 * torch.pi * 3 * 
 with (
     torch.no_grad(),
     torch_ebpc.CompressionMeter(
-        model, layers=(), functions=[torch.relu], transmission="tensor", mode="observe"
+        model, layers=(), functions=[torch.relu], transmission="tensor"
     ) as meter,
 ):
     for chunk in speech[: 512 * 20].split(512):

@@ -161,7 +161,7 @@ def _markdown(study: Study, all_sections: list[Section]) -> str:
 def _page(study: Study, all_sections: list[Section], folder: Path) -> str:
     """All of it in one file: the summary, the pictures, and the sections, folded."""
     pictures = [
-        _html.picture((folder / f"{part.name}.svg").read_bytes(), part.caption)
+        ((folder / f"{part.name}.svg").read_bytes(), part.caption)
         for section in all_sections
         for part in section.parts
         if isinstance(part, Picture)
@@ -180,7 +180,7 @@ def _page(study: Study, all_sections: list[Section], folder: Path) -> str:
         for section in all_sections
     ]
     warning = study.main.network.warning
-    return _html.page(title(study), summary(study), [*pictures, *folded], warning)
+    return _html.page(title(study), summary(study), [_html.pictures(pictures), *folded], warning)
 
 
 def _write_counts(study: Study, path: Path) -> None:

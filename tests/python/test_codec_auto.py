@@ -16,7 +16,7 @@ def compress(x, **parameters):
 
 
 def smooth(dtype, count, zero_run, seed=0):
-    """Slowly changing values; behind every ten of them so many zeros."""
+    """Slowly changing values; after every ten of them so many zeros."""
     generator = torch.Generator().manual_seed(seed)
     values = torch.randint(-1, 2, (count,), generator=generator).cumsum(0).remainder(60) + 30
     return (values * (torch.arange(count) % (10 + zero_run) < 10)).to(dtype)
