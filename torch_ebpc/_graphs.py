@@ -131,7 +131,7 @@ def zero_point_of(
     """The zero point that is among the arguments of an operator, such as those that quantize in
     PT2E; None where there is none, or more than one."""
     if isinstance(function, torch._ops.OpOverloadPacket):  # whose overloads agree on its place
-        function = getattr(function, function.overloads()[0])
+        function = getattr(function, function.overloads()[0])  # type: ignore[no-untyped-call]
     if not isinstance(function, torch._ops.OpOverload):
         return None
     for place, argument in enumerate(function._schema.arguments):
