@@ -80,8 +80,7 @@ def estimated_bytes(words: Tensor, code: dict[str, Any]) -> int:
     if segments >= 2:
         sample = words[: segments * _SEGMENT_WORDS].view(segments, _SEGMENT_WORDS)
         sample = sample[:: max(2, segments // _SAMPLE_SEGMENTS)]
-    bits: int = ops.count_bits(sample, **code)
-    return -(-bits * words.numel() // (8 * max(1, sample.numel())))
+    return -(-ops.compress(sample, **code).numel() * words.numel() // max(1, sample.numel()))
 
 
 def suited(words: Tensor, code: dict[str, Any]) -> Tensor:

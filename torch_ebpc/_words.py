@@ -139,7 +139,7 @@ class WordSource:
             return self._zero
         if x.is_quantized and x.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
             return x.q_zero_point()
-        return zero_point or 0
+        return 0 if zero_point is None or x.is_floating_point() else zero_point
 
     def _width_of(self, output: Any) -> int | None:
         if self._word_bits is None or isinstance(self._word_bits, int):

@@ -250,7 +250,7 @@ class CompressionMeter:
                 if self._calibrating:
                     self._source.calibrate(tap.name, plain)
                     return None
-                words = self._source.words_of(tap.name, plain, output, None)
+                words = self._source.words_of(tap.name, plain, output, tap.zero_point)
                 row, decoded = self._measure(tap, plain, words)
         except (TypeError, ValueError, AssertionError, EBPCError) as error:
             raise type(error)(f"{tap.name}: {error}") from error

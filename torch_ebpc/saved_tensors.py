@@ -94,6 +94,8 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         block_size: as for :func:`torch_ebpc.compress`, but 16 by default, with which floating-point
             words become smaller.
         max_zero_run, base: as for :func:`torch_ebpc.compress`.
+        zero: ``"auto"``, as for :func:`torch_ebpc.compress`, or 0: -0.0, which dropout makes, is
+            then no zero. Other zeros would not be values of all dtypes that are saved.
         compress: if false, nothing is compressed: the report says what autograd saves, and by a
             sample what it would be kept in.
         trim: whether to give freed memory back to the system.
@@ -121,6 +123,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         block_size: int = 16,
         max_zero_run: int = 16,
         base: str = "sent",
+        zero: str | int = "auto",
         compress: bool = True,
         trim: bool = True,
     ) -> None:
@@ -141,9 +144,12 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
             "block_size": block_size,
             "max_zero_run": max_zero_run,
             "base": base,
+            "zero": zero,
         }
+        if zero not in ("auto", 0):
+            raise ValueError(f"zero must be 'auto' or 0, got {zero!r}")
         # So that wrong parameters are refused now and not in the middle of a forward pass.
-        ops.count_bits(torch.empty(0, dtype=torch.int8, device="cpu"), **self._code)
+        ops.compress(torch.empty(0, dtype=torch.int8, device="cpu"), **self._code)
 
         self._model = model
         self._min_bytes = min_bytes

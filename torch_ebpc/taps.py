@@ -20,7 +20,7 @@ from torch_ebpc._compiled import (
     require_python_layers,
     warn_of_unfused_layers,
 )
-from torch_ebpc._graphs import graph_of
+from torch_ebpc._graphs import graph_of, zero_point_of
 from torch_ebpc._modes import FunctionTaps, ScriptTaps
 from torch_ebpc._parts import map_parts
 from torch_ebpc._recomputed import Recomputed
@@ -46,6 +46,9 @@ class Tap:
     call: int  #: of this layer in this pass, from 1
     operation: str | None = dataclasses.field(default=None, compare=False)
     """Of a functional call, such as ``"add"``; None for a module's."""
+    zero_point: int | None = dataclasses.field(default=None, compare=False)
+    """Of a call that makes quantized integers or reads them, such as
+    ``quantized_decomposed.quantize_per_tensor`` of PT2E: its one zero point, the word of 0."""
     part: str = ""
     """Which tensor of a tuple, list, dict or dataclass it is, such as ``"[0]"`` or
     ``"[logits][1]"``; empty where the output is a tensor."""
@@ -308,6 +311,7 @@ class Taps:
         tap = self._next_function(function, arguments, keywords)
         if tap is None:
             return function(*arguments, **keywords)
+        tap = dataclasses.replace(tap, zero_point=zero_point_of(function, arguments, keywords))
         target: Tensor | None = None
         if self._graph is not None and function._schema.is_mutable:
             target = arguments[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 
-from torch_ebpc.cli.settings import add_arguments, positive
+from torch_ebpc.cli.settings import add_arguments, positive, zero
 
 _DESCRIPTION = """\
 Lossless compression of tensors and feature maps by Extended Bit-Plane Compression (EBPC).
@@ -212,6 +212,13 @@ def _compress(command: argparse.ArgumentParser) -> None:
     )
     code.add_argument(
         "--base", choices=["sent", "reused"], default="sent", help="a block's first word"
+    )
+    code.add_argument(
+        "--zero",
+        type=zero,
+        metavar="VALUE",
+        help="what counts as zero: a value, or auto: what there is most of, of floats 0 and -0.0"
+        " (default: auto; of .npy files, which are compressed in pieces, 0)",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -123,6 +124,8 @@ def load_file(path: Path, transform: Callable[[Any], torch.Tensor]) -> LoadedMod
         if any(name.startswith("code/") for name in inner):
             kind, model = "TorchScript", torch.jit.load(path, map_location="cpu").eval()  # type: ignore[no-untyped-call]
         elif "archive_format" in inner:
+            # The operators of quantized programs.
+            importlib.import_module("torch.ao.quantization.fx._decomposed")
             program = torch.export.load(path)
             kind, model, sizes = "exported program", program.module(), _input_sizes(program)
         else:

@@ -100,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="minimum and maximum at the ends of full scale, with a zero point",
     )  # fmt: skip
     words.add_argument(
-        "--zero", type=number, metavar="VALUE",
+        "--zero", type=_number, metavar="VALUE",
         help="the word that stands for 0 in maps of --dtype native, where they do not say it",
     )  # fmt: skip
     words.add_argument(
@@ -128,8 +128,12 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
     return Settings(**(values | lists))
 
 
-def number(text: str) -> float:
-    """An int where it is one, since large ones are no floats."""
+def zero(text: str) -> float | str:
+    """``"auto"``, or a number: an int where it is one, since large ones are no floats."""
+    return text if text == "auto" else _number(text)
+
+
+def _number(text: str) -> float:
     try:
         return int(text)
     except ValueError:
