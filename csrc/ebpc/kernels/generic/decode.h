@@ -2,9 +2,9 @@
 //
 // Within one stream each code's place depends on the one before, so that a single job leaves most
 // of a core idle. Several jobs are therefore read in turns:
-// 1. plane streams become non-zero words: plane_lanes.h, or plane_lanes_8x8.h for the setting that
-//    most use;
-// 2. zero streams put the words in their places: zero_lanes.h.
+// 1. zero streams become masks: zero_masks.h;
+// 2. plane streams become non-zero words: plane_lanes.h, or plane_lanes_8x8.h for the setting that
+//    most use; a mask puts them in their places as soon as all are there: unpack_words.h.
 // Turns are only taken where no stream and no output can end; the ends are dealt with job by job. A
 // job in which anything is wrong is handed back: decode_portable says what.
 //
@@ -15,159 +15,129 @@
 #include <cstddef>
 #include <span>
 
+#ifdef __AVX2__
+#include "ebpc/kernels/avx2/unpack_words.h"
+#else
+#include "ebpc/kernels/generic/unpack_words.h"
+#endif
 #include "ebpc/kernels/generic/job_lanes.h"
 #include "ebpc/kernels/generic/plane_lanes.h"
-#include "ebpc/kernels/generic/zero_lanes.h"
+#include "ebpc/kernels/generic/zero_masks.h"
 #include "ebpc/kernels/kernel.h"
 
 namespace ebpc::EBPC_KERNEL {
 namespace {
 
-/// Keeps both kinds of lanes busy from the first job to the last.
+/// Words of a job to their places.
+template <class Word>
+void place_words(const DecodeJob& job, const NonzeroMask& mask, const Word* nonzero, Word zero) {
+  auto* words = static_cast<Word*>(job.words.data);
+  const std::size_t whole = job.words.count / 64;
+  for (std::size_t i = 0; i < whole; ++i, words += 64)
+    nonzero = unpack_mask(nonzero, mask.of_64(i), zero, words);
+  if (const std::size_t left = job.words.count % 64; left > 0) {
+    Word last_words[64];
+    unpack_mask(nonzero, mask.of_64(whole), zero, last_words);
+    std::memcpy(words, last_words, left * sizeof(Word));
+  }
+}
+
+/// Keeps the lanes of planes busy from the first job to the last.
 template <class PlaneLane>
 class JobsDecoder {
  public:
   JobsDecoder(const Parameters& p, std::span<const DecodeJob> jobs)
       : p_(p), syntax_(p), jobs_(jobs), failed_(jobs.size()) {
-    for (std::size_t i = 0; i < slot_count; ++i) free_[i] = &slots_[i];
     for (std::size_t lane = 0; lane < lane_count; ++lane) {
-      lanes_of_planes_[lane].buffer = &buffers_[lane];
+      lanes_[lane].buffer = &buffers_[lane];
+      lanes_[lane].out = &words_[lane];
     }
   }
 
   /// Returns the first job that is handed back, or the number of jobs.
   std::size_t run() {
-    do {
-      read_planes();
-      place_words();
-    } while (may_start());
-    for (std::size_t lane = 0; lane < plane_lanes_; ++lane) finish_planes(lane);
-    place_words();
-    for (std::size_t lane = 0; lane < zero_lanes_; ++lane) finish_words(lane);
+    for (std::size_t first = 0; first < failed_; first += batch_jobs) {
+      std::size_t count = 0;
+      while (count < batch_jobs && first + count < jobs_.size() &&
+             jobs_[first + count].words.count <= max_job_words) {
+        ++count;
+      }
+      read_zero_streams(p_, jobs_.subspan(first, count), masks_);
+      read_planes(first, first + count);
+      if (count < batch_jobs) failed_ = min(failed_, first + count);
+    }
     return failed_;
   }
 
  private:
   using Word = typename PlaneLane::Word;
-  using Packed = PackedWords<Word>;
-  static constexpr std::size_t slot_count = sizeof(Word) == 1 ? 32 : sizeof(Word) == 2 ? 16 : 12;
+  static constexpr std::size_t batch_jobs = 32;
   static constexpr std::size_t min_turns = 4;  // fewer are not worth looking for more
 
-  bool may_start() const { return next_job_ < failed_; }
-
-  /// Starts the next job in this lane.
-  void start_planes(std::size_t lane) {
-    const DecodeJob& job = jobs_[next_job_];
-    if (job.words.count > max_job_words) {
-      failed_ = next_job_;
-      return;
-    }
-    lanes_of_planes_[lane].start(syntax_, job, next_job_++, *free_[--free_count_]);
-    if (next_job_ + 1 < failed_) prefetch(jobs_[next_job_ + 1]);
-    ++plane_lanes_;
-  }
-
-  /// Streams follow each other in memory, but a lane gets every fourth or so: too far apart for
-  /// what the CPU fetches by itself.
-  static void prefetch(const DecodeJob& job) {
-    constexpr std::size_t line = 64;
-    for (std::size_t i = 0; i < job.plane_bytes; i += line) {
-      __builtin_prefetch(job.plane_stream + i);
-    }
-    for (std::size_t i = 0; i < job.zero_bytes; i += line) __builtin_prefetch(job.zero_stream + i);
-  }
-
-  void finish_planes(std::size_t lane) {
-    PlaneLane& it = lanes_of_planes_[lane];
-    it.finish();
-    if (it.well_formed) {
-      ready_[ready_count_++] = {it.job, it.out};
-    } else {
-      hand_back(it.job, it.out);
-    }
-  }
-
-  /// Reads plane streams until there is no free slot, or no job that would fill the lanes.
-  void read_planes() {
-    while (true) {
-      while (plane_lanes_ < lane_count && may_start() && free_count_ > 0) {
-        start_planes(plane_lanes_);
+  /// Starts the next job that has planes, or returns false.
+  bool start(std::size_t end) {
+    while (next_job_ < end) {
+      const std::size_t job = next_job_++;
+      const NonzeroMask& mask = masks_[job % batch_jobs];
+      if (mask.nonzero == NonzeroMask::malformed) {
+        failed_ = min(failed_, job);
+      } else if (mask.nonzero > 0) {
+        lanes_[busy_++].start(syntax_, jobs_[job], job, mask.nonzero);
+        return true;
+      } else if (jobs_[job].plane_bytes > 0) {
+        failed_ = min(failed_, job);
+      } else {
+        place_words(jobs_[job], mask, words_[0].words, static_cast<Word>(p_.zero));
       }
-      if (plane_lanes_ < lane_count) return;
+    }
+    return false;
+  }
+
+  void finish(PlaneLane& lane) {
+    lane.finish();
+    if (lane.well_formed && lane.out->blocks == lane.max_blocks) {
+      place_words(jobs_[lane.job], masks_[lane.job % batch_jobs], lane.out->words,
+                  static_cast<Word>(p_.zero));
+    } else {
+      failed_ = min(failed_, lane.job);
+    }
+  }
+
+  /// Reads the plane streams of jobs up to `end`, whose masks are there.
+  void read_planes(std::size_t first, std::size_t end) {
+    next_job_ = first;
+    while (true) {
+      while (busy_ < lane_count && start(end)) {
+      }
+      if (busy_ < lane_count) break;
       std::size_t turns = max_job_words;
-      for (const PlaneLane& lane : lanes_of_planes_) turns = min(turns, lane.safe_turns());
+      for (const PlaneLane& lane : lanes_) turns = min(turns, lane.safe_turns());
       if (turns >= min_turns) {
-        take_turns(lanes_of_planes_, turns);
+        take_turns(lanes_, turns);
         continue;
       }
-      for (std::size_t lane = plane_lanes_; lane-- > 0;) {
-        if (lanes_of_planes_[lane].safe_turns() >= min_turns) continue;
-        finish_planes(lane);
-        // The last lane takes its place; each keeps a buffer of its own.
-        const PlaneLane finished = lanes_of_planes_[lane];
-        lanes_of_planes_[lane] = lanes_of_planes_[--plane_lanes_];
-        lanes_of_planes_[plane_lanes_] = finished;
+      for (std::size_t lane = busy_; lane-- > 0;) {
+        if (lanes_[lane].safe_turns() >= min_turns) continue;
+        finish(lanes_[lane]);
+        // The last lane takes its place; each keeps the memory that it has.
+        const PlaneLane finished = lanes_[lane];
+        lanes_[lane] = lanes_[--busy_];
+        lanes_[busy_] = finished;
       }
     }
+    while (busy_ > 0) finish(lanes_[--busy_]);
   }
-
-  void finish_words(std::size_t lane) {
-    ZeroLane<Word>& it = lanes_of_zeros_[lane];
-    if (it.finish()) {
-      free_[free_count_++] = it.packed;
-    } else {
-      hand_back(it.job, it.packed);
-    }
-  }
-
-  /// Reads zero streams until the jobs that are ready do not fill the lanes.
-  void place_words() {
-    while (true) {
-      while (zero_lanes_ < lane_count && ready_count_ > 0) {
-        const Ready& next = ready_[--ready_count_];
-        lanes_of_zeros_[zero_lanes_++].start(p_, jobs_[next.job], next.job, *next.packed);
-      }
-      if (zero_lanes_ < lane_count) return;
-      std::size_t turns = max_job_words;
-      for (const ZeroLane<Word>& lane : lanes_of_zeros_) turns = min(turns, lane.safe_turns());
-      if (turns >= min_turns) {
-        take_turns(lanes_of_zeros_, turns);
-        continue;
-      }
-      for (std::size_t lane = zero_lanes_; lane-- > 0;) {
-        if (lanes_of_zeros_[lane].safe_turns() >= min_turns) continue;
-        finish_words(lane);
-        lanes_of_zeros_[lane] = lanes_of_zeros_[--zero_lanes_];
-      }
-    }
-  }
-
-  /// Jobs before it have been started, and will be finished; no others will be started.
-  void hand_back(std::size_t job, Packed* packed) {
-    failed_ = min(failed_, job);
-    free_[free_count_++] = packed;
-  }
-
-  struct Ready {
-    std::size_t job;
-    Packed* packed;
-  };
 
   const Parameters& p_;
   const typename PlaneLane::Syntax syntax_;
   std::span<const DecodeJob> jobs_;
   std::size_t failed_;
   std::size_t next_job_ = 0;
-  PlaneLane lanes_of_planes_[lane_count];
+  std::size_t busy_ = 0;  // lanes that have a job
+  PlaneLane lanes_[lane_count];
   typename PlaneLane::Buffer buffers_[lane_count];
-  std::size_t plane_lanes_ = 0;  // that have a job
-  ZeroLane<Word> lanes_of_zeros_[lane_count];
-  std::size_t zero_lanes_ = 0;
-  Ready ready_[slot_count];
-  std::size_t ready_count_ = 0;
-  Packed* free_[slot_count];
-  std::size_t free_count_ = slot_count;
-  Packed slots_[slot_count];
+  PackedWords<Word> words_[lane_count];
+  NonzeroMask masks_[batch_jobs];
 };
 
 /// Decodes jobs of any setting but those with planes of 64 bits, as Kernel::decode.

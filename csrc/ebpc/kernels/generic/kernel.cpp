@@ -80,7 +80,7 @@ DecodeStatus decode_words(const Parameters& p, const DecodeJob& job, StreamBits&
 
 std::size_t decode(const Parameters& p, std::span<const DecodeJob> jobs) {
   if (!jobs.empty() && is_common_setting(p, jobs.front().words.bytes_per_word)) {
-    return JobsDecoder<w8_n8::PlaneLane<w8_n8::DecodeBlocks<w8_n8::NoShuffle>>>(p, jobs).run();
+    return JobsDecoder<w8_n8::BlockLane>(p, jobs).run();
   }
   if (!jobs.empty() && plane_bits(p) < 64) return decode_any(p, jobs);
   const auto failed = std::find_if(jobs.begin(), jobs.end(), [&](const DecodeJob& job) {

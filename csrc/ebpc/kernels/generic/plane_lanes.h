@@ -146,13 +146,12 @@ struct PlaneLane {
   PackedWords<Word>* out;
   std::size_t job;
 
-  void start(const Syntax& s, const DecodeJob& from, std::size_t index, PackedWords<Word>& packed) {
+  void start(const Syntax& s, const DecodeJob& from, std::size_t index, std::size_t nonzero) {
     syntax = &s;
     bytes = from.plane_stream;
     byte_count = from.plane_bytes;
-    max_blocks = (from.words.count + s.block_size - 1) / s.block_size;
+    max_blocks = (nonzero + s.block_size - 1) / s.block_size;
     well_formed = true;
-    out = &packed;
     out->blocks = 0;
     job = index;
     last = 0;
