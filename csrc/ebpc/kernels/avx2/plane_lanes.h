@@ -17,6 +17,7 @@
 #include "ebpc/kernels/generic/job_lanes.h"
 #include "ebpc/kernels/generic/planes.h"
 #include "ebpc/kernels/kernel.h"
+#include "ebpc/kernels/plane_codes.h"
 
 namespace ebpc::avx2 {
 namespace {
@@ -46,6 +47,19 @@ inline __m256i table_of(__m128i x) { return _mm256_broadcastsi128_si256(x); }
 /// uncompressed one. A plane whose X is zero is 0.
 constexpr int plane_zero_byte = 2;
 constexpr int all_ones_byte = 0xFF;
+
+/// X of planes of one or two ones, by the lowest four bits of their code: a plane's first bit is
+/// the most significant.
+struct XOfIndexedCodes {
+  alignas(16) std::uint8_t by_code[16];
+};
+constexpr XOfIndexedCodes x_of_indexed_codes = [] {
+  XOfIndexedCodes table{};
+  for (unsigned i = 0; i < 16; ++i)
+    table.by_code[i] =
+        static_cast<std::uint8_t>(first_code_of(0x10 | i, 8, common_code_sizes).x << 1);
+  return table;
+}();
 
 /// The codes of a segment, byte by byte, to words: of each block its base, and a byte for each
 /// plane.
@@ -97,11 +111,8 @@ class CodeBytes {
   /// Eight planes of each block, the first one most significant, and the XOR taken back.
   struct Planes {
     explicit Planes(__m256i codes) {
-      // X of planes of one or two ones, by the lowest four bits of their code: a plane's first bit
-      // is the most significant.
       const __m256i x_of_index =
-          table_of(_mm_setr_epi8(char(0xC0), 0x60, 0x30, 0x18, 0x0C, 0x06, 0, 0, char(0x80), 0x40,
-                                 0x20, 0x10, 8, 4, 2, 0));
+          table_of(_mm_load_si128(reinterpret_cast<const __m128i*>(x_of_indexed_codes.by_code)));
       const __m256i indexed = _mm256_and_si256(_mm256_shuffle_epi8(x_of_index, codes),
                                                _mm256_cmpgt_epi8(codes, each_byte(0x0F)));
       planes = _mm256_blendv_epi8(indexed, _mm256_add_epi8(codes, codes), codes);
@@ -288,7 +299,7 @@ class CodeLanes {
     // Where no plane is left, there is no code either: as if the next one had 8 bits.
     rest = _mm256_or_si256(rest, _mm256_cmpeq_epi64(left, _mm256_setzero_si256()));
     // By five bits; a table has 0 for an index with the most significant bit set.
-    const __m256i index = _mm256_add_epi64(_mm256_srli_epi64(rest, 59),
+    const __m256i index = _mm256_add_epi64(_mm256_srli_epi64(rest, 64 - short_prefix_bits),
                                            each_qword(static_cast<long long>(0x8080808080808070)));
     const auto look_up = [&](int five, int zero, int run) {
       const char f = static_cast<char>(five), z = static_cast<char>(zero),
@@ -298,7 +309,8 @@ class CodeLanes {
     };
     constexpr int run_bits = sizeof(Word) == 1 ? 3 : 4;
     constexpr int length_mask = 8 * ((1 << run_bits) - 1);
-    const __m256i bits = look_up(5, 2, 3 + run_bits);
+    const __m256i bits = look_up(short_prefix_bits, ebpc_codes.single_zero.bits,
+                                 ebpc_codes.zero_run.bits + run_bits);
     const __m256i length =
         _mm256_and_si256(_mm256_srli_epi64(rest, 58 - run_bits), look_up(0, 0, length_mask));
     const __m256i planes = _mm256_add_epi64(look_up(8, 8, 16), length);

@@ -16,6 +16,7 @@
 
 #include "ebpc/kernels/generic/stream_writer.h"
 #include "ebpc/kernels/generic/vectors.h"
+#include "ebpc/kernels/plane_codes.h"
 #include "ebpc/parameters.h"
 
 namespace ebpc::avx2 {
@@ -64,8 +65,11 @@ __m256i antitranspose(__m256i x) {
 /// marker makes a sum of two codes overflow into bit 7, as does `several`: then X goes as it is.
 constexpr int marker = 0x60;
 constexpr int several = 0x80;
-constexpr int single(int index) { return marker | 0b11000 | index; }
-constexpr int pair(int index) { return marker | 0b10000 | index; }
+constexpr int marked_code(unsigned x) {
+  return marker | static_cast<int>(code_of_plane(x, false, common_code_sizes).code);
+}
+constexpr int single(int index) { return marked_code(0b1000000U >> index); }
+constexpr int pair(int index) { return marked_code(0b1100000U >> index); }
 
 /// Code bytes of X. Zero, all ones and a zero plane are dealt with by the caller.
 __m256i codes_of_x(__m256i x) {
@@ -209,11 +213,12 @@ constexpr ZeroPlanesTable make_zero_planes_table(bool sign_is_zero) {
       std::uint64_t code = 0;
       std::uint64_t used = 0;
       if (is_zero(plane)) {
-        std::uint64_t run = 1;
+        unsigned run = 1;
         for (int next = plane + 1; next <= 8 && is_zero(next); ++next) ++run;
         const bool first = plane == 0 || !is_zero(plane - 1);
-        code = !first ? 0 : run == 1 ? 0b01 : 0b001'000 | (run - 2);
-        used = !first ? 0 : run == 1 ? 0x03 : 0x3F;
+        const CodeBits zeros = code_of_zeros(run, common_code_sizes);
+        code = first ? zeros.code : 0;
+        used = first ? (1U << zeros.bits) - 1 : 0;
       }
       table.codes[zero_planes] |= code << (8 * (7 - plane));
       table.used[zero_planes] |= used << (8 * (7 - plane));
@@ -225,27 +230,28 @@ constexpr ZeroPlanesTable make_zero_planes_table(bool sign_is_zero) {
 constexpr ZeroPlanesTable zeros_below_zero_sign = make_zero_planes_table(true);
 constexpr ZeroPlanesTable zeros_below_nonzero_sign = make_zero_planes_table(false);
 
-struct SignCode {
-  std::uint64_t bits;
-  unsigned count;
+/// The codes of planes by their X, of which the first delta is least significant.
+struct SignCodes {
+  CodeBits by_x[128];
 };
+constexpr SignCodes sign_codes = [] {
+  SignCodes codes{};
+  for (unsigned x = 1; x < 128; ++x) {
+    unsigned turned = 0;
+    for (int i = 0; i < 7; ++i) turned = turned << 1 | (x >> i & 1);
+    codes.by_x[x] = code_of_plane(turned, false, common_code_sizes);
+  }
+  return codes;
+}();
 
-/// The code of plane 8, whose bits have the first delta least significant, from its X, itself and
-/// the mask of the zero X below.
-SignCode sign_code(unsigned x, unsigned plane, unsigned zero_planes) {
+/// The code of plane 8 from its X, itself and the mask of the zero X below.
+inline CodeBits sign_code(unsigned x, unsigned plane, unsigned zero_planes) {
   if (x == 0) {
     const bool continues_run = (zero_planes & 1) != 0;
-    return continues_run ? SignCode{0, 0} : SignCode{0b01, 2};
+    return continues_run ? CodeBits{} : code_of_zeros(1, common_code_sizes);
   }
-  if (x == 0x7F) return {0b00000, 5};
-  if (plane == 0) return {0b00001, 5};
-  const unsigned index = _tzcnt_u32(x);
-  const unsigned from_first = x >> index;
-  if (from_first == 0b1) return {0b00011'000 | index, 8};
-  if (from_first == 0b11) return {0b00010'000 | index, 8};
-  unsigned raw = 1;
-  for (int i = 0; i < 7; ++i) raw = raw << 1 | (x >> i & 1);
-  return {raw, 8};
+  if (plane == 0 && x != 0x7F) return {prefix_plane_zero, short_prefix_bits};
+  return sign_codes.by_x[x];
 }
 
 /// X of plane 8 and the plane itself, the first delta least significant.
@@ -275,13 +281,14 @@ struct SignPlane {
   used |= zeros.used[zero_planes];
   const std::uint64_t bits = _pext_u64(codes | zeros.codes[zero_planes], used);
   const auto count = static_cast<unsigned>(_mm_popcnt_u64(used));
-  const SignCode sign = sign_code(sign_plane.x, sign_plane.plane, zero_planes);
+  const CodeBits sign = sign_code(sign_plane.x, sign_plane.plane, zero_planes);
   const std::uint64_t base = packed[0];
-  if (fast_word_bits + count + sign.count <= 64) {
-    out.put((base << count | bits) << sign.count | sign.bits, fast_word_bits + count + sign.count);
+  const auto sign_bits = static_cast<unsigned>(sign.bits);
+  if (fast_word_bits + count + sign_bits <= 64) {
+    out.put((base << count | bits) << sign_bits | sign.code, fast_word_bits + count + sign_bits);
   } else {  // in two halves
     out.put(base << (count - 32) | bits >> 32, fast_word_bits + count - 32);
-    out.put((bits & 0xFFFFFFFF) << sign.count | sign.bits, 32 + sign.count);
+    out.put((bits & 0xFFFFFFFF) << sign_bits | sign.code, 32 + sign_bits);
   }
 }
 
@@ -358,7 +365,7 @@ std::uint64_t count_blocks(const std::uint8_t* packed, std::size_t block_count, 
       if (x == 0) continue;
       bits -= block_bits.below_zero_sign[zeros];
       bits += block_bits.below_nonzero_sign[zeros];
-      bits += sign_code(x, sign_plane >> place & 0xFF, zeros).count;
+      bits += static_cast<std::uint64_t>(sign_code(x, sign_plane >> place & 0xFF, zeros).bits);
     }
   }
   const std::size_t filled_up = b - block_count;

@@ -3,11 +3,11 @@
 #pragma once
 
 #include <array>
-#include <bit>
 
 #include "ebpc/kernels/avx512/bits.h"
 #include "ebpc/kernels/avx512/code_appender.h"
 #include "ebpc/kernels/avx512/plane_splitter.h"
+#include "ebpc/kernels/plane_codes.h"
 
 namespace ebpc::avx512 {
 namespace {
@@ -20,10 +20,10 @@ struct ShortCodes {
   alignas(64) std::array<std::uint8_t, size> left{};
   alignas(64) std::array<std::uint8_t, size> bits{};
 
-  constexpr void set(unsigned index, unsigned code, int length) {
-    right[index] = static_cast<std::uint8_t>(code);
-    left[index] = static_cast<std::uint8_t>(code << (8 - length));
-    bits[index] = static_cast<std::uint8_t>(length);
+  constexpr void set(unsigned index, const CodeBits& code) {
+    right[index] = static_cast<std::uint8_t>(code.code);
+    left[index] = static_cast<std::uint8_t>(code.code << (8 - code.bits));
+    bits[index] = static_cast<std::uint8_t>(code.bits);
   }
 };
 
@@ -31,10 +31,8 @@ struct ShortCodes {
 constexpr auto zero_plane_codes = [] {
   std::array<ShortCodes<64>, 6> tables{};
   for (unsigned run_bits = 1; run_bits < tables.size(); ++run_bits) {
-    tables[run_bits].set(1, 1, 2);
-    for (unsigned planes = 2; planes <= 1 + (1U << run_bits); ++planes) {
-      tables[run_bits].set(planes, (1U << run_bits) | (planes - 2), static_cast<int>(3 + run_bits));
-    }
+    for (unsigned planes = 1; planes <= 1 + (1U << run_bits); ++planes)
+      tables[run_bits].set(planes, code_of_zeros(planes, {0, 0, static_cast<int>(run_bits)}));
   }
   return tables;
 }();
@@ -48,19 +46,8 @@ constexpr auto narrow_plane_codes = [] {
       ShortCodes<128>& table =
           tables[static_cast<std::size_t>(plane_bits)][static_cast<std::size_t>(index_bits)];
       if (plane_bits > 1 << index_bits) continue;
-      const unsigned all_ones = (1U << plane_bits) - 1;
-      for (unsigned x = 1; x < all_ones; ++x) {
-        const auto first_one = static_cast<unsigned>(plane_bits - std::bit_width(x));
-        const unsigned rest = x & (x - 1);
-        if (rest == 0) {
-          table.set(x, 3U << index_bits | first_one, 5 + index_bits);
-        } else if (x == (rest | rest >> 1) && (rest & (rest - 1)) == 0) {
-          table.set(x, 2U << index_bits | first_one, 5 + index_bits);
-        } else {
-          table.set(x, 1U << plane_bits | x, 1 + plane_bits);
-        }
-      }
-      table.set(all_ones, 0, 5);
+      for (unsigned x = 1; x < 1U << plane_bits; ++x)
+        table.set(x, code_of_plane(x, false, {plane_bits, index_bits, 0}));
     }
   }
   return tables;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ebpc/kernels/avx512/decode_batch.h"
+#include "ebpc/kernels/plane_codes.h"
 
 namespace ebpc::avx512 {
 namespace {
@@ -108,26 +109,14 @@ struct RowSyntax {
   }
 
   RowSymbol symbol_of(std::uint64_t window) const {
-    const auto plane = [&](std::uint64_t bits) {
-      return bits << (Group::lane_bits - base_sent - plane_size);
-    };
-    if (window >> 62 == 0b01) return symbol(0, 1, 2);
-    if (window >> 61 == 0b001) return symbol(0, (window << 3 >> (64 - run_bits)) + 2, 3 + run_bits);
-    const int kind = static_cast<int>(window >> 59);
-    if (kind == 0b00000) {
-      return symbol(eights ? all_ones_code : plane(low_bits(plane_size)), 1, 5);
-    }
-    if (kind == 0b00001) {
-      RowSymbol repeated = symbol(0, 1, 5);
-      repeated.repeats = 1;
-      return repeated;
-    }
-    if (eights) return {};
-    const int ones = kind == 0b00010 ? 2 : 1;
-    const int index = static_cast<int>(window << 5 >> (64 - index_bits));
-    const int behind = plane_size - index - ones;
-    if (behind < 0) return symbol(0, too_many_planes, 5 + index_bits);
-    return symbol(plane(low_bits(ones) << behind), 1, 5 + index_bits);
+    const FirstCode code = first_code(window, {plane_size, index_bits, run_bits});
+    if (eights && code.is_indexed) return {};
+    const std::uint64_t lane = eights && code.x != 0
+                                   ? all_ones_code
+                                   : code.x << (Group::lane_bits - base_sent - plane_size);
+    RowSymbol s = symbol(lane, code.is_valid ? code.planes : too_many_planes, code.bits);
+    s.repeats = code.plane_is_zero ? 1 : 0;
+    return s;
   }
 };
 
@@ -137,9 +126,9 @@ struct RowSyntax {
 inline constexpr auto planes_of_codes = [] {
   std::array<std::uint8_t, 64> planes{};
   planes[all_ones_code] = 0x7F;
-  for (std::size_t index = 0; index < 8; ++index) {
-    planes[0x18 + index] = static_cast<std::uint8_t>(index < 7 ? 0x40 >> index : 0x80);
-    planes[0x10 + index] = static_cast<std::uint8_t>(index < 6 ? 0x60 >> index : 0x80);
+  for (unsigned code = 0x10; code < 0x20; ++code) {
+    const FirstCode first = first_code_of(code, 8, common_code_sizes);
+    planes[code] = static_cast<std::uint8_t>(first.is_valid ? first.x : 0x80);
   }
   return planes;
 }();

@@ -7,7 +7,7 @@
 
 #include "ebpc/kernels/generic/plane_words.h"
 #include "ebpc/kernels/kernel.h"
-#include "ebpc/plane_stream.h"
+#include "ebpc/kernels/plane_codes.h"
 
 namespace ebpc::EBPC_KERNEL {
 namespace {
@@ -39,13 +39,13 @@ struct PlaneSyntax {
         raw_bits(static_cast<unsigned>(1 + plane_bits(p))),
         block_raw_bits((word_bits + 1) * raw_bits),
         block_size(static_cast<std::size_t>(p.block_size)) {
-    const int index_bits = log2_ceil(static_cast<std::uint32_t>(p.block_size));
-    const int run_bits = log2_ceil(static_cast<std::uint32_t>(p.word_bits));
-    const int symbol_bits = short_prefix_bits + (index_bits > run_bits ? index_bits : run_bits);
+    const PlaneCodeSizes sizes = PlaneCodeSizes::of(p);
+    const int symbol_bits =
+        short_prefix_bits + (sizes.index_bits > sizes.run_bits ? sizes.index_bits : sizes.run_bits);
     symbol_shift = static_cast<unsigned>(64 - symbol_bits);
     no_symbol = std::uint64_t{1} << (symbol_bits - 1);
     for (std::uint64_t i = 0; i < no_symbol; ++i) {
-      symbols[i] = symbol_of(i << symbol_shift, index_bits, run_bits);
+      symbols[i] = symbol_of(i << symbol_shift, sizes);
       symbols[i + no_symbol] = {};
     }
     // As many as a window and a qword of lanes hold.
@@ -86,30 +86,18 @@ struct PlaneSyntax {
   PlaneSymbol symbols[1 << max_symbol_bits];
 
  private:
-  PlaneSymbol symbol_of(std::uint64_t window, int index_bits, int run_bits) const {
-    const int plane_bits = static_cast<int>(raw_bits) - 1;
-    const auto symbol = [&](std::uint64_t plane, std::uint64_t planes, int bits,
-                            bool plane_is_zero = false) {
-      PlaneSymbol s;
-      const std::uint64_t in_order =
-          std::endian::native == std::endian::big ? plane : byte_swap(plane) >> (64 - lane_bits);
-      s.plane = static_cast<Plane>(in_order);
-      s.raw_bits = static_cast<std::uint16_t>(planes * raw_bits);
-      s.bits = static_cast<std::uint8_t>(bits);
-      s.plane_is_zero = plane_is_zero;
-      return s;
-    };
-    if (window >> 62 == 0b01) return symbol(0, 1, 2);
-    if (window >> 61 == 0b001) return symbol(0, (window << 3 >> (64 - run_bits)) + 2, 3 + run_bits);
-    const auto prefix = static_cast<unsigned>(window >> (64 - short_prefix_bits));
-    if (prefix == prefix_all_ones) return symbol(low_bits(plane_bits), 1, short_prefix_bits);
-    if (prefix == prefix_plane_zero) return symbol(0, 1, short_prefix_bits, true);
-    const int ones = prefix == prefix_two_ones ? 2 : 1;
-    const int index = static_cast<int>(window << short_prefix_bits >> (64 - index_bits));
-    const int behind = plane_bits - index - ones;
+  PlaneSymbol symbol_of(std::uint64_t window, const PlaneCodeSizes& sizes) const {
+    const FirstCode code = first_code(window, sizes);
     // More planes than any block has, if the index is outside of the plane.
-    if (behind < 0) return symbol(0, max_word_bits + 2, short_prefix_bits + index_bits);
-    return symbol(low_bits(ones) << behind, 1, short_prefix_bits + index_bits);
+    const std::uint64_t planes = code.is_valid ? code.planes : max_word_bits + 2;
+    PlaneSymbol s;
+    const std::uint64_t in_order =
+        std::endian::native == std::endian::big ? code.x : byte_swap(code.x) >> (64 - lane_bits);
+    s.plane = static_cast<Plane>(in_order);
+    s.raw_bits = static_cast<std::uint16_t>(planes * raw_bits);
+    s.bits = static_cast<std::uint8_t>(code.bits);
+    s.plane_is_zero = code.plane_is_zero;
+    return s;
   }
 };
 

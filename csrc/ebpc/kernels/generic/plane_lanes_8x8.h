@@ -11,6 +11,7 @@
 #include "ebpc/kernels/generic/job_lanes.h"
 #include "ebpc/kernels/generic/planes.h"
 #include "ebpc/kernels/kernel.h"
+#include "ebpc/kernels/plane_codes.h"
 
 namespace ebpc::EBPC_KERNEL {
 namespace {
@@ -42,8 +43,17 @@ struct CodedBlocks {
 /// X of the symbols of one or two ones, by the lowest four bits of their code: a plane's first bit
 /// is the most significant. An index for which there is no place gives the bit that no X has.
 constexpr std::uint8_t bad_index = 0x01;
-constexpr std::uint8_t indexed_x[16] = {0xC0, 0x60, 0x30, 0x18, 0x0C, 0x06, bad_index, bad_index,
-                                        0x80, 0x40, 0x20, 0x10, 0x08, 0x04, 0x02,      bad_index};
+struct IndexedX {
+  std::uint8_t by_code[16];
+};
+constexpr IndexedX indexed_x = [] {
+  IndexedX table{};
+  for (unsigned i = 0; i < 16; ++i) {
+    const FirstCode code = first_code_of(0x10 | i, 8, common_code_sizes);
+    table.by_code[i] = code.is_valid ? static_cast<std::uint8_t>(code.x << 1) : bad_index;
+  }
+  return table;
+}();
 
 /// Eight times the number of symbols of 8 bits (1xxxxxxx or 0001xxxx) at the front, at most 7.
 unsigned bits_of_long_symbols(std::uint64_t x) {
@@ -57,7 +67,7 @@ std::uint64_t first_bits(unsigned count) {
 
 /// Whether a symbol of one or two ones has an index for which there is no place in seven bits.
 bool has_bad_index(std::uint8_t code) {
-  return code >> 4 == 1 && indexed_x[code & 0x0F] == bad_index;
+  return code >> 4 == 1 && indexed_x.by_code[code & 0x0F] == bad_index;
 }
 
 /// Reads the symbols of any block, from behind its base on. Returns the bit behind them, or 0 if
@@ -126,18 +136,15 @@ struct ShortSymbolTable {
 constexpr ShortSymbolTable short_symbol_table = [] {
   ShortSymbolTable table{};
   for (unsigned code = 0; code < 64; ++code) {
-    ShortSymbol& symbol = table.symbols[code];
-    if (code >= 0b1'00000 || (code >= 0b0001'00 && code < 0b001'000)) {
-      symbol = {0, 0xFF, 0, 0};  // not a short one: as if it went past all planes
-    } else if (code >= 0b01'0000) {
-      symbol = {2, 8, 0, 0};
-    } else if (code >= 0b001'000) {
-      symbol = {6, static_cast<std::uint8_t>(8 * ((code & 7) + 2)), 0, 0};
-    } else if (code >= 0b00001'0) {
-      symbol = {5, 8, 0, -1};
-    } else {
-      symbol = {5, 8, 0x7F, 0};
-    }
+    const FirstCode first = first_code_of(code, 6, common_code_sizes);
+    // Not a short one: as if it went past all planes.
+    const bool is_short = !first.is_raw && !first.is_indexed;
+    table.symbols[code] = is_short
+                              ? ShortSymbol{static_cast<std::uint8_t>(first.bits),
+                                            static_cast<std::uint8_t>(8 * first.planes),
+                                            static_cast<std::uint8_t>(first.x),
+                                            static_cast<std::int8_t>(first.plane_is_zero ? -1 : 0)}
+                              : ShortSymbol{0, 0xFF, 0, 0};
   }
   return table;
 }();

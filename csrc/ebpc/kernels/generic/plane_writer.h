@@ -34,11 +34,10 @@ class PlaneWriter {
         is_byte_code_(Group::lane_bits == 8 && planes_.plane_bits == 7 && planes_.index_bits == 3),
         planes_without_lane_(static_cast<std::uint64_t>(
             planes_.has_top_plane ? 1 : planes_.planes - Group::planes)) {
-    zero_runs_[1] = {ebpc_codes.single_zero.code, ebpc_codes.single_zero.bits};
-    for (unsigned run = 2; run < max_word_bits + 2; ++run) {
-      zero_runs_[run] = {static_cast<std::uint8_t>(
-                             unsigned{ebpc_codes.zero_run.code} << planes_.run_bits | (run - 2)),
-                         static_cast<std::uint8_t>(ebpc_codes.zero_run.bits + planes_.run_bits)};
+    for (unsigned run = 1; run < max_word_bits + 2; ++run) {
+      const CodeBits code = code_of_zeros(run, PlaneCodeSizes::of(p));
+      zero_runs_[run] = {static_cast<std::uint8_t>(code.code),
+                         static_cast<std::uint8_t>(code.bits)};
     }
   }
 

@@ -11,8 +11,8 @@
 
 #include "ebpc/bit_stream.h"
 #include "ebpc/kernels/generic/vectors.h"
+#include "ebpc/kernels/plane_codes.h"
 #include "ebpc/parameters.h"
-#include "ebpc/plane_stream.h"
 
 namespace ebpc::EBPC_KERNEL {
 namespace {
@@ -129,12 +129,6 @@ struct PlaneGroup {
 //
 // Plain C++, compiled once for every instruction set that includes it: vectors.h says how.
 
-/// A code in the low `bits` bits.
-struct CodeBits {
-  std::uint64_t code = 0;
-  int bits = 0;
-};
-
 /// Finds the planes of blocks of packed words for one setting, and their kinds.
 template <class GroupType>
 class PlaneFinder {
@@ -238,14 +232,8 @@ class PlaneFinder {
   /// The code of the top plane, whose X is not zero. `below` has the plane below it in its last
   /// lane.
   CodeBits top_code(std::uint64_t dbx, std::uint64_t below) const {
-    const std::uint64_t without_lowest = dbx & (dbx - 1);
-    const auto last_one = static_cast<unsigned>(plane_bits - 1 - __builtin_ctzll(dbx));
-    if (dbx == low_bits(plane_bits)) return {prefix_all_ones, short_prefix_bits};
-    if (dbx == (below & Group::last_lane)) return {prefix_plane_zero, short_prefix_bits};
-    if (without_lowest == 0) return indexed_code(prefix_single_one, last_one);
-    if (without_lowest == (dbx ^ without_lowest) << 1)
-      return indexed_code(prefix_two_ones, last_one - 1);
-    return {std::uint64_t{1} << plane_bits | dbx, 1 + plane_bits};
+    return code_of_plane(dbx, dbx == (below & Group::last_lane),
+                         {plane_bits, index_bits, run_bits});
   }
 
  private:
@@ -254,10 +242,6 @@ class PlaneFinder {
   static constexpr std::size_t vector_words = vector_bytes / sizeof(Word);
   static constexpr int keep_size = Group::slots > vector_words ? Group::slots
                                                                : static_cast<int>(vector_words);
-
-  CodeBits indexed_code(unsigned prefix, unsigned index) const {
-    return {prefix << index_bits | index, short_prefix_bits + index_bits};
-  }
 
   /// The sign bit is set where bit W of a delta differs from bit W - 1. Unsigned words with the top
   /// bit flipped are signed ones with the same deltas.
