@@ -340,7 +340,7 @@ int version_of(DType dtype, const ContainerCode& code) {
 }
 
 ContainerCode with_suitable_zero(DType dtype, ContainerCode code, WordSpan words) {
-  constexpr std::size_t most_samples = 16384;
+  constexpr std::size_t most_samples = 2048;
   std::vector<std::int64_t> sample;
   const std::size_t step = words.count / most_samples + 1;
   for (std::size_t i = 0; i < words.count; i += step) {

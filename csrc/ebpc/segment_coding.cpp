@@ -40,52 +40,48 @@ Parameters default_parameters(const Parameters& p) {
 constexpr std::size_t sample_parts = 4;
 constexpr std::size_t sample_part_words = 128;
 
-/// Whether a coding in planes may take less than `limit` bytes, by a sample of the words. It is
-/// believed only where they take a quarter more in it, and words that are few are all counted.
+/// Whether codings in planes may take less than `limit` bytes: whether the first two do in a sample
+/// of the words. Few words are no sample.
 bool planes_may_take_less(const Kernel& kernel, const Parameters& p, WordSpan words,
                           std::uint64_t limit) {
   const std::size_t part = words.count / sample_parts;
   if (part < 2 * sample_part_words) return true;
-  std::uint64_t bytes = 0;
-  const std::uint64_t any = ~std::uint64_t{0};
+  std::uint64_t blocks_bits = 0;
+  std::uint64_t default_bits = 0;
   for (std::size_t i = 0; i < sample_parts; ++i) {
     const WordSpan some = words.part(i * part, sample_part_words);
-    const StreamBits bits = smallest_coding(kernel, p, some, any).bits;
-    bytes += bytes_for_bits(bits.total());
+    blocks_bits += kernel.count(SegmentCoding{ZeroCoding::mask, PlaneCoding::blocks_15}.parameters(p),
+                                some)
+                       .plane;
+    default_bits += kernel.count(default_parameters(p), some).total();
   }
-  return 4 * bytes * words.count < 5 * limit * sample_parts * sample_part_words;
+  return std::min(blocks_bits, default_bits) * words.count <
+         8 * limit * sample_parts * sample_part_words;
 }
 
 }  // namespace
 
-CodedStreams smallest_coding(const Kernel& kernel, const Parameters& p, WordSpan words,
-                             std::uint64_t limit) {
-  std::array<std::uint64_t, 4> zero_bits;
-  std::array<std::uint64_t, 4> plane_bits;
-  const std::uint64_t nonzero = count_nonzero(p, words);
-  plane_bits[0] = nonzero * static_cast<std::uint64_t>(p.word_bits);
-  zero_bits[0] = 0;
-  // The streams do not depend on each other: three counts tell all of either.
-  for (std::uint32_t i = 1; i < 4; ++i) {
-    const SegmentCoding both{static_cast<ZeroCoding>(i), static_cast<PlaneCoding>(i)};
-    const StreamBits bits = kernel.count(both.parameters(p), words);
-    zero_bits[i] = bits.zero;
-    plane_bits[i] = bits.plane;
-  }
+CodedStreams smallest_plane_coding(const Kernel& kernel, const Parameters& p, WordSpan words,
+                                   std::uint64_t limit) {
   CodedStreams smallest;
   std::uint64_t fewest = limit;
-  const std::uint32_t first = nonzero == words.count ? 1 : 4;  // below 4 is no zero stream
-  for (std::uint32_t coding = first; coding < SegmentCoding::count; ++coding) {
-    const StreamBits bits{zero_bits[coding >> 2], plane_bits[coding & 3]};
+  const auto consider = [&](std::uint32_t coding, const StreamBits& bits) {
     const std::uint64_t bytes = bytes_for_bits(bits.zero) + bytes_for_bits(bits.plane);
-    if (bytes >= fewest) continue;
+    if (bytes >= fewest) return;
     fewest = bytes;
     smallest = {coding, bits};
+  };
+  for (const PlaneCoding plane : {PlaneCoding::blocks_15, PlaneCoding::blocks_63}) {
+    SegmentCoding coding{ZeroCoding::runs_256, plane};
+    StreamBits bits = kernel.count(coding.parameters(p), words);
+    consider(coding.number(), bits);
+    if (bits.zero == words.count) {  // a bit for each word: none is zero
+      consider(SegmentCoding{ZeroCoding::none, plane}.number(), {0, bits.plane});
+    } else {
+      consider(SegmentCoding{ZeroCoding::mask, plane}.number(), {words.count, bits.plane});
+    }
   }
-  const StreamBits bits = kernel.count(default_parameters(p), words);
-  if (bytes_for_bits(bits.zero) + bytes_for_bits(bits.plane) < fewest) {
-    smallest = {coding_default, bits};
-  }
+  consider(coding_default, kernel.count(default_parameters(p), words));
   return smallest;
 }
 
@@ -105,15 +101,14 @@ CodedStreams encode_smallest(const Kernel& kernel, const Parameters& p, const En
   if (fewest <= input.sign_bytes) return smallest;
   const std::uint64_t limit = fewest - input.sign_bytes;
   if (!planes_may_take_less(kernel, p, words, limit)) return smallest;
-  const CodedStreams planes = smallest_coding(kernel, p, words, limit);
+  const CodedStreams planes = smallest_plane_coding(kernel, p, words, limit);
   if (planes.coding == 0) return smallest;
   if (planes.coding == coding_default) {
     kernel.encode(default_parameters(p), words, zero_stream, plane_stream);
     return planes;
   }
   const SegmentCoding coding = SegmentCoding::of(planes.coding);
-  const auto encode = coding.plane == PlaneCoding::words ? zero_rle_baseline.encode : kernel.encode;
-  encode(coding.parameters(p), words, zero_stream, plane_stream);
+  kernel.encode(coding.parameters(p), words, zero_stream, plane_stream);
   return planes;
 }
 

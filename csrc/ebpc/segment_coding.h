@@ -76,10 +76,10 @@ struct CodedStreams {
   StreamBits bits;
 };
 
-/// Of the codings that are not entropy codings: the one that takes the fewest bytes, the lowest of
-/// those if there are several, and its bits; 0 and no bits if none takes less than `limit` bytes.
-CodedStreams smallest_coding(const Kernel& kernel, const Parameters& p, WordSpan words,
-                             std::uint64_t limit);
+/// The coding in planes that takes the fewest bytes, and its bits, of those that a writer considers;
+/// 0 and no bits if none takes less than `limit` bytes.
+CodedStreams smallest_plane_coding(const Kernel& kernel, const Parameters& p, WordSpan words,
+                                   std::uint64_t limit);
 
 /// Codes a segment in the way that takes the fewest bytes, as FORMAT.md says; 0 and no bits if none
 /// takes less than the words as they are. With `input.sign_bytes`, those count for the codings that
