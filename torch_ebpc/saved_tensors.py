@@ -91,8 +91,8 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
             report says of saved tensors only what made them.
         min_bytes: smaller tensors are left as they are: their bookkeeping costs more than they do.
         min_ratio: so are those that have fewer than this times the bytes of their container.
-        block_size, max_zero_run, base: as for :func:`torch_ebpc.compress`, but for the default:
-            floating-point words become smaller with ``block_size=16``.
+        block_size, max_zero_run, base: of EBPC, as for :func:`torch_ebpc.compress`. If none of them
+            is given, each segment is coded as with ``codec="auto"``, which is smaller.
         compress: if false, nothing is compressed: the report says what autograd saves, and by a
             sample what it would be kept in.
         trim: whether to give freed memory back to the system.
@@ -117,9 +117,9 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         *,
         min_bytes: int = 16384,
         min_ratio: float = 1.05,
-        block_size: int = 16,
-        max_zero_run: int = 16,
-        base: str = "sent",
+        block_size: int | None = None,
+        max_zero_run: int | None = None,
+        base: str | None = None,
         compress: bool = True,
         trim: bool = True,
     ) -> None:
@@ -136,13 +136,12 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         for name, value in (("compress", compress), ("trim", trim)):
             if not isinstance(value, bool):
                 raise TypeError(f"{name} must be a bool, got {type(value).__name__}")
+        given = {"block_size": block_size, "max_zero_run": max_zero_run, "base": base}
         self._code: dict[str, Any] = {
-            "block_size": block_size,
-            "max_zero_run": max_zero_run,
-            "base": base,
-        }
+            name: value for name, value in given.items() if value is not None
+        } or {"codec": "auto"}
         # What the codec thinks of its parameters is better known now than in the middle of a pass.
-        ops.count_bits(torch.empty(0, dtype=torch.int8, device="cpu"), **self._code)
+        ops.compress(torch.empty(0, dtype=torch.int8, device="cpu"), **self._code)
 
         self._model = model
         self._min_bytes = min_bytes

@@ -50,9 +50,9 @@ bool planes_may_take_less(const Kernel& kernel, const Parameters& p, WordSpan wo
   std::uint64_t default_bits = 0;
   for (std::size_t i = 0; i < sample_parts; ++i) {
     const WordSpan some = words.part(i * part, sample_part_words);
-    blocks_bits += kernel.count(SegmentCoding{ZeroCoding::mask, PlaneCoding::blocks_15}.parameters(p),
-                                some)
-                       .plane;
+    blocks_bits +=
+        kernel.count(SegmentCoding{ZeroCoding::mask, PlaneCoding::blocks_15}.parameters(p), some)
+            .plane;
     default_bits += kernel.count(default_parameters(p), some).total();
   }
   return std::min(blocks_bits, default_bits) * words.count <
@@ -71,15 +71,13 @@ CodedStreams smallest_plane_coding(const Kernel& kernel, const Parameters& p, Wo
     fewest = bytes;
     smallest = {coding, bits};
   };
+  const bool any_zero = count_nonzero(p, words) < words.count;
   for (const PlaneCoding plane : {PlaneCoding::blocks_15, PlaneCoding::blocks_63}) {
     SegmentCoding coding{ZeroCoding::runs_256, plane};
     StreamBits bits = kernel.count(coding.parameters(p), words);
     consider(coding.number(), bits);
-    if (bits.zero == words.count) {  // a bit for each word: none is zero
-      consider(SegmentCoding{ZeroCoding::none, plane}.number(), {0, bits.plane});
-    } else {
-      consider(SegmentCoding{ZeroCoding::mask, plane}.number(), {words.count, bits.plane});
-    }
+    const auto zero = any_zero ? ZeroCoding::mask : ZeroCoding::none;
+    consider(SegmentCoding{zero, plane}.number(), {any_zero ? words.count : 0, bits.plane});
   }
   consider(coding_default, kernel.count(default_parameters(p), words));
   return smallest;

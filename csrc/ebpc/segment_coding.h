@@ -1,6 +1,6 @@
-// How a container codes each segment in a way of its own: in the entropy coding, or in planes, where
-// either stream is by itself in the one of four ways that makes it the smallest. FORMAT.md describes
-// them.
+// How a container codes each segment in a way of its own: in the entropy coding, or in planes,
+// where either stream is by itself in the one of four ways that makes it the smallest. FORMAT.md
+// describes them.
 
 #pragma once
 
@@ -76,8 +76,8 @@ struct CodedStreams {
   StreamBits bits;
 };
 
-/// The coding in planes that takes the fewest bytes, and its bits, of those that a writer considers;
-/// 0 and no bits if none takes less than `limit` bytes.
+/// The coding in planes that takes the fewest bytes, and its bits, of those that a writer
+/// considers; 0 and no bits if none takes less than `limit` bytes.
 CodedStreams smallest_plane_coding(const Kernel& kernel, const Parameters& p, WordSpan words,
                                    std::uint64_t limit);
 

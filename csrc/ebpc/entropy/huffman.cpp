@@ -187,8 +187,7 @@ std::array<std::uint32_t, max_symbols> codes_of(const HuffmanCode& code) {
 }
 
 void DecodeTable::fill(const HuffmanCode& code) {
-  bits = *std::max_element(code.lengths.begin() + code.first,
-                           code.lengths.begin() + code.last + 1);
+  bits = *std::max_element(code.lengths.begin() + code.first, code.lengths.begin() + code.last + 1);
   const int unseen = max_code_bits - bits;
   for_each_place(code, [&](unsigned symbol, std::uint32_t place) {
     const int length = code.lengths[symbol];

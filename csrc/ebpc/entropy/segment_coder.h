@@ -84,7 +84,8 @@ void fill_masks(const Word* words, std::size_t count, Word zero, std::uint64_t* 
 
 inline std::size_t count_ones_of(const std::uint64_t* masks, std::size_t mask_count) {
   std::size_t ones = 0;
-  for (std::size_t i = 0; i < mask_count; ++i) ones += static_cast<std::size_t>(count_ones(masks[i]));
+  for (std::size_t i = 0; i < mask_count; ++i)
+    ones += static_cast<std::size_t>(count_ones(masks[i]));
   return ones;
 }
 
@@ -134,8 +135,7 @@ void weigh_masks(std::size_t words, Candidate<Word>& candidate) {
   }
   const std::size_t group_count = (words + words_of_group - 1) / words_of_group;
   count_symbols(groups, group_count, candidate.mask_counts);
-  std::uint64_t bits =
-      expected_bits(std::span(candidate.mask_counts).first(16), group_count);
+  std::uint64_t bits = expected_bits(std::span(candidate.mask_counts).first(16), group_count);
   if (candidate.count < words / 8) {
     const std::uint64_t runs = 8 * run_bytes({candidate.masks, masks}, words);
     if (runs < bits) {
@@ -442,9 +442,8 @@ EntropyStreams encode_segment(const Parameters& p, const EntropyInput& input,
 }
 
 DecodeStatus decode_segment(const Parameters& p, EntropyCoding coding, const DecodeJob& job) {
-  return visit_words(job.words.bytes_per_word, [&]<class Word>(Word*) {
-    return decode_words<Word>(p, coding, job);
-  });
+  return visit_words(job.words.bytes_per_word,
+                     [&]<class Word>(Word*) { return decode_words<Word>(p, coding, job); });
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // Words and their parts: symbols, which are a word's upper bits, and the bits below them.
 //
-// A word is first made unsigned, in an order that suits it: as integers are ordered, or with the sign
-// of a floating-point number behind its other bits. Symbols count from the least of a segment.
+// A word is first made unsigned, in an order that suits it: as integers are ordered, or with the
+// sign of a floating-point number behind its other bits. Symbols count from the least of a segment.
 //
 // Plain C++, compiled once for every instruction set that includes it: kernels/vectors.h says how.
 
@@ -21,9 +21,9 @@ namespace {
 constexpr std::size_t most_words = 4096;  // of a segment
 
 struct Split {
-  unsigned low_bits = 0;     // below the symbol
-  bool sign_last = false;    // of a word; else its order is that of integers
-  std::uint32_t first = 0;   // what the symbol 0 stands for
+  unsigned low_bits = 0;    // below the symbol
+  bool sign_last = false;   // of a word; else its order is that of integers
+  std::uint32_t first = 0;  // what the symbol 0 stands for
 };
 
 template <class Word>

@@ -1,5 +1,5 @@
-// Symbols in four streams of Huffman codes, of which each has every fourth symbol. So four codes can
-// be read at a time. FORMAT.md describes how the streams lie.
+// Symbols in four streams of Huffman codes, of which each has every fourth symbol. So four codes
+// can be read at a time. FORMAT.md describes how the streams lie.
 //
 // Plain C++, compiled once for every instruction set that includes it: kernels/vectors.h says how.
 
@@ -69,9 +69,9 @@ inline std::size_t write_streams(const HuffmanCode& code, const std::uint8_t* sy
   for (std::size_t pair = 0; pair < stream_count; pair += 2) {
     std::size_t bytes[2];
     for (std::size_t i = 0; i < 2; ++i) {
-      bytes[i] = count > pair + i ? write_stream(codes.data(), symbols + pair + i, symbols + count,
-                                                 stream[i])
-                                  : 0;
+      bytes[i] = count > pair + i
+                     ? write_stream(codes.data(), symbols + pair + i, symbols + count, stream[i])
+                     : 0;
     }
     std::memcpy(out, stream[0], bytes[0]);
     out += bytes[0];
@@ -101,8 +101,7 @@ class StreamsReader {
     }
     for (; done < count; ++done) {
       const std::size_t stream = done % stream_count;
-      const std::uint64_t entry =
-          table_.entries[window_at_end(stream) >> (64 - table_.bits)];
+      const std::uint64_t entry = table_.entries[window_at_end(stream) >> (64 - table_.bits)];
       symbols[done] = static_cast<std::uint8_t>(entry >> 8);
       bits_[stream] += entry & 0xFF;
     }
@@ -158,8 +157,8 @@ class StreamsReader {
                                                                     : starts_[stream] - begin_);
     std::uint64_t bytes = 0;
     for (std::uint64_t i = 0; i < 8 && byte + i < room; ++i) {
-      const std::uint8_t next = is_forward(stream) ? starts_[stream][byte + i]
-                                                   : *(starts_[stream] - byte - i - 1);
+      const std::uint8_t next =
+          is_forward(stream) ? starts_[stream][byte + i] : *(starts_[stream] - byte - i - 1);
       bytes |= std::uint64_t{next} << (56 - 8 * i);
     }
     return bytes << bits_[stream] % 8;
