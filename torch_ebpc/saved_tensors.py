@@ -52,7 +52,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
     """A context manager under which autograd keeps compressed what it saves for the backward pass:
     lossless, so that gradients are the same to the last bit.
 
-    Made of ``torch.autograd.graph.saved_tensors_hooks``. Only the forward pass has to be inside;
+    It uses ``torch.autograd.graph.saved_tensors_hooks``. Only the forward pass has to be inside;
     the backward pass decompresses a tensor whenever it asks for it. One object can be entered again
     and again, and by several threads at once; it reports on all of it.
 
@@ -91,8 +91,10 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
             report says of saved tensors only what made them.
         min_bytes: smaller tensors are left as they are: their bookkeeping costs more than they do.
         min_ratio: so are those that have fewer than this times the bytes of their container.
-        block_size, max_zero_run, base: as for :func:`torch_ebpc.compress`, but for the default:
-            floating-point words become smaller with ``block_size=16``.
+        block_size, max_zero_run, base, zero: of EBPC, as for :func:`torch_ebpc.compress`, and zero
+            one of ``"auto"`` and 0: other zeros would not be values of all dtypes that are saved.
+            If none of the four is given, each segment is coded as with ``codec="auto"``, which is
+            smaller.
         compress: if false, nothing is compressed: the report says what autograd saves, and by a
             sample what it would be kept in.
         trim: whether to give freed memory back to the system.
@@ -117,9 +119,10 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         *,
         min_bytes: int = 16384,
         min_ratio: float = 1.05,
-        block_size: int = 16,
-        max_zero_run: int = 16,
-        base: str = "sent",
+        block_size: int | None = None,
+        max_zero_run: int | None = None,
+        base: str | None = None,
+        zero: str | int | None = None,
         compress: bool = True,
         trim: bool = True,
     ) -> None:
@@ -136,13 +139,19 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         for name, value in (("compress", compress), ("trim", trim)):
             if not isinstance(value, bool):
                 raise TypeError(f"{name} must be a bool, got {type(value).__name__}")
-        self._code: dict[str, Any] = {
+        if zero not in ("auto", 0, None):
+            raise ValueError(f"zero must be 'auto' or 0, got {zero!r}")
+        given = {
             "block_size": block_size,
             "max_zero_run": max_zero_run,
             "base": base,
+            "zero": zero,
         }
-        # What the codec thinks of its parameters is better known now than in the middle of a pass.
-        ops.count_bits(torch.empty(0, dtype=torch.int8, device="cpu"), **self._code)
+        self._code: dict[str, Any] = {
+            name: value for name, value in given.items() if value is not None
+        } or {"codec": "auto"}
+        # So that wrong parameters are refused now and not in the middle of a forward pass.
+        ops.compress(torch.empty(0, dtype=torch.int8, device="cpu"), **self._code)
 
         self._model = model
         self._min_bytes = min_bytes
@@ -257,7 +266,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
             why = "part of a larger storage"
         else:
             words = words_of(x, elements)
-            # Whoever has written into this memory, and by whatever way: the same bytes are found.
+            # By its bytes, since memory may be written to in ways that no version counter sees.
             fingerprint = fingerprint_of(words)
             key: _Key = (id(storage), elements, fingerprint)
             stored, what = self._again(key, storage), REPEATED
@@ -303,7 +312,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         stored = saved.stored
         row = stored.row
         with self._lock:
-            # Whoever takes the words is alone with them.
+            # Taking the words out leaves them to this call alone.
             words, stored.words = stored.words, None
             last = None if self._last_unpacked is None else self._last_unpacked()
             if last is not None:

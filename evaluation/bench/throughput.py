@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import torch_ebpc
+from evaluation.bench import builds
 from evaluation.common import compressors
 from evaluation.common.compressors import Compressor
 from evaluation.common.inputs import find_inputs, spread
@@ -332,12 +333,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--images", type=int, default=16, help="of which maps are taken (16)")
     parser.add_argument("--rounds", type=int, default=9, help="how often each row is timed (9)")
     parser.add_argument("--quick", action="store_true", help="8-bit maps and main settings only")
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="LIBRARY",
+        help="compare with another build instead: a folder with a built package torch_ebpc in it",
+    )
     options = parser.parse_args(arguments)
 
     torch.set_num_threads(1)
     network, images = find_inputs()
     images = spread(images, options.images)
     maps = feature_maps(network, images)
+    if options.against:
+        compared = {name: maps[name].tensors for name in ("int8", "bfloat16")}
+        print(builds.table(builds.compare(compared, options.against, options.rounds)))
+        return 0
     rows = all_rows(maps, options.quick)
     measure(rows, options.rounds)
     information = machine() | {"weights": network.weights, "images": str(images)}

@@ -19,7 +19,7 @@ def whole_files(folder: Path) -> Iterator[Path]:
     leaves of each file the old one or the new one.
 
     Args:
-        folder: made where it is missing. A kill may leave ``.torch_ebpc.*.tmp`` behind in it.
+        folder: made where it is missing. After a kill, ``.torch_ebpc.*.tmp`` may stay in it.
 
     Raises:
         OSError: a file cannot be written, with its name or the folder's.

@@ -39,15 +39,21 @@ class Table:
                 return row[column].lstrip("+-")[:1].isdigit()
         return False
 
-    def markdown(self) -> str:
+    def formatted(self, tablefmt: str) -> str:
+        """In a format of the package tabulate, without the caption."""
         alignment = ["right" if self.numeric(i) else "left" for i in range(len(self.headers))]
-        body = tabulate(
-            self.texts(),
-            self.headers,
-            tablefmt="github",
-            colalign=alignment if self.rows else None,
-            disable_numparse=True,
+        return str(
+            tabulate(
+                self.texts(),
+                self.headers,
+                tablefmt=tablefmt,
+                colalign=alignment if self.rows else None,
+                disable_numparse=True,
+            )
         )
+
+    def markdown(self) -> str:
+        body = self.formatted("github")
         return f"{self.caption}\n\n{body}" if self.caption else body
 
 
@@ -65,7 +71,3 @@ class Section:
 
     title: str
     parts: list[str | Table | Picture] = dataclasses.field(default_factory=list)
-
-    @property
-    def anchor(self) -> str:
-        return "".join(c if c.isalnum() else "-" for c in self.title.lower())

@@ -10,7 +10,7 @@ from typing import Any
 from tabulate import tabulate
 
 from evaluation.common.files import whole_files
-from evaluation.hardware import plots, simulators
+from evaluation.hardware import plots, simulators, zigzag
 from evaluation.hardware.energy import MEMORIES
 from evaluation.hardware.hardware_study import Study
 from evaluation.hardware.layer_tables import all_tables
@@ -85,13 +85,14 @@ def as_dict(study: Study, title: str, provenance: dict[str, Any]) -> dict[str, A
             {"buffer_bytes": buffer, "burst_bytes": burst, **found.as_dict(study.options.interface)}
             for (buffer, burst), found in study.tiles.items()
         ],
+        "lanes": [dataclasses.asdict(row) for row in study.lanes],
+        "chunks": [dataclasses.asdict(row) for row in study.chunks],
         "energies": {key: dataclasses.asdict(memory) for key, memory in MEMORIES.items()},
     }
 
 
 def export_simulators(study: Study, name: str, folder: Path) -> str | None:
-    """AccelForge's input, a Timeloop problem for each convolution in both spellings, and
-    SCALE-Sim's topology and table.
+    """AccelForge's input, ZigZag's workload and ratios, and SCALE-Sim's topology and table.
 
     Returns:
         Why SCALE-Sim's files are left out; None where they are written.
@@ -99,7 +100,11 @@ def export_simulators(study: Study, name: str, folder: Path) -> str | None:
     with whole_files(folder) as new:
         (new / "accelforge").mkdir()
         (new / "accelforge" / f"{name}.yaml").write_text(simulators.accelforge(study, name))
-        _write_timeloop(study, new)
+        (new / "zigzag").mkdir()
+        (new / "zigzag" / f"{name}.yaml").write_text(zigzag.workload(study))
+        (new / "zigzag" / f"{name}_ratios.json").write_text(
+            json.dumps(zigzag.ratios(study), indent=1)
+        )
         try:
             topology = simulators.scale_sim_topology(
                 row.convolution for row in study.convolutions.values()
@@ -111,16 +116,3 @@ def export_simulators(study: Study, name: str, folder: Path) -> str | None:
         (scale_sim / f"{name}.csv").write_text(topology)
         (scale_sim / f"{name}_compression.csv").write_text(simulators.scale_sim_compression(study))
         return None
-
-
-def _write_timeloop(study: Study, folder: Path) -> None:
-    for version, subfolder in (("0.3", "sparseloop"), ("0.4", "timeloop")):
-        (folder / subfolder).mkdir()
-        for row in study.convolutions.values():
-            written_as = row.convolution.written_as
-            density = None
-            if written_as is not None:
-                density = 1 - study.layers[written_as].cycles.zero_share
-            problem = simulators.timeloop_problem(row, density, version)  # type: ignore[arg-type]
-            target = folder / subfolder / f"{row.convolution.name}.yaml"
-            target.write_text(simulators.timeloop_yaml(problem))

@@ -1,4 +1,4 @@
-"""ResNet-34 with compression behind its ReLUs in a C++ program, on one image (`make libtorch`).
+"""ResNet-34 with compression after its ReLUs in a C++ program, on one image (`make libtorch`).
 
 Inserts the compression, scripts and saves the network, builds the program and runs it: it prints
 what each layer costs, and whether its output has the bits of Python's. First lossless, in float32;

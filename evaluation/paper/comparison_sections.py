@@ -23,7 +23,7 @@ from evaluation.paper.variants import BASELINES, METHOD_TITLES, METHODS, TYPES, 
 
 
 def types_table(study: Study) -> Table:
-    """Methods x types, the published figure behind each of ours where there is one."""
+    """Methods x types, with the published figure next to each of ours where there is one."""
     plan, readings = study.main.plan, study.main.readings("types")
     types = [type for type in plan.types if plan.by_type(type) in study.main.counts.bits]
     beside = study.main.network.name == "resnet34"

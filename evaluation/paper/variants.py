@@ -10,6 +10,7 @@ import torch
 import torch_ebpc
 from evaluation.paper.presets import Preset
 from evaluation.paper.software import COMPRESSORS
+from torch_ebpc._words import in_order
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,9 +96,7 @@ class Words:
                 self.headroom,
             )
             words = quantizer.quantize(x, quantizer.scale_for(largest))
-        if self.order == "nhwc" and words.dim() == 4:
-            words = words.permute(0, 2, 3, 1)
-        return words
+        return in_order(words, self.order)
 
 
 @dataclasses.dataclass(frozen=True)

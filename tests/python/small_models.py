@@ -24,7 +24,7 @@ class Residual(nn.Module):
 
 
 class InPlaceAfter(nn.Module):
-    """The measured layer's own output is changed in place, twice, right behind it."""
+    """The measured layer's own output is changed in place, twice, right after it."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -20,6 +20,7 @@ import torch_ebpc
 from torch_ebpc.cli import measure as command
 from torch_ebpc.cli.main import main
 from torch_ebpc.cli.networks import import_torchvision
+from torch_ebpc.cli.settings import FLOATS
 
 IMAGES = 5
 
@@ -86,6 +87,40 @@ def test_every_setting_reaches_the_meter(photos):
     assert {(row.word_bits, row.images) for row in report.rows} == {(16, 3)}
     assert report.provenance["code"] == {"block_size": 16, "max_zero_run": 16, "base": "reused"}
     assert (report.provenance["mode"], report.provenance["of"]) == ("observe", "inputs")
+
+
+def test_activations_that_are_not_measured_are_named(photos, monkeypatch, capsys):
+    network = paper_example.tiny_network()
+    network.model.append(nn.Hardswish())
+    monkeypatch.setattr(command, "load_torchvision", lambda *arguments, **options: network)
+    assert main(["measure", "tiny", "--images", str(photos)]) == 0
+    line = "not measured: Hardswish; --layers ReLU Hardswish does\n"
+    assert line in capsys.readouterr().err
+    assert main(["measure", "tiny", "--images", str(photos), "--layers", "ReLU", "Hardswish"]) == 0
+    printed = capsys.readouterr()
+    assert line not in printed.err
+    assert printed.out.count("#1") == 3
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_class_of_another_spelling_is_an_error_with_the_right_one(photos, capsys):
+    assert main(["measure", "tiny", "--images", str(photos), "--layers", "hardswish"]) == 2
+    assert error_of(capsys) == "layers: there is no 'hardswish'; the class is Hardswish"
+
+
+@pytest.mark.usefixtures("tiny")
+def test_words_and_their_order_reach_the_meter(photos):
+    run = ["measure", "tiny", "--images", str(photos), "--limit", "2", "--mode", "observe"]
+    words = ["--affine", "--order", "nhwc", "--layers", "Conv2d", "--json", "a.json"]
+    assert main([*run, *words]) == 0
+    report = torch_ebpc.Report.from_json(Path("a.json").read_text())
+    assert report.provenance["quantizer"]["affine"] is True
+    assert report.provenance["order"] == "nhwc"
+    assert all(-128 < row.zero < 127 for row in report.rows)
+    for dtype in FLOATS:
+        assert main([*run, "--dtype", dtype, "--zero", "-0.0", "--json", f"{dtype}.json"]) == 0
+        report = torch_ebpc.Report.from_json(Path(f"{dtype}.json").read_text())
+        assert {row.dtype for row in report.rows} == {dtype}
 
 
 @pytest.mark.usefixtures("tiny")
@@ -322,6 +357,7 @@ def test_rows_of_one_report_alone_are_shown_and_fail(capsys):
         (["1.json", "3.json", "--methods", "csc"], "--methods must be of both reports' zvc, got"),
         (["1.json", "2.json", "--tolerance", "-1"], "--tolerance must be at least 0, got -1.0"),
         (["1.json", "2.json", "--plot", "x.svg"], "--plot is for one report, got two"),
+        (["1.json", "--plot", "x.xyz"], "--plot x.xyz: expected one of ."),
         (["nothing.json"], "nothing.json: No such file or directory"),
         (["other.json"], "other.json: expected a report as Report.to_json writes it: KeyError"),
         (["text.json"], "text.json: expected a report as Report.to_json writes it: JSONDecodeErr"),

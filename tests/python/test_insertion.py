@@ -77,7 +77,9 @@ def counts_of(report):
 
 def metered(model, x, **arguments):
     """The output under a meter that inserts compression, and its report."""
-    with CompressionMeter(model, methods=("ebpc", "zvc"), **arguments) as meter:
+    with CompressionMeter(
+        model, methods=("ebpc", "zvc"), **{"mode": "insert"} | arguments
+    ) as meter:
         if getattr(arguments.get("quantizer"), "scale", None) == "calibrated":
             with meter.calibrate():
                 model(x)
@@ -111,7 +113,7 @@ def test_counts_add_up_over_batches_of_any_size(network, form):
     code = {"block_size": 5, "max_zero_run": 4, "base": "reused"}
     inserted = form(insert_compression(network, example_inputs=images(1), **code))
     reset_compression(inserted)
-    with CompressionMeter(network, methods=("ebpc", "zvc"), **code) as meter:
+    with CompressionMeter(network, methods=("ebpc", "zvc"), **{"mode": "insert"} | code) as meter:
         for x in (images(2), images(5), images(1)):
             network(x)
             inserted(x)

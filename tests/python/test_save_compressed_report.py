@@ -208,3 +208,15 @@ def test_what_is_only_reported_is_left_to_autograd():
         y = hidden.square()
     assert saved.report().total().packed == 1
     assert hidden.data_ptr() == y.grad_fn._saved_self.data_ptr()
+
+
+def test_a_page_and_a_notebook_show_the_tables(report, tmp_path):
+    page = report.to_html(tmp_path / "saved.html")
+    for text in (page, report._repr_html_()):
+        assert report.heading() in text
+        assert report.layer_table("html") in text
+        assert report.kind_table("html") in text
+    assert "left as they are, parameter" in page
+    assert (tmp_path / "saved.html").read_text() == page
+    without = SavedReport(report.rows)
+    assert report.layer_table("html") not in without.to_html()

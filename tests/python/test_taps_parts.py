@@ -90,7 +90,7 @@ def test_an_output_in_which_nothing_is_replaced_is_the_object_itself():
 
 def test_a_recurrent_layer_is_measured_part_by_part():
     model = nn.Sequential(nn.Linear(4, 4), nn.LSTM(4, 3))
-    with CompressionMeter(model, lambda name, module: name != "") as meter:
+    with CompressionMeter(model, lambda name, module: name != "", mode="insert") as meter:
         for _ in range(2):
             model(torch.rand(5, 2, 4))
     rows = meter.report().rows

@@ -10,7 +10,7 @@ import torch
 
 from torch_ebpc.cli.images import ImageSet, images_in
 from torch_ebpc.cli.inputs import Inputs, read_inputs
-from torch_ebpc.cli.measurement import fitted, selection
+from torch_ebpc.cli.measurement import fitted, selection, unmeasured_activations
 from torch_ebpc.cli.measurement import measure as measured
 from torch_ebpc.cli.networks import (
     LoadedModel,
@@ -46,6 +46,10 @@ def measure(options: argparse.Namespace) -> int:
         inputs, settings = fitted(network, inputs.readable(), settings)
     kind = "images" if isinstance(inputs, ImageSet) else "inputs"
     print(f"weights: {network.weights}\n{kind}: {inputs}", file=sys.stderr)
+    others = unmeasured_activations(network, settings)
+    if others:
+        names = " ".join(["ReLU", *others])
+        print(f"not measured: {', '.join(others)}; --layers {names} does", file=sys.stderr)
     if network.warning:
         print(f"\n*** {network.warning} ***\n", file=sys.stderr)
 

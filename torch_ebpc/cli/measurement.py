@@ -96,6 +96,8 @@ def measure(network: LoadedModel, inputs: ImageSet | Inputs, settings: Settings)
             max_zero_run=settings.max_zero_run,
             base=settings.base,
             verify=settings.verify,
+            zero=settings.zero,
+            order=settings.order,
         ) as meter,
     ):
         if isinstance(words, torch_ebpc.Quantizer) and words.scale == "calibrated":
@@ -163,12 +165,34 @@ def selection(
     layers, functions = settings.layers, settings.functions
     if layers is None and functions is None:
         layers, functions = ((), ("relu",)) if network.is_graph else (("ReLU",), ())
-    return [_layer(name) for name in layers or ()], [_function(name) for name in functions or ()]
+    modules = dict(network.model.named_modules())
+    return (
+        [name if name in modules else _layer(name) for name in layers or ()],
+        [_function(name) for name in functions or ()],
+    )
+
+
+def unmeasured_activations(network: LoadedModel, settings: Settings) -> list[str]:
+    """The classes of the network's activations that are not measured because the settings name
+    nothing, so that ReLU is."""
+    if settings.layers is not None or settings.functions is not None or network.is_graph:
+        return []
+    names = {type(module).__name__ for module in network.model.modules()
+             if type(module).__module__ == nn.modules.activation.__name__}  # fmt: skip
+    return sorted(names - {"ReLU", "MultiheadAttention"})
 
 
 def _layer(name: str) -> type[nn.Module] | str:
+    """Raises:
+    ValueError: there is only a class of another spelling.
+    """
     found = getattr(nn, name, None)
-    return found if isinstance(found, type) and issubclass(found, nn.Module) else name
+    if isinstance(found, type) and issubclass(found, nn.Module):
+        return found
+    for spelling, each in vars(nn).items():
+        if spelling.lower() == name.lower() and isinstance(each, type):
+            raise ValueError(f"layers: there is no {name!r}; the class is {spelling}")
+    return name
 
 
 def _function(name: str) -> Callable[..., Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -71,7 +72,7 @@ class LoadedModel:
     @property
     def warning(self) -> str:
         """What every table and plot has to say in its title; empty if there is nothing."""
-        return "" if self.trained else "UNTRAINED NETWORK: these are not the paper's numbers"
+        return "" if self.trained else "UNTRAINED NETWORK: its ratios say little about trained ones"
 
 
 def load_torchvision(
@@ -136,6 +137,8 @@ def load_file(path: Path, transform: Callable[[Any], torch.Tensor] = no_images) 
         if any(name.startswith("code/") for name in inner):
             kind, model = "TorchScript", torch.jit.load(path, map_location="cpu").eval()  # type: ignore[no-untyped-call]
         elif "archive_format" in inner:
+            # The operators of quantized programs.
+            importlib.import_module("torch.ao.quantization.fx._decomposed")
             program = torch.export.load(path)
             kind, model = "exported program", program.module()
             sizes = () if transform is no_images else _input_sizes(program)
