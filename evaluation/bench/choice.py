@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
-import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -24,10 +23,11 @@ from evaluation.bench import throughput
 from evaluation.bench.throughput import Data, Row
 from evaluation.common import compressors
 from evaluation.common.compressors import Compressor
+from evaluation.common.files import write_json
 from evaluation.common.inputs import find_inputs, spread
+from evaluation.common.machine import machine
 from evaluation.recorded.network import RecordedModel
 from torch_ebpc.container import CODINGS
-from torch_ebpc.report import written
 
 LAYERS: dict[str, type[torch.nn.Module]] = {
     "ReLU": torch.nn.ReLU,
@@ -151,7 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
         found = [choice_for(data) for data in tqdm(named, desc=layers, unit="kind")]
         throughput.measure([row for each in found for row in each.rows.values()], options.rounds)
         choices += found
-    information = throughput.machine()
+    information = machine()
     print(f"\n{network.warning or network.name}; weights: {network.weights}")
     print(f"{images}; {information['cpu']}; {information['date']}\n")
     print(tables(choices))
@@ -166,8 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
             "rows": rows,
             "codings": {choice.data.name: dict(choice.codings) for choice in choices},
         }
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        written(json.dumps(content, indent=1) + "\n", options.json)
+        write_json(content, options.json)
     return 0
 
 

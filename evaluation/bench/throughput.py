@@ -12,8 +12,6 @@ import argparse
 import contextlib
 import dataclasses
 import itertools
-import json
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,10 +29,12 @@ import torch_ebpc
 from evaluation.bench import builds
 from evaluation.common import compressors
 from evaluation.common.compressors import Compressor
+from evaluation.common.files import write_json
 from evaluation.common.inputs import find_inputs, spread
+from evaluation.common.machine import machine, peak_memory, reset_peak_memory, with_threads
 from torch_ebpc.cli.images import ImageSet, PreparedImages
 from torch_ebpc.cli.networks import LoadedModel
-from torch_ebpc.report import save_figure, software_versions, written
+from torch_ebpc.report import save_figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,16 +103,10 @@ def feature_maps(
     16-bit fixed point (unsigned where nothing is negative), and floating-point bit patterns."""
     loader = DataLoader(PreparedImages(images, network.transform), len(images.files))
     maps: list[Tensor] = []
-    handles = [
-        module.register_forward_hook(lambda module, inputs, output: maps.append(output.clone()))
-        for module in network.model.modules()
-        if isinstance(module, layers)
-    ]
-    with torch.inference_mode():
+    taps = torch_ebpc.Taps(network.model, lambda tap, x: maps.append(x.clone()), [layers])
+    with torch.inference_mode(), taps:
         for batch, _ in loader:
             network.model(batch)
-    for handle in handles:
-        handle.remove()
 
     def fixed(bits: int, signed: bool) -> list[Tensor]:
         quantizer = torch_ebpc.Quantizer(bits, signed, "truncate", "batch", 0.75)
@@ -205,30 +199,8 @@ def measure(rows: Sequence[Row], rounds: int) -> None:
 @contextlib.contextmanager
 def running(row: Row) -> Iterator[None]:
     """With the row's kernel and threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(row.threads)
-    try:
-        with torch_ebpc.use_kernel(row.kernel or torch_ebpc.kernel()):
-            yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def reset_peak_memory() -> int:
-    """Forgets the process's peak of resident memory; returns what is resident now, in bytes."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return _memory("VmRSS")
-
-
-def peak_memory() -> int:
-    return _memory("VmHWM")
-
-
-def _memory(field: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return 1024 * int(line.split()[1])
-    raise RuntimeError(f"/proc/self/status has no {field}")
+    with with_threads(row.threads), torch_ebpc.use_kernel(row.kernel or torch_ebpc.kernel()):
+        yield
 
 
 def verify(row: Row) -> None:
@@ -318,10 +290,6 @@ def plot(rows: Sequence[Row], path: Path, title: str = "") -> None:
         save_figure(figure, file, path.suffix.removeprefix("."))
 
 
-def machine() -> dict[str, Any]:
-    return {**software_versions(), "platform": platform.platform()}
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m evaluation.bench.throughput",
@@ -357,8 +325,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(table(rows))
     if options.json:
         content = {"machine": information, "rows": [row.as_dict() for row in rows]}
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        written(json.dumps(content, indent=1) + "\n", options.json)
+        write_json(content, options.json)
     if options.plot:
         options.plot.parent.mkdir(parents=True, exist_ok=True)
         plot(rows, options.plot, network.warning)

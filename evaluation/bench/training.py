@@ -21,7 +21,6 @@ import contextlib
 import ctypes.util
 import dataclasses
 import hashlib
-import json
 import multiprocessing
 import os
 import statistics
@@ -33,21 +32,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tabulate import tabulate
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import torch_ebpc
-from evaluation.bench.throughput import machine, peak_memory, reset_peak_memory
 from evaluation.common import compressors
+from evaluation.common.files import write_json
 from evaluation.common.inputs import add_untrained, find_images, spread
+from evaluation.common.machine import machine, peak_memory, reset_peak_memory
 from evaluation.common.networks import load_model
+from evaluation.common.tables import Table
 from torch_ebpc._saved_memory import Range, range_of, words_of
 from torch_ebpc.cli.images import ImageSet, PreparedImages
 from torch_ebpc.cli.settings import positive
-from torch_ebpc.report import written
 from torch_ebpc.saved_tensors import made_by
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -319,7 +318,7 @@ def ratio_table(rows: list[dict[str, Any]], tablefmt: str = "simple") -> str:
         + [f"{row['tensor_bytes'] / row[name]:.2f}" for name in CODES]
         for row in rows
     ]
-    return _table(lines, headers, 2, tablefmt)
+    return Table("", headers, lines).text(tablefmt)
 
 
 def table(rows: list[Row], tablefmt: str = "simple") -> str:
@@ -344,12 +343,7 @@ def table(rows: list[Row], tablefmt: str = "simple") -> str:
                 row.malloc,
             ]
         )
-    return _table(lines, headers, 2, tablefmt)
-
-
-def _table(lines: list[list[str]], headers: list[str], names: int, tablefmt: str) -> str:
-    alignment = ["left"] * names + ["right"] * (len(headers) - names)
-    return str(tabulate(lines, headers, tablefmt, colalign=alignment, disable_numparse=True))
+    return Table("", headers, lines).text(tablefmt)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -407,8 +401,7 @@ def main(arguments: list[str] | None = None) -> int:
             "ratios": of_kinds,
             "rows": [dataclasses.asdict(row) for row in rows],
         }
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        written(json.dumps(content, indent=1) + "\n", options.json)
+        write_json(content, options.json)
     return 0
 
 

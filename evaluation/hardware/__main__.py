@@ -156,7 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
     parts.append(f"weights: {network.weights}")
     title = "; ".join(filter(None, parts))
     for table in all_tables(result):
-        print(f"\n{table.title}\n\n{table.text()}")
+        print(f"\n{table.caption}\n\n{table.text()}")
         if table.note:
             print(f"\n{table.note}")
     total = result.total()

@@ -7,9 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
-from evaluation.common.files import whole_files
+from evaluation.common.files import whole_files, write_json
+from evaluation.common.tables import Table
 from evaluation.hardware import plots, simulators, zigzag
 from evaluation.hardware.energy import MEMORIES
 from evaluation.hardware.hardware_study import Study
@@ -31,19 +30,18 @@ def write(study: Study, title: str, provenance: dict[str, Any], folder: Path) ->
             for suffix in ("png", "svg"):
                 save_figure(figure, new / f"{name}.{suffix}", suffix, dpi=150)
         (new / "report.md").write_text(markdown(study, title, provenance, list(figures)))
-        (new / "report.json").write_text(json.dumps(as_dict(study, title, provenance), indent=1))
+        write_json(as_dict(study, title, provenance), new / "report.json")
         (new / "layers.csv").write_text(csv_text(records))
 
 
 def markdown(study: Study, title: str, provenance: dict[str, Any], figures: list[str]) -> str:
     parts = [f"# {title}"]
     for table in all_tables(study):
-        note = f"```\n{table.note}\n```" if table.note_is_code else table.note
-        parts += [f"## {table.title}", table.text("github"), note]
+        parts.append(f"## {table.markdown()}")
     parts += ["## Plots", *(f"![{name}]({name}.png)" for name in figures)]
     rows = [(key, json.dumps(value) if isinstance(value, dict) else str(value))
             for key, value in provenance.items()]  # fmt: skip
-    parts += ["## Provenance", tabulate(rows, ["", ""], "github", disable_numparse=True)]
+    parts += ["## Provenance", Table("", ["", ""], rows).text("github")]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

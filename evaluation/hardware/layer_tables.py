@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from tabulate import tabulate
-
+from evaluation.common.tables import Table
 from evaluation.hardware import traffic
 from evaluation.hardware.cycles import Tally
 from evaluation.hardware.energy import MEMORIES
@@ -16,26 +15,6 @@ from torch_ebpc import hardware
 
 LARGEST_ENCODER_BITS = 300  # claimed for W = 8, N = 8 in the abstract of arXiv 1810.03979
 PUBLISHED_WORDS_PER_CYCLE = (0.8, 1.0)  # arXiv 1908.11645, table II
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    title: str
-    headers: list[str]
-    rows: list[list[str]]
-    note: str = ""
-    note_is_code: bool = False
-
-    def text(self, tablefmt: str = "simple") -> str:
-        texts = {i for row in self.rows for i, cell in enumerate(row) if not _is_number(cell)}
-        align = ["left" if i in texts else "right" for i in range(len(self.headers))]
-        return str(
-            tabulate(self.rows, self.headers, tablefmt, colalign=align, disable_numparse=True)
-        )
-
-
-def _is_number(cell: str) -> bool:
-    return not cell or cell.replace(",", "").replace(".", "").replace("%", "").strip().isdigit()
 
 
 def all_tables(study: Study) -> list[Table]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import datetime
-import json
 import platform
 import resource
 from pathlib import Path
 from typing import Any
 
-from evaluation.common.files import whole_files
+import pandas as pd
+
+from evaluation.common.files import whole_files, write_json
 from evaluation.common.tables import Picture, Section, Table
 from evaluation.paper import comparison_sections, further_sections, notes
 from evaluation.paper.averages import DEFINITIONS
@@ -36,7 +37,7 @@ def write_report(study: Study, folder: Path, run: dict[str, Any]) -> None:
         _write_counts(study, new / "counts.csv")
         _write_layers(study, new / "layers.csv")
         content = figures_of(study) | {"provenance": study.provenance, "run": run}
-        (new / "report.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_json(content, new / "report.json")
 
 
 def run_record(begin: float, end: float, processes: int) -> dict[str, Any]:
@@ -170,7 +171,7 @@ def _page(study: Study, all_sections: list[Section], folder: Path) -> str:
         _html.folded(
             section.title,
             [
-                _html.table(part.formatted("html"), part.caption)
+                _html.table(part.text("html"), part.caption)
                 if isinstance(part, Table)
                 else _html.paragraph(part)
                 for part in section.parts
@@ -201,13 +202,10 @@ def _write_counts(study: Study, path: Path) -> None:
 
 def _write_layers(study: Study, path: Path) -> None:
     """Ratios and percentiles of every call, for all types by EBPC."""
-    readings = study.main.readings("types")
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        for i, type in enumerate(study.main.plan.types):
-            variant = study.main.plan.by_type(type)
-            if variant in study.main.counts.bits:
-                table = readings.layers(variant)
-                if i == 0:
-                    writer.writerow(["type", *table.columns])
-                writer.writerows([type, *row] for row in table.astype(object).values.tolist())
+    main, readings = study.main, study.main.readings("types")
+    variants = {type: main.plan.by_type(type) for type in main.plan.types}
+    tables = {
+        type: readings.layers(each) for type, each in variants.items() if each in main.counts.bits
+    }
+    table = pd.concat(tables, names=["type"]).reset_index("type")
+    table.to_csv(path, index=False, lineterminator="\n")

@@ -13,6 +13,7 @@ import numpy as np
 import paper_example
 import pytest
 import torch
+from cli_inputs import error_of
 from conftest import missing
 from torch import nn
 
@@ -22,6 +23,10 @@ from torch_ebpc.cli.main import main
 from torch_ebpc.cli.networks import import_torchvision
 from torch_ebpc.cli.settings import FLOATS
 
+pytestmark = [
+    pytest.mark.usefixtures("in_folder"),
+    pytest.mark.filterwarnings("ignore:(?s).*deprecated"),
+]
 IMAGES = 5
 
 
@@ -32,26 +37,12 @@ def photos(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def _in_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="(?s).*deprecated")
-        yield
-
-
 @pytest.fixture
 def tiny(monkeypatch) -> nn.Module:
     """Stands for every TorchVision network: two ReLU modules, three calls."""
     network = paper_example.tiny_network()
     monkeypatch.setattr(command, "load_torchvision", lambda *arguments, **options: network)
     return network.model
-
-
-def error_of(capsys) -> str:
-    error = capsys.readouterr().err
-    assert "Traceback" not in error
-    return error.partition("torch-ebpc: error: ")[2].rstrip("\n")
 
 
 # ---- measure -------------------------------------------------------------------------------------

@@ -301,7 +301,7 @@ def test_the_report_has_all_tables_plots_and_figures(measured, tmp_path):
     text = (tmp_path / "report.md").read_text()
     assert text.startswith("# a title\n")
     for table in layer_tables.all_tables(measured):
-        assert f"## {table.title}" in text
+        assert f"## {table.caption}" in text
         assert all(len(row) == len(table.headers) for row in table.rows)
     content = json.loads((tmp_path / "report.json").read_text())
     assert content["provenance"]["network"] == "residual"

@@ -19,12 +19,7 @@ from torch_ebpc import save_compressed
 from torch_ebpc.cli.networks import import_torchvision
 from torch_ebpc.saved_report import PARAMETER
 
-
-@pytest.fixture(autouse=True)
-def _deterministic():
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(False)
+pytestmark = pytest.mark.usefixtures("deterministic")
 
 
 # ---- Training ------------------------------------------------------------------------------------
