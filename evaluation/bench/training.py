@@ -126,7 +126,7 @@ def work(connection: Any, source: Source, dtype: str, name: str, threads: int) -
         begin, processor = time.perf_counter(), time.process_time()
         with saving:
             loss = training.loss()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         answer: dict[str, Any] = {
             "seconds": time.perf_counter() - begin,
@@ -136,9 +136,9 @@ def work(connection: Any, source: Source, dtype: str, name: str, threads: int) -
         digest = hashlib.sha256()
         for parameter in model.parameters():
             assert parameter.grad is not None
-            digest.update(parameter.grad.view(torch.uint8).numpy())
+            digest.update(parameter.grad.view(torch.uint8).numpy().data)
         optimizer.zero_grad()
-        answer["bits"] = (loss.item().hex(), digest.hexdigest())
+        answer["bits"] = (float(loss).hex(), digest.hexdigest())
         if isinstance(saving, torch_ebpc.save_compressed):
             report = saving.report()
             answer["tensor_bytes"] = report.peak_tensor_bytes

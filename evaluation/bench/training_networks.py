@@ -165,4 +165,5 @@ class _GPT(nn.Module):
         mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1], dtype=y.dtype)
         for block in self.blocks:
             y = block(y, mask)
-        return self.scores(y).mT
+        scores: Tensor = self.scores(y).mT
+        return scores

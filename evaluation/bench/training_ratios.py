@@ -68,4 +68,4 @@ def table(rows: list[dict[str, Any]]) -> str:
         for row in rows
     ]
     alignment = ["left", "left", *("right" for _ in headers[2:])]
-    return tabulate(lines, headers, colalign=alignment, disable_numparse=True)
+    return str(tabulate(lines, headers, colalign=alignment, disable_numparse=True))
