@@ -196,7 +196,7 @@ class Stored:
     # There is one for every saved tensor; fewer objects wake the garbage collector less often.
     __slots__ = (
         "__weakref__", "_held", "_storage", "content", "row", "saves", "stored_bytes",
-        "tensor_bytes", "unpacks", "words",
+        "tensor_bytes", "unpacks", "unsettled", "words",
     )  # fmt: skip
 
     def __init__(
@@ -215,11 +215,17 @@ class Stored:
         self.row = row  # of the report, that it counts in
         self.saves = 0
         self.unpacks = 0
+        # Its key and memory, while that may still be written to by the operation that saves it.
+        self.unsettled: tuple[Any, Tensor] | None = None
         self.words: Tensor | None = None  # unpacked, for us alone, while they are due once more
         held.add(self.tensor_bytes, self.stored_bytes)
 
     def __del__(self) -> None:
         self._held.release(self.tensor_bytes, self.stored_bytes)
+
+    def replace(self, content: Container) -> None:
+        self._held.add(0, content.bytes - self.stored_bytes)
+        self.content, self.stored_bytes = content, content.bytes
 
     def is_of(self, storage: UntypedStorage) -> bool:
         return self._storage is not None and self._storage() is storage
