@@ -15,7 +15,7 @@ from torch_ebpc.saved_report import SavedRow
 
 # A view with gaps is kept by its whole storage, unless that has more than so many times its bytes.
 _LARGEST_STORAGE = 4
-# How much of a tensor is counted to find out whether it is worth compressing.
+# How much of a tensor is compressed to find out whether it is worth compressing.
 _SAMPLE_SEGMENTS, _SEGMENT_WORDS = 16, 4096
 
 
@@ -74,13 +74,14 @@ def word_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def estimated_bytes(words: Tensor, code: dict[str, Any]) -> int:
-    """What the words would be coded in, as far as a sample of them tells."""
+    """What the words would be compressed to, as far as a sample of them tells."""
     segments = words.numel() // _SEGMENT_WORDS
     sample = words
     if segments >= 2:
         sample = words[: segments * _SEGMENT_WORDS].view(segments, _SEGMENT_WORDS)
         sample = sample[:: max(2, segments // _SAMPLE_SEGMENTS)]
-    return -(-ops.compress(sample, **code).numel() * words.numel() // max(1, sample.numel()))
+    packed = ops.compress(sample, **code).numel()
+    return -(-packed * words.numel() // max(1, sample.numel()))
 
 
 def suited(words: Tensor, code: dict[str, Any]) -> Tensor:

@@ -114,8 +114,8 @@ def compress(
     Args:
         x: the tensor; see the module for dtypes, and for the other arguments.
         codec: ``"ebpc"``, EBPC with these parameters; or ``"auto"``: each segment of 4096 words in
-            the smallest of EBPC with several parameters, zero-value compression and the words as
-            they are. It is mostly smaller and takes longer.
+            a way of its own, mostly with its words' upper bits in an entropy code. It is smaller
+            but for tensors of a few words, and ``docs/auto.md`` says how fast.
         zero: the value that counts as zero, as for :func:`count_bits`; or ``"auto"``: of
             floating-point numbers both 0 and -0.0 (where there are some of the latter), of integers
             the most frequent one in a sample. By default 0 with ``codec="ebpc"`` and ``"auto"``

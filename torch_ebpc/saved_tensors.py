@@ -91,11 +91,10 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
             report says of saved tensors only what made them.
         min_bytes: smaller tensors are left as they are: their bookkeeping costs more than they do.
         min_ratio: so are those that have fewer than this times the bytes of their container.
-        block_size: as for :func:`torch_ebpc.compress`, but 16 by default, with which floating-point
-            words become smaller.
-        max_zero_run, base: as for :func:`torch_ebpc.compress`.
-        zero: ``"auto"``, as for :func:`torch_ebpc.compress`, or 0: -0.0, which dropout makes, is
-            then no zero. Other zeros would not be values of all dtypes that are saved.
+        block_size, max_zero_run, base, zero: of EBPC, as for :func:`torch_ebpc.compress`, and zero
+            one of ``"auto"`` and 0: other zeros would not be values of all dtypes that are saved.
+            If none of the four is given, each segment is coded as with ``codec="auto"``, which is
+            smaller.
         compress: if false, nothing is compressed: the report says what autograd saves, and by a
             sample what it would be kept in.
         trim: whether to give freed memory back to the system.
@@ -120,10 +119,10 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         *,
         min_bytes: int = 16384,
         min_ratio: float = 1.05,
-        block_size: int = 16,
-        max_zero_run: int = 16,
-        base: str = "sent",
-        zero: str | int = "auto",
+        block_size: int | None = None,
+        max_zero_run: int | None = None,
+        base: str | None = None,
+        zero: str | int | None = None,
         compress: bool = True,
         trim: bool = True,
     ) -> None:
@@ -140,14 +139,17 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         for name, value in (("compress", compress), ("trim", trim)):
             if not isinstance(value, bool):
                 raise TypeError(f"{name} must be a bool, got {type(value).__name__}")
-        self._code: dict[str, Any] = {
+        if zero not in ("auto", 0, None):
+            raise ValueError(f"zero must be 'auto' or 0, got {zero!r}")
+        given = {
             "block_size": block_size,
             "max_zero_run": max_zero_run,
             "base": base,
             "zero": zero,
         }
-        if zero not in ("auto", 0):
-            raise ValueError(f"zero must be 'auto' or 0, got {zero!r}")
+        self._code: dict[str, Any] = {
+            name: value for name, value in given.items() if value is not None
+        } or {"codec": "auto"}
         # So that wrong parameters are refused now and not in the middle of a forward pass.
         ops.compress(torch.empty(0, dtype=torch.int8, device="cpu"), **self._code)
 

@@ -164,6 +164,7 @@ class alignas(apart) Scratch {
     Parameters p = code_.parameters;
     SegmentStreams streams;
     WordSpan coded_words = words;
+    const std::uint64_t raw_bytes = words.count * static_cast<std::uint64_t>(words.bytes_per_word);
     if (code_.zeros == Zeros::both_signs) {
       streams.zeros = zeros_of(words, p);
       if (streams.zeros == SegmentZeros::both) {
@@ -171,8 +172,16 @@ class alignas(apart) Scratch {
         coded_words.data = unsigned_words_.get();
       }
     }
-    streams.coded = encode_streams(kernel, p, coded_words, zero_stream, plane_stream);
-    const std::uint64_t raw_bytes = words.count * static_cast<std::uint64_t>(words.bytes_per_word);
+    if (code_.codec == Codec::automatic) {
+      const EntropyInput input{words, coded_words, bytes_for_bits(streams.sign_bits)};
+      streams.coded = encode_smallest(kernel, p, input, zero_stream, plane_stream);
+      if (!marks_zeros(streams.coded.coding)) {
+        streams.zeros = SegmentZeros::first;
+        streams.sign_bits = 0;
+      }
+    } else {
+      streams.coded = encode_streams(kernel, p, coded_words, zero_stream, plane_stream);
+    }
     return streams.coded.coding != coding_raw && streams.bytes() < raw_bytes ? streams
                                                                              : SegmentStreams{};
   }
@@ -181,14 +190,6 @@ class alignas(apart) Scratch {
   /// than coding.
   CodedStreams encode_streams(const Kernel& kernel, const Parameters& p, WordSpan words,
                               std::uint8_t* zero_stream, std::uint8_t* plane_stream) {
-    if (code_.codec == Codec::automatic) {
-      const CodedStreams smallest = smallest_coding(kernel, p, words);
-      if (smallest.coding != coding_raw) {
-        encode_segment_streams(kernel, p, SegmentCoding::of(smallest.coding), words, zero_stream,
-                               plane_stream);
-      }
-      return smallest;
-    }
     const CodedStreams raw{coding_raw, {}};
     const auto is_smaller = [&words](const StreamBits& bits) {
       return bytes_for_bits(bits.zero) + bytes_for_bits(bits.plane) <
@@ -333,12 +334,13 @@ CodedTotals encode_segments(const ContainerCode& code, int version, WordSpan wor
 
 int version_of(DType dtype, const ContainerCode& code) {
   const bool is_new = static_cast<int>(dtype) >= dtypes_before_version_3 ||
-                      code.parameters.zero != 0 || code.zeros != Zeros::one_word;
-  return is_new ? 3 : code.codec == Codec::automatic ? 2 : 1;
+                      code.parameters.zero != 0 || code.zeros != Zeros::one_word ||
+                      code.codec == Codec::automatic;
+  return is_new ? 3 : 1;
 }
 
 ContainerCode with_suitable_zero(DType dtype, ContainerCode code, WordSpan words) {
-  constexpr std::size_t most_samples = 16384;
+  constexpr std::size_t most_samples = 2048;
   std::vector<std::int64_t> sample;
   const std::size_t step = words.count / most_samples + 1;
   for (std::size_t i = 0; i < words.count; i += step) {

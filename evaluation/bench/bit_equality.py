@@ -122,7 +122,7 @@ def check_all(cases: Iterable[Case]) -> dict[str, Counts]:
 
 def table(groups: dict[str, Counts]) -> str:
     fields = [field.name for field in dataclasses.fields(Counts)]
-    rows = []
+    rows: list[list[Any]] = []
     for name, counts in groups.items():
         found = [getattr(counts, field) for field in fields]
         rows.append([name, *(len(each) if isinstance(each, list) else each for each in found)])

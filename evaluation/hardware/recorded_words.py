@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from evaluation.recorded import maps
+from evaluation.recorded import recording
 from torch_ebpc import Quantizer, whole_file
 from torch_ebpc.cli.settings import Settings
 
@@ -21,7 +21,7 @@ def recorded_words() -> Iterator[tuple[str, Tensor]]:
     quantizer = Quantizer(
         settings.bits, settings.signed, settings.rounding, "calibrated", settings.headroom
     )
-    for name, x in maps.read()["maps"].items():
+    for name, x in recording.read()["maps"].items():
         image = x[0].float()
         yield name, quantizer.quantize(image, quantizer.scale_for(image.abs().max().item()))
 

@@ -134,7 +134,7 @@ class StimuliWriter:
         self._run = run
         name = file_name(layer)
         patterns = bit_patterns(words, run.word_bits)
-        files = {}
+        files: dict[str, str] = {}
         if self.hexadecimal:
             files |= _hexadecimal_files(name, patterns, run)
         if self.published:

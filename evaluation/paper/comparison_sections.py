@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from evaluation.common.tables import Picture, Section, Table
+from evaluation.common.tables import Cell, Picture, Section, Table
 from evaluation.paper import published
 from evaluation.paper.averages import DEFINITIONS, extremes, ratio_of_sums
 from evaluation.paper.claims import (
@@ -153,7 +153,7 @@ def claims_section(study: Study) -> Section:
         widths = [f"against {width} bit" if width else "own width" for width in verdict.widths]
         rows = []
         for each in verdict.readings:
-            row = [each.rule, each.average]
+            row: list[Cell] = [each.rule, each.average]
             for width in verdict.widths:
                 if width and width <= each.word_bits:
                     row.append(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+from pathlib import Path
 
 from torch_ebpc.cli.settings import add_arguments, positive, zero
 
@@ -28,6 +29,7 @@ examples:
   torch-ebpc measure mobilenet_v2 --images photos/ --layers ReLU6 --bits 12 --csv layers.csv
   torch-ebpc measure vit_b_16 --images photos/ --layers GELU --dtype bfloat16 --plot ratios.svg
   torch-ebpc measure model.pt2 --images photos/ --functions relu --batch-size 1
+  torch-ebpc measure speech.pt --inputs call.npz --functions relu
   torch-ebpc measure resnet34 --images photos/ --json - | torch-ebpc report - before.json
 
 MODEL is a TorchVision classification network, or a file of torch.jit.save or torch.export.save,
@@ -36,6 +38,10 @@ names of modules; --functions names of torch and torch.nn.functional. Without bo
 modules are measured, in files all calls of relu; other activations of torch.nn that a network has
 are named on standard error. The defaults are those of the papers' rule and not those of
 CompressionMeter: the guide of the command line has the same lines in Python.
+
+--inputs takes a .npy or .npz file, or one of torch.save, with the arguments of one call: a tensor,
+a list or tuple of all arguments, or a dict of those by name. Of numpy.savez(file, x, y), x and y
+are the arguments; arrays without dimensions are numbers.
 """
 
 _COMPRESS = """\
@@ -146,6 +152,9 @@ def _measure(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", metavar="MODEL", help="a TorchVision network's name, or a file")
     add_arguments(command)
     source = command.add_argument_group("more about network and images")
+    source.add_argument(
+        "--inputs", type=Path, metavar="FILE", help="a model's arguments, in the place of --images"
+    )
     source.add_argument(
         "--untrained",
         action="store_true",
