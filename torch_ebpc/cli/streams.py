@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import torch
-
 import torch_ebpc
 from torch_ebpc.files import named_errors
 
@@ -132,10 +130,7 @@ def message(error: Exception) -> str:
     """What an error says, in one line; with its type where the error is unexpected."""
     if isinstance(error, ModuleNotFoundError):
         package = {"PIL": "pillow"}.get(error.name or "", error.name)
-        text = f"this needs the package {package}, which is not installed: pip install {package}"
-        if package == "torchvision":
-            text += f", in the version that was made for torch {torch.__version__}"
-        return text
+        return f"this needs the package {package}, which is not installed: pip install {package}"
     if isinstance(error, OSError) and error.strerror:
         name = "''" if error.filename == "" else error.filename
         return error.strerror if name is None else f"{name}: {error.strerror}"
