@@ -329,11 +329,12 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
 
     def _compressed(self, words: Tensor) -> Container | Estimate | None:
         """What to keep of them; None if it would be hardly smaller."""
+        enough = words.nbytes / self._min_ratio
         words = suited(words, self._code)
         content: Container | Estimate = Estimate(estimated_bytes(words, self._code))
-        if self._compress and content.bytes * self._min_ratio <= words.nbytes:
+        if self._compress and content.bytes <= enough:
             content = Container(ops.compress(words, **self._code))
-        return content if content.bytes * self._min_ratio <= words.nbytes else None
+        return content if content.bytes <= enough else None
 
     def _unpack(self, saved: Kept | Packed) -> Tensor:
         if isinstance(saved, Kept):
