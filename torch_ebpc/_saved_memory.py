@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, UntypedStorage, nn
 
 from torch_ebpc import ops
+from torch_ebpc._bits import unpacked_bools
 from torch_ebpc.saved_report import SavedRow
 
 # A view with gaps is kept by its whole storage, unless that has more than so many times its bytes.
@@ -119,13 +120,17 @@ class Container(NamedTuple):
     """Compressed words."""
 
     data: Tensor  # uint8 [bytes]
+    has_bits: bool  # of bools, eight in a byte
 
     @property
     def bytes(self) -> int:
         return self.data.numel()
 
     def words(self, elements: Range) -> Tensor:
-        return ops.decompress(self.data, max_bytes=elements.bytes)
+        words = ops.decompress(self.data, max_bytes=elements.bytes)
+        if self.has_bits:
+            return unpacked_bools(words.view(torch.uint8), elements.elements)
+        return words
 
 
 class Cast(NamedTuple):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, UntypedStorage, nn
 
 from torch_ebpc import ops
+from torch_ebpc._bits import packed_bools
 from torch_ebpc._compiled import is_compiled
 from torch_ebpc._malloc import Trimmer
 from torch_ebpc._saved_memory import (
@@ -64,7 +65,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
     - A cast of a parameter or another leaf, as autocast makes one of each weight, is not stored: it
       is cast again when asked. Where the leaf has been modified by then, that is autograd's error.
     - Tensors of dtypes that :func:`torch_ebpc.compress` does not know are coded by their bits:
-      indices (int64), masks (bool), float64, complex numbers and all others.
+      indices (int64), masks (bool, eight in a byte), float64, complex numbers and all others.
     - Left as they are, and named in the report: parameters, other leaves that require grad, and
       buffers; tensors of fewer than ``min_bytes``; those that would hardly become smaller, as far
       as a sample of their words tells; those that are not on the CPU, not strided, quantized or of
@@ -295,10 +296,12 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
 
     def _compressed(self, words: Tensor) -> Container | Estimate | None:
         """What to keep of them; None if it would be hardly smaller."""
-        words = suited(words, self._code)
-        content: Container | Estimate = Estimate(estimated_bytes(words, self._code))
+        smallest = packed_bools(words)
+        has_bits = smallest is not words
+        smallest = suited(smallest, self._code)
+        content: Container | Estimate = Estimate(estimated_bytes(smallest, self._code))
         if self._compress and content.bytes * self._min_ratio <= words.nbytes:
-            content = Container(ops.compress(words, **self._code))
+            content = Container(ops.compress(smallest, **self._code), has_bits)
         return content if content.bytes * self._min_ratio <= words.nbytes else None
 
     def _unpack(self, saved: Kept | Packed) -> Tensor:
