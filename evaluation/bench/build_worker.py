@@ -46,7 +46,8 @@ def answer(tensors: list[torch.Tensor], request: dict[str, Any]) -> dict[str, fl
     }
 
 
-def main() -> None:
+def serve() -> None:
+    """Answers each line of standard input with one of JSON."""
     data = torch.load(sys.argv[1])
     print(json.dumps(torch_ebpc.__file__), flush=True)
     for line in sys.stdin:
@@ -55,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve()

@@ -26,7 +26,7 @@ def recorded_words() -> Iterator[tuple[str, Tensor]]:
         yield name, quantizer.quantize(image, quantizer.scale_for(image.abs().max().item()))
 
 
-def main(path: Path) -> None:
+def write(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:
         for _, words in recorded_words():
@@ -36,4 +36,4 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    write(Path(sys.argv[1]))
