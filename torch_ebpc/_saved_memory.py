@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, UntypedStorage, nn
 
 from torch_ebpc import ops
+from torch_ebpc._bits import packed_bools, unpacked_bools
 from torch_ebpc.saved_report import SavedRow
 
 # A view with gaps is kept by its whole storage, unless that has more than so many times its bytes.
@@ -87,8 +88,8 @@ def estimated_bytes(words: Tensor, code: dict[str, Any]) -> int:
 def suited(words: Tensor, code: dict[str, Any]) -> Tensor:
     """Other words of the same bytes, where these become smaller: bits of masks, and words of 32
     bits of bytes such as those in which oneDNN's recurrent layers save floating-point numbers."""
-    other = _bits_of(words) if words.dtype == torch.bool else _wide(words)
-    if other is None:
+    other = packed_bools(words) if words.dtype == torch.bool else _wide(words)
+    if other is words:
         return words
     return min(words, other, key=lambda each: estimated_bytes(each, code))
 
@@ -96,28 +97,13 @@ def suited(words: Tensor, code: dict[str, Any]) -> Tensor:
 def as_saved(words: Tensor, dtype: torch.dtype, tensor_bytes: int) -> Tensor:
     """The words of a tensor of that dtype and size, of those that suited it better."""
     if dtype == torch.bool and words.nbytes < tensor_bytes:
-        copies = words.to(torch.int64) * _EIGHT_COPIES
-        return copies.bitwise_and_(_BIT_OF_EACH).view(torch.uint8) != 0
+        return unpacked_bools(words, tensor_bytes)
     return words.view(dtype)
 
 
-# Eight bytes at a time, each 0 or 1, become the bits of the highest, and a byte's bits eight bytes.
-_TO_HIGHEST, _EIGHT_COPIES = 0x0102040810204080, 0x0101010101010101
-_BIT_OF_EACH = int.from_bytes(bytes(1 << bit for bit in range(8)), "little", signed=True)
-
-
-def _bits_of(mask: Tensor) -> Tensor | None:
-    """A byte for eight elements; None if they are not whole, or others than 0 and 1."""
-    aligned = mask.data_ptr() % 8 == mask.storage_offset() % 8 == mask.nbytes % 8 == 0
-    if not aligned or mask.numel() == 0 or int(mask.view(torch.uint8).max()) > 1:
-        return None
-    bits = mask.view(torch.int64) * _TO_HIGHEST
-    return bits.bitwise_right_shift_(56).to(torch.uint8)
-
-
-def _wide(words: Tensor) -> Tensor | None:
+def _wide(words: Tensor) -> Tensor:
     aligned = words.data_ptr() % 4 == words.storage_offset() % 4 == words.nbytes % 4 == 0
-    return words.view(torch.int32) if words.dtype == torch.uint8 and aligned else None
+    return words.view(torch.int32) if words.dtype == torch.uint8 and aligned else words
 
 
 def is_parameter(x: Tensor) -> bool:

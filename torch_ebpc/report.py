@@ -220,8 +220,8 @@ class Report:
         overflowing = [f"{row.name} {row.overflows:,}" for row in self.rows if row.overflows]
         if overflowing:
             lines.append(
-                "overflow, values beyond the range of the words (infinite in a float type,"
-                f" saturated by a quantizer): {', '.join(overflowing)}"
+                "overflow, values beyond the range of the words (infinite or NaN in a float type,"
+                f" or saturated): {', '.join(overflowing)}"
             )
         verified = sum(row.verified_values for row in self.rows)
         if verified:

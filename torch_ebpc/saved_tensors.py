@@ -65,7 +65,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
     - A cast of a parameter or another leaf, as autocast makes one of each weight, is not stored: it
       is cast again when asked. Where the leaf has been modified by then, that is autograd's error.
     - Tensors of dtypes that :func:`torch_ebpc.compress` does not know are coded by their bits:
-      indices (int64), masks (bool), float64, complex numbers and all others.
+      indices (int64), masks (bool, eight in a byte), float64, complex numbers and all others.
     - Left as they are, and named in the report: parameters, other leaves that require grad, and
       buffers; tensors of fewer than ``min_bytes``; those that would hardly become smaller, as far
       as a sample of their words tells; those that are not on the CPU, not strided, quantized or of
