@@ -341,35 +341,39 @@ int version_of(DType dtype, const ContainerCode& code) {
 
 ContainerCode with_suitable_zero(DType dtype, ContainerCode code, WordSpan words) {
   constexpr std::size_t most_samples = 2048;
-  std::vector<std::int64_t> sample;
-  const std::size_t step = words.count / most_samples + 1;
-  for (std::size_t i = 0; i < words.count; i += step) {
-    sample.push_back(word_at(code.parameters, words, i));
-  }
-  const auto count = [&sample](std::int64_t word) {
-    return static_cast<std::size_t>(std::count(sample.begin(), sample.end(), word));
-  };
-  code.parameters.zero = 0;
+  Parameters& p = code.parameters;
+  p.zero = 0;
   code.zeros = Zeros::one_word;
-  if (traits(dtype).has_negative_zero) {
-    // A few would not pay for the longer entries of the segment table.
-    if (count(negative_zero(code.parameters)) * 256 > sample.size()) {
-      code.zeros = Zeros::both_signs;
+  const std::size_t step = words.count / most_samples + 1;
+  visit_word_type(words.bytes_per_word, p.is_signed, [&]<class Word>(Word*) {
+    const auto* const all = static_cast<const Word*>(words.data);
+    const auto count = [&](Word word) {
+      std::size_t found = 0;
+      for (std::size_t i = 0; i < words.count; i += step) found += all[i] == word;
+      return found;
+    };
+    const std::size_t samples = (words.count + step - 1) / step;
+    if (traits(dtype).has_negative_zero) {
+      // A few would not pay for the signs.
+      if (count(static_cast<Word>(negative_zero(p))) * 256 > samples) {
+        code.zeros = Zeros::both_signs;
+      }
+      return;
     }
-    return code;
-  }
-  std::sort(sample.begin(), sample.end());
-  // What is less frequent than that does not pay for saying of every word whether it is one.
-  std::size_t most = count(0) + sample.size() / 8;
-  for (auto word = sample.begin(); word != sample.end();) {
-    const auto next = std::upper_bound(word, sample.end(), *word);
-    const auto words_alike = static_cast<std::size_t>(next - word);
-    if (words_alike > most) {
-      most = words_alike;
-      code.parameters.zero = *word;
+    // By their last bits, then what is most of those that have the most frequent ones.
+    std::array<std::uint16_t, 256> counts{};
+    for (std::size_t i = 0; i < words.count; i += step) ++counts[all[i] & 0xFF];
+    const auto bits = std::max_element(counts.begin(), counts.end()) - counts.begin();
+    Word most{};
+    std::size_t lead = 0;
+    for (std::size_t i = 0; i < words.count; i += step) {
+      if ((all[i] & 0xFF) != bits) continue;
+      if (lead == 0) most = all[i];
+      lead += most == all[i] ? 1 : -1;
     }
-    word = next;
-  }
+    // What is less frequent than that does not pay for saying of every word whether it is one.
+    if (most != 0 && count(most) > count(0) + samples / 8) p.zero = most;
+  });
   return code;
 }
 

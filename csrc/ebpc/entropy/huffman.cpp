@@ -68,6 +68,23 @@ void bound_lengths(std::span<std::uint32_t> lengths) {
   }
 }
 
+/// Sorts counts of up to segment_words, in the upper bits, and their symbols, in ascending order.
+void sort_keys(std::span<std::uint32_t> keys) {
+  std::array<std::uint32_t, max_symbols> sorted;
+  for (const int shift : {8, 14}) {
+    std::array<std::uint16_t, 129> places{};
+    const auto digit = [shift](std::uint32_t key) {
+      return key >> shift & (shift == 8 ? 63 : 127);
+    };
+    for (const std::uint32_t key : keys) ++places[digit(key) + 1];
+    for (std::size_t i = 1; i < places.size(); ++i) {
+      places[i] = static_cast<std::uint16_t>(places[i] + places[i - 1]);
+    }
+    for (const std::uint32_t key : keys) sorted[places[digit(key)]++] = key;
+    std::copy_n(sorted.begin(), keys.size(), keys.begin());
+  }
+}
+
 void put_gamma(BitWriter& writer, std::uint32_t value) {
   writer.put(value, 2 * std::bit_width(value) - 1);
 }
@@ -120,7 +137,7 @@ HuffmanCode huffman_code(const SymbolCounts& counts) {
   code.first = keys[0] & 0xFF;
   code.last = keys[used - 1] & 0xFF;
   if (used == 1) return code;
-  std::sort(keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(used));
+  sort_keys(std::span(keys).first(used));
   std::array<std::uint32_t, max_symbols> depths;
   for (std::size_t i = 0; i < used; ++i) depths[i] = keys[i] >> 8;
   const std::span lengths(depths.data(), used);
