@@ -168,6 +168,7 @@ def all_rows(maps: dict[str, Data], quick: bool) -> list[Row]:
     int8 = maps["int8"]
     rows = [Row(int8, compressors.memcpy())]
     rows += [Row(int8, each) for each in compressors.software()]
+    rows += [Row(int8, each) for each in compressors.numeric(torch.int8)]
     rows += [ebpc_row(int8, kernel) for kernel in kernels]
     rows += [ebpc_row(int8, best, threads=2)]
     if quick:
@@ -178,6 +179,8 @@ def all_rows(maps: dict[str, Data], quick: bool) -> list[Row]:
     for name in ("uint8", "int16", "bfloat16", "float16", "float32"):
         rows += [Row(maps[name], compressors.zstd(1)), Row(maps[name], compressors.lz4_block())]
         rows.append(Row(maps[name], compressors.blosc("ZSTD", "SHUFFLE")))
+        if name == "bfloat16":
+            rows += [Row(maps[name], each) for each in compressors.numeric(torch.bfloat16)]
         rows += [ebpc_row(maps[name], best, 1, n, "sent") for n in (8, 16)]
         rows += [ebpc_row(maps[name], best, 1, 16, "reused"), auto_row(maps[name], best)]
     for data in synthetic([x.shape for x in int8.tensors]):
