@@ -35,6 +35,7 @@ from torch_ebpc._saved_memory import (
     why_unusual,
     words_of,
 )
+from torch_ebpc.code import Code
 from torch_ebpc.nested import bytes_of
 from torch_ebpc.report import software_versions
 from torch_ebpc.saved_report import (
@@ -148,8 +149,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         }
         if zero not in ("auto", 0):
             raise ValueError(f"zero must be 'auto' or 0, got {zero!r}")
-        # What the codec thinks of its parameters is better known now than in the middle of a pass.
-        ops.compress(torch.empty(0, dtype=torch.int8, device="cpu"), **self._code)
+        Code(None, block_size, max_zero_run, base)  # which says now what is wrong with them
 
         self._model = model
         self._min_bytes = min_bytes
