@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from torch_ebpc import ops
 from torch_ebpc._arguments import check_int
 from torch_ebpc._compiled import is_compiled, layer_name
 from torch_ebpc._compressed_layer import (
@@ -25,6 +24,7 @@ from torch_ebpc._compressed_layer import (
 )
 from torch_ebpc._graphs import graph_of
 from torch_ebpc._selection import LayerSelection, matched_layers
+from torch_ebpc.code import Code
 from torch_ebpc.layer_row import LayerRow
 from torch_ebpc.quantizer import Quantizer
 from torch_ebpc.report import Report, software_versions
@@ -102,8 +102,7 @@ def insert_compression(
     check_int("zero", zero)
     if quantizer is not None and zero != 0:
         raise ValueError(f"zero must be 0 with a quantizer, whose words have no other, got {zero}")
-    nothing = torch.empty(0, dtype=torch.int8, device="cpu")
-    ops.count_bits(nothing, "ebpc", None, block_size, max_zero_run, base)
+    Code(None, block_size, max_zero_run, base)  # which says now what is wrong with them
     if isinstance(model, nn.Module) and any(map(is_compiled, model.modules())):
         raise ValueError("model must not be compiled yet: compile what insert_compression returns")
     if isinstance(model, nn.Module) and graph_of(model) is not None:

@@ -21,6 +21,7 @@ from torch_ebpc._compiled import named_layers
 from torch_ebpc._measurable import outside_of_transforms, plain_tensor
 from torch_ebpc._selection import LayerSelection
 from torch_ebpc._words import MapWords, Order, WordSource
+from torch_ebpc.code import Code
 from torch_ebpc.errors import EBPCError
 from torch_ebpc.layer_row import LayerRow, int64s_of
 from torch_ebpc.quantizer import FloatCast, Quantizer
@@ -150,10 +151,7 @@ class CompressionMeter:
                 "words must be None except with mode='observe', of='outputs' and without a"
                 f" quantizer, got mode={mode!r}, of={of!r}, quantizer={quantizer!r}"
             )
-        # So that wrong parameters are refused now and not in the middle of a forward pass.
-        nothing = torch.empty(0, dtype=torch.int8, device="cpu")
-        ops.count_bits(nothing, "none", None, block_size, max_zero_run, base)
-
+        Code(None, block_size, max_zero_run, base)  # which says now what is wrong with them
         self._model = model
         self._taps = Taps(
             model, self._on_tap, layers, functions=functions, of=of, whole=words is not None

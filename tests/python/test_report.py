@@ -341,6 +341,7 @@ def test_the_provenance_says_what_was_measured_with_what(report):
         "rounding": "nearest",
         "scale": "batch",
         "headroom": 0.75,
+        "affine": False,
     }
     assert found["verified"] is True
     assert found["torch_ebpc"] == torch_ebpc.__version__
