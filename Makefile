@@ -81,6 +81,7 @@ libtorch: setup
 	$(BIN)/python -m evaluation.libtorch $(OPTIONS)
 
 bench: setup
+	$(BIN)/python -m pip install --quiet --requirement evaluation/bench/peers.txt
 	$(BIN)/python -m evaluation.bench.throughput --json reports/throughput.json --plot reports/throughput.svg $(OPTIONS)
 
 bench-hooks: setup
