@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import operator
 from collections.abc import Sequence
@@ -40,6 +41,28 @@ TRAITS: dict[torch.dtype, DTypeTraits] = {
 
 DTYPES: tuple[torch.dtype, ...] = tuple(TRAITS)
 """The dtypes that can be compressed and that this PyTorch has."""
+
+
+_CONSTANTS: dict[str, int] = json.loads(torch.ops.torch_ebpc.constants())
+
+MAX_DIMS = _CONSTANTS["max_dims"]
+"""Of a tensor in a container."""
+
+SEGMENT_WORDS = _CONSTANTS["segment_words"]
+
+
+def statistics_sizes(max_zero_run: int) -> tuple[int, ...]:
+    """Of the fields of the operator ``statistics``: words, non-zero words and blocks; codes and
+    planes by symbol; bursts, deltas and zero runs."""
+    symbols = _CONSTANTS["plane_symbols"]
+    return (
+        3,
+        symbols,
+        symbols,
+        _CONSTANTS["longest_burst"],
+        _CONSTANTS["delta_bins"],
+        max_zero_run,
+    )
 
 
 def check_dtype(name: str, dtype: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-STATISTICS_FIELDS = 114  # before the zero runs, in the tensor that `statistics` returns
+from torch_ebpc._arguments import statistics_sizes
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -105,6 +105,21 @@ def _fake_count_bits(
     return input.new_empty((*input.shape[:transmission_dims], 2), dtype=torch.int64)
 
 
+@_fake("round_trip")
+def _fake_round_trip(
+    input: Tensor,
+    method: str = "ebpc",
+    word_bits: int | None = None,
+    block_size: int = 8,
+    max_zero_run: int = 16,
+    base: str = "sent",
+    transmission_dims: int = 0,
+    zero: int = 0,
+) -> tuple[Tensor, Tensor]:
+    bits = input.new_empty((*input.shape[:transmission_dims], 2), dtype=torch.int64)
+    return input.new_empty(input.shape), bits
+
+
 @_fake("statistics")
 def _fake_statistics(
     input: Tensor,
@@ -115,4 +130,4 @@ def _fake_statistics(
     transmission_dims: int = 0,
     zero: int = 0,
 ) -> Tensor:
-    return input.new_empty(STATISTICS_FIELDS + max_zero_run, dtype=torch.int64)
+    return input.new_empty(sum(statistics_sizes(max_zero_run)), dtype=torch.int64)

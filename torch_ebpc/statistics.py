@@ -7,7 +7,13 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from torch_ebpc._arguments import TRAITS, check_input, check_parameters, word_of
+from torch_ebpc._arguments import (
+    TRAITS,
+    check_input,
+    check_parameters,
+    statistics_sizes,
+    word_of,
+)
 from torch_ebpc.errors import translated
 
 SYMBOLS: tuple[str, ...] = (
@@ -23,9 +29,6 @@ SYMBOLS: tuple[str, ...] = (
 
 In order: not compressed; one zero plane; a run of two or more; all ones; zero before the XOR; two
 ones, side by side; a single one."""
-
-_BURSTS = 64
-_DELTAS = 33
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,9 +150,8 @@ def symbol_statistics(
             transmission_dims,
             word_of(zero, x.dtype),
         )
-    sizes = (3, len(SYMBOLS), len(SYMBOLS), _BURSTS, _DELTAS, max_zero_run)
     (words, nonzero_words, blocks), symbols, planes, bursts, deltas, zero_runs = (
-        part.tolist() for part in fields.split(sizes)
+        part.tolist() for part in fields.split(statistics_sizes(max_zero_run))
     )
     width = TRAITS[x.dtype].word_bits if word_bits is None else word_bits
     return SymbolStatistics(
