@@ -69,7 +69,7 @@ $(VENV)/.installed: $(VENV)/.requirements $(NATIVE_SOURCES) CMakeLists.txt setup
 # ---- Main job --------------------------------------------------------------------------------------
 
 evaluate: setup
-	$(BIN)/python -m evaluation.resnet34 $(OPTIONS)
+	$(BIN)/python -m evaluation.paper.resnet34 $(OPTIONS)
 
 paper: setup
 	$(BIN)/python -m evaluation.paper $(OPTIONS)
@@ -78,15 +78,15 @@ libtorch: setup
 	$(BIN)/python -m evaluation.libtorch $(OPTIONS)
 
 bench: setup
-	$(BIN)/python -m evaluation.throughput --json reports/throughput.json --plot reports/throughput.svg $(OPTIONS)
+	$(BIN)/python -m evaluation.bench.throughput --json reports/throughput.json --plot reports/throughput.svg $(OPTIONS)
 
 bench-hooks: setup
-	$(BIN)/python -m evaluation.overhead --json reports/overhead.json $(OPTIONS)
+	$(BIN)/python -m evaluation.bench.overhead --json reports/overhead.json $(OPTIONS)
 bench-training: setup
-	$(BIN)/python -m evaluation.training --json reports/training.json $(OPTIONS)
+	$(BIN)/python -m evaluation.bench.training --json reports/training.json $(OPTIONS)
 
 bit-equality: setup
-	$(BIN)/python -m evaluation.bit_equality $(OPTIONS)
+	$(BIN)/python -m evaluation.bench.bit_equality $(OPTIONS)
 
 bench-kernels: $(VENV)/.requirements
 	.ci/system-packages libbenchmark-dev

@@ -12,13 +12,13 @@ from pathlib import Path
 import torch
 
 import torch_ebpc
-from evaluation.hardware import report, study
+from evaluation.common.inputs import add_untrained, find_inputs
+from evaluation.hardware import hardware_report, hardware_study
 from evaluation.hardware.cycles import Design
 from evaluation.hardware.energy import MEMORIES
+from evaluation.hardware.layer_tables import all_tables, check_inventory
 from evaluation.hardware.stimuli import StimuliWriter
-from evaluation.hardware.tables import all_tables, check_inventory
 from evaluation.hardware.traffic import Interface
-from evaluation.inputs import add_untrained, find_inputs
 from torch_ebpc.cli.settings import Settings
 from torch_ebpc.hardware import MemoryPort
 from torch_ebpc.report import software_versions
@@ -88,7 +88,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def options_from(arguments: argparse.Namespace) -> study.Options:
+def options_from(arguments: argparse.Namespace) -> hardware_study.Options:
     """What the command line asks for.
 
     Raises:
@@ -111,7 +111,7 @@ def options_from(arguments: argparse.Namespace) -> study.Options:
     )
     if arguments.clock <= 0:
         raise ValueError(f"clock must be positive, got {arguments.clock}")
-    return study.Options(quantizer, design, interface, arguments.clock, arguments.memory)
+    return hardware_study.Options(quantizer, design, interface, arguments.clock, arguments.memory)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -139,7 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
             hexadecimal=parsed.stimuli != "published",
             published=parsed.stimuli != "hexadecimal",
         )
-    result = study.run(network, images, options, stimuli.add if stimuli else None)
+    result = hardware_study.run(network, images, options, stimuli.add if stimuli else None)
 
     w, n, _ = options.code()
     sign = "signed" if parsed.signed else "unsigned"
@@ -162,11 +162,11 @@ def main(arguments: list[str] | None = None) -> int:
         "options": dataclasses.asdict(options),
         **software_versions(),
     }
-    report.write(result, title, provenance, parsed.output)
+    hardware_report.write(result, title, provenance, parsed.output)
     print(f"report: {parsed.output}")
     if stimuli is not None:
         stimuli.close()
-        left_out = report.export_simulators(result, network.name, parsed.export)
+        left_out = hardware_report.export_simulators(result, network.name, parsed.export)
         if left_out:
             print(left_out, file=sys.stderr)
         print(f"exports: {parsed.export}")

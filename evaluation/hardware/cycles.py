@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import torch_ebpc
-from evaluation.hardware.maps import zero_count
+from evaluation.hardware.layer_maps import zero_count
 from torch_ebpc.hardware import (
     DECODER_STALLS,
     ENCODER_STALLS,

@@ -19,8 +19,8 @@ from typing import Any, Literal
 import yaml
 
 from evaluation.hardware.energy import MEMORIES
-from evaluation.hardware.maps import Convolution
-from evaluation.hardware.study import ConvolutionInput, Study
+from evaluation.hardware.hardware_study import ConvolutionInput, Study
+from evaluation.hardware.layer_maps import Convolution
 
 SCALE_SIM_HEADER = (
     "Layer name",

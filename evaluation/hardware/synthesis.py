@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from evaluation.hardware.tables import LARGEST_ENCODER_BITS
+from evaluation.hardware.layer_tables import LARGEST_ENCODER_BITS
 from torch_ebpc import hardware
 
 RTL = Path(__file__).resolve().parents[2] / "csrc/ebpc/hardware/rtl"

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 import torch_ebpc
-from evaluation.inputs import find_inputs
+from evaluation.common.inputs import find_inputs
 from evaluation.libtorch.program import BUILD, build
 from torch_ebpc import Quantizer
 from torch_ebpc.cli.images import PreparedImages

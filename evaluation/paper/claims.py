@@ -10,8 +10,8 @@ import numpy as np
 from scipy import stats
 
 from evaluation.paper.averages import Readings
+from evaluation.paper.published import BY_TYPE, RELEASED_AVERAGES, Claim
 from evaluation.paper.variants import METHOD_TITLES, Variant
-from evaluation.published import BY_TYPE, RELEASED_AVERAGES, Claim
 
 # "An average compression ratio" may mean any of these; the best layer is no average, but shown.
 AVERAGES = (

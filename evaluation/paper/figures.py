@@ -10,11 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evaluation import published
+from evaluation.paper import published
 from evaluation.paper.averages import PERCENTILES, map_ratios
-from evaluation.paper.statistics import BIN, TILE_WORDS
-from evaluation.paper.study import Study
+from evaluation.paper.paper_study import Study
 from evaluation.paper.variants import METHOD_TITLES, TYPES
+from evaluation.paper.word_statistics import BIN, TILE_WORDS
 from torch_ebpc.report import save_figure
 
 GREYS = ("0.15", "0.45", "0.65", "0.8", "0.92")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from evaluation.paper.presets import PRESETS, Preset
 from evaluation.paper.software import COMPRESSORS
 from evaluation.paper.variants import BASELINES, METHODS, TYPES, Variant, variant
-from evaluation.presets import PRESETS, Preset
 
 
 @dataclasses.dataclass(frozen=True)

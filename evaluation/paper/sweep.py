@@ -17,7 +17,7 @@ import torch_ebpc
 from evaluation.paper.counts import Call, Counts
 from evaluation.paper.passes import UNIT_IMAGES, Arrays, Runner, Unit, as_json_array, units_of
 from evaluation.paper.software import COMPRESSORS, count_software_bits
-from evaluation.paper.taps import TapSelection, tapped
+from evaluation.paper.tap_selection import TapSelection, tapped
 from evaluation.paper.variants import TYPES, Variant, Words
 from torch_ebpc.cli.images import UNKNOWN, ImageSet, PreparedImages
 from torch_ebpc.cli.measurement import Accuracy

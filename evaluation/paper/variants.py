@@ -7,8 +7,8 @@ import dataclasses
 import torch
 
 import torch_ebpc
+from evaluation.paper.presets import Preset
 from evaluation.paper.software import COMPRESSORS
-from evaluation.presets import Preset
 
 
 @dataclasses.dataclass(frozen=True)

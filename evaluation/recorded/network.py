@@ -13,7 +13,7 @@ import hashlib
 import torch
 from torch import Tensor, nn
 
-from evaluation.recorded import maps
+from evaluation.recorded import recording
 from torch_ebpc.cli.images import ImageSet
 from torch_ebpc.cli.networks import LoadedModel, import_torchvision, prepared_as
 
@@ -77,14 +77,14 @@ def load() -> tuple[RecordedModel, ImageSet]:
     Raises:
         OSError: the maps or the photograph are not there.
     """
-    content = maps.read()
+    content = recording.read()
     source = content["provenance"]
     network = RecordedModel(
         "resnet34",
         Replay(content["maps"]),
         prepared_as("resnet34"),
         f"none; recorded maps of {source['weights']}",
-        hashlib.sha256(maps.FILE.read_bytes()).hexdigest(),
+        hashlib.sha256(recording.FILE.read_bytes()).hexdigest(),
         trained=True,
     )
-    return network, ImageSet(source["photograph"], maps.photographs(maps.PHOTOGRAPH))
+    return network, ImageSet(source["photograph"], recording.photographs(recording.PHOTOGRAPH))

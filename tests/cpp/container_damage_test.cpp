@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "container_data.h"
 #include "ebpc/container_layout.h"
 #include "ebpc/kernels/kernel.h"
+#include "support/container_data.h"
 
 namespace ebpc::test {
 namespace {

@@ -5,11 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "allocation_count.h"
-#include "container_data.h"
 #include "ebpc/container_layout.h"
 #include "ebpc/container_stream.h"
 #include "ebpc/kernels/kernel.h"
+#include "support/allocation_count.h"
+#include "support/container_data.h"
 
 namespace ebpc::test {
 namespace {

@@ -3,10 +3,10 @@
 #include <string>
 #include <vector>
 
-#include "container_data.h"
 #include "ebpc/container_layout.h"
 #include "ebpc/kernels/kernel.h"
-#include "test_threads.h"
+#include "support/container_data.h"
+#include "support/test_threads.h"
 
 namespace ebpc::test {
 namespace {

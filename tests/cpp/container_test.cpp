@@ -4,11 +4,11 @@
 #include <string>
 #include <vector>
 
-#include "container_data.h"
 #include "ebpc/bit_stream.h"
 #include "ebpc/container_layout.h"
 #include "ebpc/container_reader.h"
-#include "test_threads.h"
+#include "support/container_data.h"
+#include "support/test_threads.h"
 
 namespace ebpc::test {
 namespace {

@@ -4,8 +4,8 @@
 #include <bit>
 #include <string>
 
-#include "container_data.h"
-#include "test_threads.h"
+#include "support/container_data.h"
+#include "support/test_threads.h"
 
 namespace ebpc::test {
 namespace {

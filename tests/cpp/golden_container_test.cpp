@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "container_data.h"
 #include "ebpc/container_layout.h"
+#include "support/container_data.h"
 
 namespace ebpc::test {
 namespace {

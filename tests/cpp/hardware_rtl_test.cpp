@@ -19,8 +19,8 @@
 #include "Vebpc_uneven.h"
 #include "Vebpc_wide.h"
 #include "Vebpc_zero_word.h"
-#include "hardware_golden.h"
-#include "hardware_testbench.h"
+#include "support/hardware_golden.h"
+#include "support/hardware_testbench.h"
 
 namespace ebpc::hardware {
 namespace {

@@ -7,11 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "container_data.h"
 #include "ebpc/baselines.h"
 #include "ebpc/container_layout.h"
 #include "ebpc/kernels/dispatch.h"
-#include "test_threads.h"
+#include "support/container_data.h"
+#include "support/test_threads.h"
 
 namespace ebpc::test {
 namespace {

@@ -4,11 +4,11 @@
 #include <thread>
 #include <vector>
 
-#include "container_data.h"
 #include "ebpc/container_parse.h"
 #include "ebpc/container_stream.h"
 #include "ebpc/kernels/kernel.h"
-#include "test_threads.h"
+#include "support/container_data.h"
+#include "support/test_threads.h"
 
 namespace ebpc::test {
 namespace {

@@ -3,7 +3,7 @@
 import torch
 
 import torch_ebpc
-from evaluation import choice, throughput
+from evaluation.bench import choice, throughput
 
 
 def test_every_method_and_coding_has_its_place_in_the_tables():

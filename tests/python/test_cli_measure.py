@@ -320,6 +320,7 @@ def test_rows_of_one_report_alone_are_shown_and_fail(capsys):
         (["1.json", "3.json", "--methods", "csc"], "--methods must be of both reports' zvc, got"),
         (["1.json", "2.json", "--tolerance", "-1"], "--tolerance must be at least 0, got -1.0"),
         (["1.json", "2.json", "--plot", "x.svg"], "--plot is for one report, got two"),
+        (["1.json", "--plot", "x.xyz"], "--plot x.xyz: expected one of ."),
         (["nothing.json"], "nothing.json: No such file or directory"),
         (["other.json"], "other.json: expected a report as Report.to_json writes it: KeyError"),
         (["text.json"], "text.json: expected a report as Report.to_json writes it: JSONDecodeErr"),

@@ -35,7 +35,7 @@ from conftest import ROOT
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
 
-from evaluation import published
+from evaluation.paper import published
 from torch_ebpc.cli.main import main as command_line
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -220,10 +220,10 @@ def options_of(module: str) -> set[str]:
 
 
 def test_the_table_of_the_paper_guide_is_what_make_paper_expects():
-    stored = json.loads((ROOT / "evaluation" / "expected.json").read_text())
+    stored = json.loads((ROOT / "evaluation/paper/expected.json").read_text())
     (ratios,) = (each["ratios"] for each in stored if each["identity"]["extent"] == "default")
     text = (ROOT / "docs" / "paper.md").read_text()
-    lines = text.partition("<!-- table of evaluation/expected.json -->\n")[2].splitlines()
+    lines = text.partition("<!-- table of evaluation/paper/expected.json -->\n")[2].splitlines()
     header, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines[:6])
     methods = {"EBPC": "ebpc", "BPC": "bpc", "ZVC": "zvc", "zero-RLE": "zero_rle"}
     assert [row[0] for row in rows] == list(methods)

@@ -8,9 +8,17 @@ import torch
 from torch import nn
 
 import torch_ebpc
-from evaluation.hardware import cycles, energy, report, schedule, study, tables, traffic
+from evaluation.hardware import (
+    cycles,
+    energy,
+    hardware_report,
+    hardware_study,
+    layer_tables,
+    schedule,
+    traffic,
+)
 from evaluation.hardware.__main__ import main, make_parser, options_from
-from evaluation.hardware.maps import MapRecorder
+from evaluation.hardware.layer_maps import MapRecorder
 from evaluation.hardware.traffic import Interface
 from evaluation.recorded import network as recorded
 from torch_ebpc.cli.images import PreparedImages
@@ -43,7 +51,7 @@ def relu_map(*shape):
 def measured():
     """A study of two images through the residual block."""
     options = small_options("--buffer-bytes", "128", "--burst-bytes", "16")
-    result = study.Study(options)
+    result = hardware_study.Study(options)
     images = torch.randn(2, 4, 16, 12)
     with MapRecorder(Residual(), options.quantizer).entered() as recorder:
         for image in images:
@@ -221,14 +229,14 @@ def test_a_decoder_that_differs_is_noticed(monkeypatch):
 
 
 def test_the_report_has_all_tables_plots_and_figures(measured, tmp_path):
-    report.write(measured, "a title", {"network": "residual", "date": "today"}, tmp_path)
+    hardware_report.write(measured, "a title", {"network": "residual", "date": "today"}, tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
     plots = {f"{name}.{kind}" for name in ("registers", "words_per_cycle", "traffic")
              for kind in ("png", "svg")}  # fmt: skip
     assert names == {"report.md", "report.json", "layers.csv"} | plots
     text = (tmp_path / "report.md").read_text()
     assert text.startswith("# a title\n")
-    for table in tables.all_tables(measured):
+    for table in layer_tables.all_tables(measured):
         assert f"## {table.title}" in text
         assert all(len(row) == len(table.headers) for row in table.rows)
     content = json.loads((tmp_path / "report.json").read_text())
@@ -242,10 +250,10 @@ def test_the_report_has_all_tables_plots_and_figures(measured, tmp_path):
 
 
 def test_the_inventory_is_checked_against_the_claim(monkeypatch):
-    tables.check_inventory()
-    monkeypatch.setattr(tables, "LARGEST_ENCODER_BITS", 204)
+    layer_tables.check_inventory()
+    monkeypatch.setattr(layer_tables, "LARGEST_ENCODER_BITS", 204)
     with pytest.raises(AssertionError, match="204 bits"):
-        tables.check_inventory()
+        layer_tables.check_inventory()
 
 
 @pytest.mark.parametrize("wrong", [["--bits", "1"], ["--block-size", "64"], ["--clock", "0"],
@@ -262,7 +270,7 @@ def test_resnet34s_maps_move_nearly_a_word_a_cycle():
     options = small_options()
     network, images = recorded.load()
     image, _ = PreparedImages(images, network.transform)[0]
-    found = study.Study(options)
+    found = hardware_study.Study(options)
     with MapRecorder(network.model, options.quantizer).entered() as recorder:
         recorder.calibrate(image)
         found.add_image(recorder.record(image))

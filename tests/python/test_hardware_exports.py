@@ -13,9 +13,9 @@ import torch
 import yaml
 from conftest import ROOT, missing
 
-from evaluation.hardware import report, simulators, stimuli, study
+from evaluation.hardware import hardware_report, hardware_study, simulators, stimuli
 from evaluation.hardware.__main__ import make_parser, options_from
-from evaluation.hardware.maps import Convolution, MapRecorder
+from evaluation.hardware.layer_maps import Convolution, MapRecorder
 from torch_ebpc.hardware import run_encoder
 
 # SCALE-Sim v2, topologies/sparsity/Resnet18.csv: the header.
@@ -62,7 +62,7 @@ def measured():
     model = torch.nn.Sequential(
         torch.nn.Conv2d(3, 8, 5, stride=2), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 1)
     )
-    found = study.Study(options)
+    found = hardware_study.Study(options)
     with MapRecorder(model, options.quantizer).entered() as recorder:
         image = torch.randn(3, 20, 16)
         recorder.calibrate(image)
@@ -305,12 +305,12 @@ def test_what_the_topology_cannot_say_is_an_error(changes):
 def test_a_network_that_scale_sim_cannot_say_has_its_other_exports(tmp_path):
     options = options_from(make_parser().parse_args([]))
     model = torch.nn.Sequential(torch.nn.Conv2d(4, 4, 3, groups=2), torch.nn.ReLU())
-    found = study.Study(options)
+    found = hardware_study.Study(options)
     with MapRecorder(model, options.quantizer).entered() as recorder:
         image = torch.randn(4, 6, 6)
         recorder.calibrate(image)
         found.add_image(recorder.record(image))
-    message = report.export_simulators(found, "grouped", tmp_path)
+    message = hardware_report.export_simulators(found, "grouped", tmp_path)
     assert message == (
         "no files for SCALE-Sim: 0: the topology has no groups, no dilation and one stride only"
     )
@@ -342,7 +342,7 @@ def strided():
     """A study of one convolution of stride 2 and its ReLU map: small, since AccelForge searches."""
     options = options_from(make_parser().parse_args(["--burst-bytes", "1", "--entry-bytes", "1"]))
     model = torch.nn.Sequential(torch.nn.Conv2d(4, 2, 1, stride=2), torch.nn.ReLU())
-    found = study.Study(options)
+    found = hardware_study.Study(options)
     with MapRecorder(model, options.quantizer).entered() as recorder:
         image = torch.randn(4, 3, 3)
         recorder.calibrate(image)
@@ -452,7 +452,7 @@ def test_a_problem_is_the_convolution_it_stands_for():
     """Each edge differs from the other, so that none stands in the other's place."""
     options = options_from(make_parser().parse_args([]))
     layer = torch.nn.Conv2d(4, 8, (3, 5), stride=(2, 1), dilation=(1, 2), groups=2)
-    found = study.Study(options)
+    found = hardware_study.Study(options)
     with MapRecorder(torch.nn.Sequential(layer), options.quantizer).entered() as recorder:
         image = torch.randn(4, 20, 16)
         recorder.calibrate(image)
@@ -464,7 +464,7 @@ def test_a_problem_is_the_convolution_it_stands_for():
 
 
 def test_every_convolution_is_exported(measured, tmp_path):
-    report.export_simulators(measured, "small", tmp_path)
+    hardware_report.export_simulators(measured, "small", tmp_path)
     found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert found == {
         "accelforge/small.yaml",

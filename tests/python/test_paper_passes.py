@@ -15,8 +15,8 @@ import numpy as np
 import paper_example
 import pytest
 
-from evaluation.inputs import find_images
-from evaluation.paper import study
+from evaluation.common.inputs import find_images
+from evaluation.paper import paper_study
 from evaluation.paper.passes import Arrays, Runner, Store, Unit, units_of
 from evaluation.paper.ranks import Ranks
 
@@ -91,9 +91,11 @@ def test_other_images_do_not_resume(images: Path, single: Path, tmp_path: Path) 
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a copy of the program's files, which a study takes for its own."""
     ignored = shutil.ignore_patterns("__pycache__", "include", "share")
-    for folder in study.PROGRAM:
+    for folder in paper_study.PROGRAM:
         shutil.copytree(folder, tmp_path / folder.name, ignore=ignored)
-    monkeypatch.setattr(study, "PROGRAM", tuple(tmp_path / folder.name for folder in study.PROGRAM))
+    monkeypatch.setattr(
+        paper_study, "PROGRAM", tuple(tmp_path / folder.name for folder in paper_study.PROGRAM)
+    )
     return tmp_path
 
 
@@ -112,7 +114,7 @@ def test_a_changed_program_resumes_nothing(program: Path) -> None:
 
     def run() -> None:
         network, rule, extent = paper_example.tiny_network(), paper_example.RULE, SMALL
-        study.run_study(network, images, rule, extent, program / "work", Ranks())
+        paper_study.run_study(network, images, rule, extent, program / "work", Ranks())
 
     run()
     before = {path: path.stat().st_mtime_ns for path in program.rglob("*.npz")}
@@ -127,13 +129,13 @@ def test_a_changed_program_resumes_nothing(program: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     ["torch_ebpc/lib/libebpc.so", "torch_ebpc/lib/libtorch_ebpc.so", "torch_ebpc/cli/images.py",
-     "evaluation/models.py", "evaluation/paper/sweep.py"],
+     "evaluation/common/networks.py", "evaluation/paper/sweep.py"],
 )  # fmt: skip
 def test_the_hash_of_the_program_has_every_library_and_module(program: Path, name: str) -> None:
-    before = study.program_sha256()
-    assert study.program_sha256() == before
+    before = paper_study.program_sha256()
+    assert paper_study.program_sha256() == before
     change_a_byte(program / name)
-    assert study.program_sha256() != before
+    assert paper_study.program_sha256() != before
 
 
 def test_units_cover_all_images_once() -> None:

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import torch_ebpc
-from evaluation.inputs import find_images
-from evaluation.paper import expected, report
+from evaluation.common.inputs import find_images
+from evaluation.paper import expected, paper_report
 from evaluation.paper.figures import FIGURES
-from evaluation.paper.study import NothingToMeasureError, Study
+from evaluation.paper.paper_study import NothingToMeasureError, Study
 from torch_ebpc.cli.images import PreparedImages
 from torch_ebpc.cli.networks import LoadedModel, with_batch_statistics
 
@@ -126,11 +126,11 @@ def test_a_second_report_replaces_the_first_and_nothing_else(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(report, "_write_layers", fail)
+        patch.setattr(paper_report, "_write_layers", fail)
         with pytest.raises(KeyboardInterrupt):
-            report.write_report(study, output, {"seconds": 1})
+            paper_report.write_report(study, output, {"seconds": 1})
     assert before == {path: path.read_bytes() for path in output.iterdir()}
-    report.write_report(study, output, {"seconds": 2})
+    paper_report.write_report(study, output, {"seconds": 2})
     assert set(output.iterdir()) == set(before)
     assert (output / "thesis.txt").read_text() == "mine"
     assert json.loads((output / "report.json").read_text())["run"] == {"seconds": 2}

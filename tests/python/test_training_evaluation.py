@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from evaluation import training
+from evaluation.bench import training
 
 
 @pytest.fixture(scope="module")

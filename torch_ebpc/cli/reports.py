@@ -50,8 +50,11 @@ def check_report_files(options: argparse.Namespace) -> None:
 
     Raises:
         FileExistsError: one of the files is there and is not to be replaced.
-        ValueError: more than one is for standard output.
+        ValueError: more than one is for standard output, or the plot's suffix is no format.
+        ImportError: a plot is asked for, and matplotlib is missing.
     """
+    if options.plot is not None:
+        _plot_format(options.plot)
     names = [getattr(options, each) for each in _FILES if getattr(options, each) is not None]
     if names.count(PIPE) > 1:
         raise ValueError("'-' must stand for one file of the report at most")
@@ -76,8 +79,18 @@ def write_report(report: torch_ebpc.Report, options: argparse.Namespace) -> None
             if name in texts:
                 file.write(texts[name]().encode())
             else:
-                suffix = Path(target).suffix.removeprefix(".") or "svg"
-                save_figure(report.plot(), file, suffix)
+                save_figure(report.plot(), file, _plot_format(target))
+
+
+def _plot_format(target: str) -> str:
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    suffix = Path(target).suffix.removeprefix(".").lower() or "svg"
+    known = FigureCanvasBase.get_supported_filetypes()
+    if suffix not in known:
+        expected = ", ".join(f".{each}" for each in sorted(known))
+        raise ValueError(f"--plot {target}: expected one of {expected}, got .{suffix}")
+    return suffix
 
 
 # ---- Two reports ---------------------------------------------------------------------------------

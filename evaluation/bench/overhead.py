@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import torch_ebpc
-from evaluation.inputs import find_inputs
+from evaluation.common.inputs import find_inputs
 from torch_ebpc.cli.images import PreparedImages
 from torch_ebpc.cli.networks import LoadedModel
 from torch_ebpc.cli.settings import positive
@@ -137,7 +137,7 @@ def table(cases: list[Case], modules: int) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m evaluation.overhead",
+        prog="python -m evaluation.bench.overhead",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

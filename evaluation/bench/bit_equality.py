@@ -29,7 +29,7 @@ from torch.utils._pytree import tree_leaves
 from tqdm import tqdm
 
 import torch_ebpc
-from evaluation.bit_equality_cases import Case, Saving, all_cases
+from evaluation.bench.bit_equality_cases import Case, Saving, all_cases
 
 
 @dataclasses.dataclass
@@ -142,7 +142,7 @@ def named(groups: dict[str, Counts], verbose: bool) -> Iterator[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m evaluation.bit_equality",
+        prog="python -m evaluation.bench.bit_equality",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from evaluation.files import whole_files
-from evaluation.inputs import add_untrained, find_inputs
+from evaluation.common.files import whole_files
+from evaluation.common.inputs import add_untrained, find_inputs
 from torch_ebpc.cli.measurement import Measurement, measure
 from torch_ebpc.cli.settings import add_arguments, settings_from
 
@@ -19,7 +19,7 @@ VALUES_PER_IMAGE = 3_562_496  # of all ReLU calls, at 224 x 224 pixels
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m evaluation.resnet34",
+        prog="python -m evaluation.paper.resnet34",
         description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )

@@ -14,12 +14,12 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from evaluation.files import whole_files
-from evaluation.paper import notes, sections, sections_more
+from evaluation.common.files import whole_files
+from evaluation.common.tables import Picture, Section, Table
+from evaluation.paper import comparison_sections, further_sections, notes
 from evaluation.paper.averages import DEFINITIONS
 from evaluation.paper.figures import draw
-from evaluation.paper.study import Measured, Study
-from evaluation.paper.tables import Picture, Section, Table
+from evaluation.paper.paper_study import Measured, Study
 from torch_ebpc.report import software_versions
 
 TEMPLATE = Path(__file__).with_name("templates") / "report.html.jinja"
@@ -61,16 +61,16 @@ def run_record(begin: float, end: float, processes: int) -> dict[str, Any]:
 
 def build_sections(study: Study, run: dict[str, Any]) -> list[Section]:
     return [
-        sections.types_section(study),
-        sections.claims_section(study),
-        sections.averages_section(study),
-        sections.calls_section(study),
-        sections.presets_section(study),
-        sections_more.ablations_section(study),
-        sections_more.software_section(study),
-        sections_more.gradients_section(study),
-        sections_more.others_section(study),
-        sections_more.statistics_section(study),
+        comparison_sections.types_section(study),
+        comparison_sections.claims_section(study),
+        comparison_sections.averages_section(study),
+        comparison_sections.calls_section(study),
+        comparison_sections.presets_section(study),
+        further_sections.ablations_section(study),
+        further_sections.software_section(study),
+        further_sections.gradients_section(study),
+        further_sections.others_section(study),
+        further_sections.statistics_section(study),
         notes.deviations_section(study),
         notes.provenance_section(study, run),
     ]
@@ -119,7 +119,7 @@ def figures_of(study: Study) -> dict[str, Any]:
             "groups": groups,
         }
 
-    found = sections.call_agreement(study)
+    found = comparison_sections.call_agreement(study)
     stats = study.statistics
     return {
         "title": title(study),
@@ -132,7 +132,7 @@ def figures_of(study: Study) -> dict[str, Any]:
         "claims": {
             verdict.claim.name: [vars(each) | {"gain_percent": each.gain_percent}
                                  for each in verdict.readings]
-            for verdict in sections.verdicts(study)
+            for verdict in comparison_sections.verdicts(study)
         },
         "statistics": {
             "images": stats.image_count,

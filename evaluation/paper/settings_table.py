@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import torch_ebpc
-from evaluation.inputs import find_inputs
+from evaluation.common.inputs import find_inputs
 from torch_ebpc.cli.images import PreparedImages
 
 WORDS = [(signed, rounding) for signed in (True, False) for rounding in ("truncate", "nearest")]
@@ -23,7 +23,9 @@ HEADROOM = 0.75  # the authors' released notebook
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m evaluation.settings", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m evaluation.paper.settings_table", description=__doc__
+    )
     parser.add_argument("--images", type=Path, metavar="DIR", help="a folder of images")
     parser.add_argument("--limit", type=int, metavar="N", help="use the first N images only")
     options = parser.parse_args(arguments)

@@ -28,9 +28,9 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import torch_ebpc
-from evaluation import compressors
-from evaluation.compressors import Compressor
-from evaluation.inputs import find_inputs, spread
+from evaluation.common import compressors
+from evaluation.common.compressors import Compressor
+from evaluation.common.inputs import find_inputs, spread
 from torch_ebpc.cli.images import ImageSet, PreparedImages
 from torch_ebpc.cli.networks import LoadedModel
 from torch_ebpc.report import save_figure, software_versions, written
@@ -383,7 +383,7 @@ def machine() -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m evaluation.throughput",
+        prog="python -m evaluation.bench.throughput",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

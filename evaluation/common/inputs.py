@@ -7,9 +7,9 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from evaluation.models import NoWeightsError, data_folder, load_model
+from evaluation.common.networks import NoWeightsError, data_folder, load_model
 from evaluation.recorded import network as recorded
-from evaluation.recorded.maps import photographs
+from evaluation.recorded.recording import photographs
 from torch_ebpc.cli.images import ImageSet, files_in, images_in
 from torch_ebpc.cli.networks import LoadedModel
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 import torch_ebpc
 from evaluation.hardware import cycles, schedule, traffic
 from evaluation.hardware.cycles import Design, LayerCycles, WidthRow
-from evaluation.hardware.maps import Convolution, ImageMaps, MapRecorder, zero_count
+from evaluation.hardware.layer_maps import Convolution, ImageMaps, MapRecorder, zero_count
 from evaluation.hardware.traffic import Interface, Traffic
 from torch_ebpc.cli.images import ImageSet, PreparedImages
 from torch_ebpc.cli.networks import LoadedModel

@@ -9,11 +9,11 @@ from typing import Any
 
 from tabulate import tabulate
 
-from evaluation.files import whole_files
+from evaluation.common.files import whole_files
 from evaluation.hardware import plots, simulators
 from evaluation.hardware.energy import MEMORIES
-from evaluation.hardware.study import Study
-from evaluation.hardware.tables import all_tables
+from evaluation.hardware.hardware_study import Study
+from evaluation.hardware.layer_tables import all_tables
 from torch_ebpc import hardware
 from torch_ebpc.report import csv_text, save_figure
 

@@ -1,4 +1,4 @@
-"""The training steps that evaluation.bit_equality runs."""
+"""The training steps that evaluation.bench.bit_equality runs."""
 
 from __future__ import annotations
 

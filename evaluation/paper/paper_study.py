@@ -13,17 +13,17 @@ import torch
 
 import evaluation
 import torch_ebpc
-from evaluation.models import NoWeightsError, load_model
+from evaluation.common.networks import NoWeightsError, load_model
 from evaluation.paper import software
 from evaluation.paper.averages import Readings
 from evaluation.paper.counts import Counts
 from evaluation.paper.passes import UNIT_IMAGES, Runner, Store
 from evaluation.paper.plan import Extent, Plan, network_plan, small_plan
+from evaluation.paper.presets import Preset
 from evaluation.paper.ranks import Ranks
-from evaluation.paper.statistics import Statistics, measure_statistics
 from evaluation.paper.sweep import Sweep
-from evaluation.paper.taps import TapSelection, default_selection, only_relu
-from evaluation.presets import Preset
+from evaluation.paper.tap_selection import TapSelection, default_selection, only_relu
+from evaluation.paper.word_statistics import Statistics, measure_statistics
 from torch_ebpc.cli.images import ImageSet
 from torch_ebpc.cli.measurement import Accuracy
 from torch_ebpc.cli.networks import LoadedModel, with_batch_statistics

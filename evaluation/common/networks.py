@@ -13,7 +13,7 @@ import torch
 
 from torch_ebpc.cli.networks import LoadedModel, import_torchvision, load_torchvision
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+SHARED = Path(__file__).resolve().parents[3] / "shared"
 DOWNLOAD_SECONDS = 10.0  # without a byte, after which a download has failed
 
 

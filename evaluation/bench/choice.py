@@ -20,11 +20,12 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 import torch_ebpc
-from evaluation import compressors, throughput
-from evaluation.compressors import Compressor
-from evaluation.inputs import find_inputs, spread
+from evaluation.bench import throughput
+from evaluation.bench.throughput import Data, Row
+from evaluation.common import compressors
+from evaluation.common.compressors import Compressor
+from evaluation.common.inputs import find_inputs, spread
 from evaluation.recorded.network import RecordedModel
-from evaluation.throughput import Data, Row
 from torch_ebpc.container import CODINGS
 from torch_ebpc.report import written
 
@@ -133,7 +134,7 @@ def markdown(headers: list[str], lines: list[list[str]]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m evaluation.choice",
+        prog="python -m evaluation.bench.choice",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -10,7 +10,7 @@ from tabulate import tabulate
 from evaluation.hardware import traffic
 from evaluation.hardware.cycles import Tally
 from evaluation.hardware.energy import MEMORIES
-from evaluation.hardware.study import Layer, Study
+from evaluation.hardware.hardware_study import Layer, Study
 from torch_ebpc import hardware
 
 LARGEST_ENCODER_BITS = 300  # claimed for W = 8, N = 8 in the abstract of arXiv 1810.03979

@@ -40,10 +40,10 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import torch_ebpc
-from evaluation import compressors
-from evaluation.inputs import add_untrained, find_images, spread
-from evaluation.models import load_model
-from evaluation.throughput import machine, peak_memory, reset_peak_memory
+from evaluation.bench.throughput import machine, peak_memory, reset_peak_memory
+from evaluation.common import compressors
+from evaluation.common.inputs import add_untrained, find_images, spread
+from evaluation.common.networks import load_model
 from torch_ebpc._saved_memory import Range, range_of, words_of
 from torch_ebpc.cli.images import ImageSet, PreparedImages
 from torch_ebpc.cli.settings import positive
@@ -354,7 +354,7 @@ def _table(lines: list[list[str]], headers: list[str], names: int, tablefmt: str
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m evaluation.training",
+        prog="python -m evaluation.bench.training",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

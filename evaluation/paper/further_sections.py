@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from evaluation import published
+from evaluation.common.tables import Picture, Section, Table
+from evaluation.paper import published
 from evaluation.paper.averages import DEFINITIONS
 from evaluation.paper.figures import plane_shares
+from evaluation.paper.paper_study import MAPS, Measured, Study
 from evaluation.paper.plan import LARGE
-from evaluation.paper.statistics import BIN, LONGEST_RUN, TILE_WORDS
-from evaluation.paper.study import MAPS, Measured, Study
-from evaluation.paper.tables import Picture, Section, Table
 from evaluation.paper.variants import METHOD_TITLES
+from evaluation.paper.word_statistics import BIN, LONGEST_RUN, TILE_WORDS
 
 
 def ablations_section(study: Study) -> Section:

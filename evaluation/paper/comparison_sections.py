@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from evaluation import published
+from evaluation.common.tables import Picture, Section, Table
+from evaluation.paper import published
 from evaluation.paper.averages import DEFINITIONS, extremes, ratio_of_sums
 from evaluation.paper.claims import (
     REFERENCE_WIDTHS,
@@ -16,10 +17,9 @@ from evaluation.paper.claims import (
     readings_of,
 )
 from evaluation.paper.figures import has_published_calls
-from evaluation.paper.study import Study
-from evaluation.paper.tables import Picture, Section, Table
+from evaluation.paper.paper_study import Study
+from evaluation.paper.presets import PRESETS
 from evaluation.paper.variants import BASELINES, METHOD_TITLES, METHODS, TYPES, variant
-from evaluation.presets import PRESETS
 
 
 def types_table(study: Study) -> Table:
