@@ -33,6 +33,18 @@ StreamBits count(const Parameters& p, WordSpan words) {
   return avx2::count(p, words);
 }
 
+std::uint64_t encode_bpc(const Parameters& p, WordSpan words, std::uint8_t* plane_stream) {
+  if (plane_bits(p) == 64) return portable_kernel.encode_bpc(p, words, plane_stream);
+  const CleanUpperHalves clean;
+  return avx2::encode_bpc(p, words, plane_stream);
+}
+
+std::uint64_t count_bpc(const Parameters& p, WordSpan words) {
+  if (plane_bits(p) == 64) return portable_kernel.count_bpc(p, words);
+  const CleanUpperHalves clean;
+  return avx2::count_bpc(p, words);
+}
+
 std::size_t decode(const Parameters& p, std::span<const DecodeJob> jobs) {
   if (jobs.empty()) return 0;
   if (plane_bits(p) == 64) return portable_kernel.decode(p, jobs);
@@ -100,6 +112,6 @@ std::uint32_t crc32c(std::uint32_t start, const std::uint8_t* bytes, std::size_t
 
 }  // namespace
 
-const Kernel avx2_kernel{"avx2", encode, count, decode, crc32c};
+const Kernel avx2_kernel{"avx2", encode, count, encode_bpc, count_bpc, decode, crc32c};
 
 }  // namespace ebpc

@@ -20,4 +20,10 @@ StreamBits count(const Parameters& p, WordSpan words) {
   return count_any_segment(p, words);
 }
 
+std::uint64_t encode_bpc(const Parameters& p, WordSpan words, std::uint8_t* plane_stream) {
+  return encode_any_bpc(p, words, plane_stream);
+}
+
+std::uint64_t count_bpc(const Parameters& p, WordSpan words) { return count_any_bpc(p, words); }
+
 }  // namespace ebpc::avx2

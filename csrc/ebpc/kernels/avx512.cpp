@@ -10,7 +10,8 @@
 namespace ebpc {
 namespace {
 
-// Other zero words than 0 are AVX2's, which every CPU with these instructions has.
+// Other zero words than 0 and plain bit-plane compression are AVX2's, which every CPU with these
+// instructions has.
 
 StreamBits encode(const Parameters& p, WordSpan words, std::uint8_t* zero_stream,
                   std::uint8_t* plane_stream) {
@@ -22,12 +23,20 @@ StreamBits count(const Parameters& p, WordSpan words) {
   return p.zero == 0 ? avx512::count(p, words) : avx2_kernel.count(p, words);
 }
 
+std::uint64_t encode_bpc(const Parameters& p, WordSpan words, std::uint8_t* plane_stream) {
+  return avx2_kernel.encode_bpc(p, words, plane_stream);
+}
+
+std::uint64_t count_bpc(const Parameters& p, WordSpan words) {
+  return avx2_kernel.count_bpc(p, words);
+}
+
 std::size_t decode(const Parameters& p, std::span<const DecodeJob> jobs) {
   return p.zero == 0 ? avx512::decode(p, jobs) : avx2_kernel.decode(p, jobs);
 }
 
 }  // namespace
 
-const Kernel avx512_kernel{"avx512", encode, count, decode, avx512::crc32c};
+const Kernel avx512_kernel{"avx512", encode, count, encode_bpc, count_bpc, decode, avx512::crc32c};
 
 }  // namespace ebpc

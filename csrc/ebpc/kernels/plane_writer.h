@@ -19,7 +19,7 @@ class PlaneWriter {
   static constexpr std::size_t blocks = Group::blocks;  // of one step
   static constexpr int slots = Group::slots;
 
-  PlaneWriter(const Parameters& p, std::uint8_t* out)
+  PlaneWriter(const Parameters& p, std::uint8_t* out, const PlaneCodes& prefixes = ebpc_codes)
       : planes_(p),
         writer_(out),
         base_mask_(low_bits(planes_.base_bits)),
@@ -34,11 +34,11 @@ class PlaneWriter {
         is_byte_code_(Group::lane_bits == 8 && planes_.plane_bits == 7 && planes_.index_bits == 3),
         planes_without_lane_(static_cast<std::uint64_t>(
             planes_.has_top_plane ? 1 : planes_.planes - Group::planes)) {
-    zero_runs_[1] = {ebpc_codes.single_zero.code, ebpc_codes.single_zero.bits};
+    zero_runs_[1] = {prefixes.single_zero.code, prefixes.single_zero.bits};
     for (unsigned run = 2; run < max_word_bits + 2; ++run) {
       zero_runs_[run] = {static_cast<std::uint8_t>(
-                             unsigned{ebpc_codes.zero_run.code} << planes_.run_bits | (run - 2)),
-                         static_cast<std::uint8_t>(ebpc_codes.zero_run.bits + planes_.run_bits)};
+                             unsigned{prefixes.zero_run.code} << planes_.run_bits | (run - 2)),
+                         static_cast<std::uint8_t>(prefixes.zero_run.bits + planes_.run_bits)};
     }
   }
 
