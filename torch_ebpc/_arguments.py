@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import operator
 from collections.abc import Sequence
@@ -40,6 +41,15 @@ TRAITS: dict[torch.dtype, DTypeTraits] = {
 
 DTYPES: tuple[torch.dtype, ...] = tuple(TRAITS)
 """The dtypes that can be compressed and that this PyTorch has."""
+
+
+CONSTANTS: dict[str, int] = json.loads(torch.ops.torch_ebpc.constants())
+"""Of the format and the operators, as C++ has them."""
+
+MAX_DIMS = CONSTANTS["max_dims"]
+"""Of a tensor in a container."""
+
+SEGMENT_WORDS = CONSTANTS["segment_words"]
 
 
 def check_dtype(name: str, dtype: Any) -> None:

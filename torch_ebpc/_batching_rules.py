@@ -31,26 +31,31 @@ def _refusal(name: str) -> Callable[..., NoReturn]:
     return refuse
 
 
-def _count_bits(
-    info: Any,
-    in_dims: tuple[int | None, ...],
-    input: Tensor,
-    method: str = "ebpc",
-    word_bits: int | None = None,
-    block_size: int = 8,
-    max_zero_run: int = 16,
-    base: str = "sent",
-    transmission_dims: int = 0,
-    zero: int = 0,
-) -> tuple[Tensor, int]:
+def _by_transmission(name: str) -> Callable[..., Any]:
     """Every sample is a transmission of its own, and maybe many."""
-    batch = input if in_dims[0] is None else input.movedim(in_dims[0], 0)
-    bits: Tensor = torch.ops.torch_ebpc.count_bits(
-        batch, method, word_bits, block_size, max_zero_run, base, transmission_dims + 1, zero
-    )
-    return bits, 0
+
+    def run(
+        info: Any,
+        in_dims: tuple[int | None, ...],
+        input: Tensor,
+        method: str = "ebpc",
+        word_bits: int | None = None,
+        block_size: int = 8,
+        max_zero_run: int = 16,
+        base: str = "sent",
+        transmission_dims: int = 0,
+        zero: int = 0,
+    ) -> tuple[Any, Any]:
+        batch = input if in_dims[0] is None else input.movedim(in_dims[0], 0)
+        out = getattr(torch.ops.torch_ebpc, name)(
+            batch, method, word_bits, block_size, max_zero_run, base, transmission_dims + 1, zero
+        )
+        return out, (0,) * len(out) if isinstance(out, tuple) else 0
+
+    return run
 
 
-torch.library.register_vmap("torch_ebpc::count_bits", _count_bits)
+for _name in ("count_bits", "round_trip"):
+    torch.library.register_vmap(f"torch_ebpc::{_name}", _by_transmission(_name))
 for _name in _WITHOUT_BATCHES:
     torch.library.register_vmap(f"torch_ebpc::{_name}", _refusal(_name))

@@ -60,3 +60,30 @@ def unpacked_bools(packed: Tensor, elements: int) -> Tensor:
     """The bool tensor [elements] that :func:`packed_bools` was given."""
     eights = _EIGHTS.index_select(0, packed.to(torch.int32))
     return eights.view(torch.bool)[:elements]
+
+
+def compare_bits(what: str, expected: Tensor, found: Tensor, transmissions: int = 0) -> None:
+    """Raises an AssertionError that names the first element that differs, and where there are
+    ``transmissions``, which one, and the element in it."""
+    if (expected.dtype, expected.shape) != (found.dtype, found.shape):
+        raise AssertionError(
+            f"{what}the decoded map differs: {expected.dtype} {tuple(expected.shape)} became"
+            f" {found.dtype} {tuple(found.shape)}"
+        )
+    different = (integers_of(expected) != integers_of(found)).flatten()
+    if different.any():
+        each = different.numel() // expected.numel()  # of complex numbers, two
+        index = first_true(different) // each
+        place = index
+        if transmissions:
+            number, place = divmod(index, expected.numel() // transmissions)
+            what = f"transmission {number}, {what}"
+        raise AssertionError(
+            f"{what}the decoded map differs at index {place}:"
+            f" {expected.flatten()[index].item()} became {found.flatten()[index].item()}"
+        )
+
+
+def first_true(mask: Tensor) -> int:
+    """The index of the first that is true."""
+    return int(mask.to(torch.uint8).argmax())

@@ -10,14 +10,13 @@ from torch import Tensor
 from torch._C import _functorch
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 
-from torch_ebpc._arguments import DTYPES
+from torch_ebpc._arguments import DTYPES, MAX_DIMS
 
 _QUANTIZED = (torch.qint8, torch.quint8, torch.qint32)
 _FLOATS = (
     *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
     *(torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz),
 )
-_MAX_DIMS = 24  # of a container
 
 
 def plain_tensor(x: Tensor, *, quantized: bool) -> Tensor | str:
@@ -38,8 +37,8 @@ def plain_tensor(x: Tensor, *, quantized: bool) -> Tensor | str:
         return f"of layout {_short(x.layout)}"
     if x.device.type != "cpu":
         return f"on {x.device}, not on the CPU"
-    if x.dim() > _MAX_DIMS:
-        return f"of more than {_MAX_DIMS} dimensions"
+    if x.dim() > MAX_DIMS:
+        return f"of more than {MAX_DIMS} dimensions"
     if quantized and x.dtype not in _FLOATS:
         return f"of dtype {_short(x.dtype)}, where a quantizer needs floating point"
     if not quantized and x.dtype not in (*DTYPES, *_QUANTIZED):

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, UntypedStorage, nn
 
 from torch_ebpc import ops
+from torch_ebpc._arguments import SEGMENT_WORDS
 from torch_ebpc._bits import packed_bools, unpacked_bools
 from torch_ebpc.saved_report import SavedRow
 
 # A view with gaps is kept by its whole storage, unless that has more than so many times its bytes.
 _LARGEST_STORAGE = 4
 # How much of a tensor is compressed to find out whether it is worth compressing.
-_SAMPLE_SEGMENTS, _SEGMENT_WORDS = 16, 4096
+_SAMPLE_SEGMENTS = 16
 
 
 class Range(NamedTuple):
@@ -76,10 +77,10 @@ def word_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def estimated_bytes(words: Tensor, code: dict[str, Any]) -> int:
     """What the words would be compressed to, as far as a sample of them tells."""
-    segments = words.numel() // _SEGMENT_WORDS
+    segments = words.numel() // SEGMENT_WORDS
     sample = words
     if segments >= 2:
-        sample = words[: segments * _SEGMENT_WORDS].view(segments, _SEGMENT_WORDS)
+        sample = words[: segments * SEGMENT_WORDS].view(segments, SEGMENT_WORDS)
         # By an odd step: an even one might meet the same rows of each map, such as the first of
         # causal attention, which are nearly all zero.
         sample = sample[:: max(2, segments // _SAMPLE_SEGMENTS) | 1]

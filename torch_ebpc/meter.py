@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from torch_ebpc import ops
 from torch_ebpc._arguments import TRAITS
-from torch_ebpc._bits import integers_of, negative_zeros
+from torch_ebpc._bits import compare_bits, first_true, negative_zeros
 from torch_ebpc._compiled import named_layers
 from torch_ebpc._measurable import outside_of_transforms, plain_tensor
 from torch_ebpc._selection import LayerSelection
@@ -276,13 +276,13 @@ class CompressionMeter:
             return row, None
         decoded = self._round_trip(row, words)
         if self._verify:
-            _compare_bits("", words, decoded)
+            compare_bits("", words, decoded)
             self._verify_streams(words, row, counted)
             row.verified_values = row.values
         if self._mode == "observe":
             return row, None
         if x.is_quantized:  # made of the same integers it would be the same tensor
-            _compare_bits("", words, decoded)
+            compare_bits("", words, decoded)
             return row, None
         return row, self._source.values_of(decoded, of, x)
 
@@ -332,17 +332,24 @@ class CompressionMeter:
     def _verify_streams(self, words: Tensor, row: LayerRow, counted: dict[str, Tensor]) -> None:
         """Every transmission by every method, as it was counted."""
         dims = min(_TRANSMISSION_DIMS[self._transmission], words.dim())
-        transmissions = words.reshape(1, *words.shape) if dims == 0 else words.flatten(0, dims - 1)
         for method, bits in counted.items():
-            for index, expected in enumerate(bits.sum(1).tolist()):
-                transmission = transmissions[index]
-                streams = ops.encode(
-                    transmission, row.word_bits, **self._code, method=method, zero=row.zero or 0
+            decoded, written = ops.round_trip(
+                words,
+                method,
+                row.word_bits,
+                **self._code,
+                transmission_dims=dims,
+                zero=row.zero or 0,
+            )
+            different = (bits != written.reshape(-1, 2)).any(1)
+            if different.any():
+                index = first_true(different)
+                found = written.reshape(-1, 2)[index].tolist()
+                raise AssertionError(
+                    f"transmission {index}, method {method}: counted {bits[index].tolist()} bits"
+                    f" of positions and values, wrote {found}"
                 )
-                what = f"transmission {index}, method {method}: "
-                if streams.bits != expected:
-                    raise AssertionError(f"{what}counted {expected} bits, wrote {streams.bits}")
-                _compare_bits(what, transmission, ops.decode(streams))
+            compare_bits(f"method {method}: ", words, decoded, len(bits))
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -390,20 +397,4 @@ def _warn_of_brevitas(model: nn.Module, layers: Sequence[str]) -> None:
             " measured by layers=QuantReLU, words=lambda y: y.int(), word_bits=lambda y:"
             " y.bit_width, where such layers have return_quant_tensor=True",
             stacklevel=3,
-        )
-
-
-def _compare_bits(what: str, expected: Tensor, found: Tensor) -> None:
-    if (expected.dtype, expected.shape) != (found.dtype, found.shape):
-        raise AssertionError(
-            f"{what}the decoded map differs: {expected.dtype} {tuple(expected.shape)} became"
-            f" {found.dtype} {tuple(found.shape)}"
-        )
-    different = (integers_of(expected) != integers_of(found)).flatten()
-    if different.any():
-        each = different.numel() // expected.numel()  # of complex numbers, two
-        index = int(different.to(torch.uint8).argmax()) // each
-        raise AssertionError(
-            f"{what}the decoded map differs at index {index}:"
-            f" {expected.flatten()[index].item()} became {found.flatten()[index].item()}"
         )

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_ebpc import ops
-from torch_ebpc._arguments import check_max_bytes
+from torch_ebpc._arguments import MAX_DIMS, check_max_bytes
 from torch_ebpc.container import inspect
 from torch_ebpc.errors import EBPCLimitError
 
@@ -162,7 +162,6 @@ def bytes_of(x: Tensor) -> int:
     return sum(part.nbytes for part in parts)
 
 
-_MAX_DIMS = 24
 _NAMED = 5  # paths in a warning
 
 
@@ -176,7 +175,7 @@ def _is_plain(x: Tensor) -> bool:
         x.layout == torch.strided
         and not x.is_nested
         and x.device.type == "cpu"
-        and x.dim() <= _MAX_DIMS
+        and x.dim() <= MAX_DIMS
     )
 
 

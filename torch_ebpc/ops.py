@@ -364,3 +364,37 @@ def count_transmission_bits(
             x.detach(), method, *plain[:4], transmission_dims, word_of(plain.zero, x.dtype)
         )
     return bits
+
+
+def round_trip(
+    x: Tensor,
+    method: str = "ebpc",
+    word_bits: int | None = None,
+    block_size: int = 8,
+    max_zero_run: int = 16,
+    base: str = "sent",
+    transmission_dims: int = 0,
+    zero: float = 0,
+) -> tuple[Tensor, Tensor]:
+    """As :func:`encode` and then :func:`decode` of every transmission.
+
+    Returns:
+        What was decoded, of ``x``'s shape and dtype, and the bits that were written, as
+        :func:`count_transmission_bits` counts them.
+
+    Raises:
+        EBPCFormatError: a decoder does not take what its encoder wrote.
+        TypeError, ValueError: as :func:`count_bits`.
+    """
+    with translated():
+        decoded, bits = torch.ops.torch_ebpc.round_trip.default(
+            x.detach(),
+            method,
+            word_bits,
+            block_size,
+            max_zero_run,
+            base,
+            transmission_dims,
+            word_of(zero, x.dtype),
+        )
+    return decoded, bits

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_ebpc._arguments import TRAITS, check_input, word_of
+from torch_ebpc._arguments import CONSTANTS, TRAITS, check_input, word_of
 from torch_ebpc.code import Code, plain_code
 from torch_ebpc.errors import translated
 
@@ -162,10 +162,10 @@ def field_sizes(max_zero_run: int) -> dict[str, int]:
         "words": 1,
         "nonzero_words": 1,
         "blocks": 1,
-        "symbols": len(SYMBOLS),
-        "planes": len(SYMBOLS),
-        "bursts": 64,
-        "delta_bits": 33,
+        "symbols": CONSTANTS["plane_symbols"],
+        "planes": CONSTANTS["plane_symbols"],
+        "bursts": CONSTANTS["longest_burst"],
+        "delta_bits": CONSTANTS["delta_bins"],
         "zero_runs": max_zero_run,
     }
 

@@ -53,9 +53,12 @@ StreamBits encode(Method method, const Parameters& p, WordSpan words,
   check_words(p, words);
   const Baseline& baseline = baseline_of(method);
   const StreamBits bits = baseline.count(p, words);
+  zero_stream.resize(bytes_for_bits(bits.zero) + kernel_slack_bytes);
+  plane_stream.resize(bytes_for_bits(bits.plane) + kernel_slack_bytes);
+  baseline.encode(p, words, zero_stream.data(), plane_stream.data());
   zero_stream.resize(bytes_for_bits(bits.zero));
   plane_stream.resize(bytes_for_bits(bits.plane));
-  return baseline.encode(p, words, zero_stream.data(), plane_stream.data());
+  return bits;
 }
 
 void decode(Method method, const Parameters& p, std::span<const std::uint8_t> zero_stream,

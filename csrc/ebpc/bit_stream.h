@@ -87,34 +87,6 @@ class BitCounter {
   std::uint64_t bits_ = 0;
 };
 
-/// Gathers codes up to 64 bits before they go to the sink.
-template <class Sink>
-class CodeBuffer {
- public:
-  explicit CodeBuffer(Sink& sink) : sink_(sink) {}
-  CodeBuffer(const CodeBuffer&) = delete;
-  CodeBuffer& operator=(const CodeBuffer&) = delete;
-  ~CodeBuffer() { flush(); }
-
-  /// Appends the low `count` bits (0 to 63) of `code`, which has no other bits set.
-  void put(std::uint64_t code, int count) {
-    if (count_ + count > 64) flush();
-    code_ = code_ << count | code;
-    count_ += count;
-  }
-
- private:
-  void flush() {
-    if (count_ > 0) sink_.put(code_, count_);
-    code_ = 0;
-    count_ = 0;
-  }
-
-  Sink& sink_;
-  std::uint64_t code_ = 0;
-  int count_ = 0;
-};
-
 /// A source of codes. Reading past the end gives zeros and is noticed by `overrun()`, so that a
 /// decoder checks once per block instead of once per code; nothing outside the given bytes is read.
 class BitReader {

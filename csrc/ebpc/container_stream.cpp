@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "ebpc/container_parse.h"
 #include "ebpc/container_segments.h"
@@ -97,22 +98,26 @@ void ContainerDecoder::remember_damage(Body&& body) {
 
 void ContainerDecoder::push(std::span<const std::uint8_t> bytes) {
   if (damage_) throw *damage_;
-  pending_.insert(pending_.end(), bytes.begin(), bytes.end());
+  // Only where that at least halves them, so that many small pieces do not move them each time.
+  if (used_bytes_ >= bytes_.size() - used_bytes_) {
+    bytes_.erase(bytes_.begin(), bytes_.begin() + static_cast<std::ptrdiff_t>(used_bytes_));
+    bytes_offset_ += std::exchange(used_bytes_, 0);
+  }
+  bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
   if (!parsed_) remember_damage([&] { read_header(); });
 }
 
 void ContainerDecoder::read_header() {
-  if (pending_.size() < fixed_header_bytes) return;
-  const std::uint64_t header_bytes = read_header_bytes(pending_);
-  if (header_bytes >= fixed_header_bytes && pending_.size() < header_bytes) return;
-  parsed_ = parse(pending_, Extent::header);
-  pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(header_bytes));
-  pending_offset_ = header_bytes;
+  if (bytes_.size() < fixed_header_bytes) return;
+  const std::uint64_t header_bytes = read_header_bytes(bytes_);
+  if (header_bytes >= fixed_header_bytes && bytes_.size() < header_bytes) return;
+  parsed_ = parse(bytes_, Extent::header);
+  used_bytes_ = header_bytes;
 }
 
 std::uint64_t ContainerDecoder::ready_segments() const {
   if (!parsed_) return 0;
-  const std::uint64_t end = pending_offset_ + pending_.size();
+  const std::uint64_t end = bytes_offset_ + bytes_.size();
   std::uint64_t ready = 0;
   while (ready < piece_segments && decoded_segments_ + ready < parsed_->segments.size()) {
     const SegmentPlace& place = parsed_->segments[decoded_segments_ + ready];
@@ -128,10 +133,10 @@ std::uint64_t ContainerDecoder::ready_words() {
   if (ready > 0) {
     return std::min(ready * segment_words, parsed_->info.words - decoded_segments_ * segment_words);
   }
-  if (parsed_ && decoded_segments_ == parsed_->info.segments && !pending_.empty()) {
+  if (parsed_ && decoded_segments_ == parsed_->info.segments && !pending().empty()) {
     remember_damage([&] {
       malformed(parsed_->info.container_bytes, "container bytes", "the end",
-                std::to_string(pending_.size()) + " more bytes");
+                std::to_string(pending().size()) + " more bytes");
     });
   }
   return 0;
@@ -150,14 +155,11 @@ void ContainerDecoder::next(void* words, std::uint64_t words_bytes) {
   const std::uint64_t segments = ready_segments();
   const auto places = std::span(parsed_->segments).subspan(decoded_segments_, segments);
   remember_damage([&] {
-    decode_segments({parsed_->info, decoded_segments_, places, pending_, pending_offset_},
+    decode_segments({parsed_->info, decoded_segments_, places, bytes_, bytes_offset_},
                     {words, count, bytes_per_word}, executor_);
   });
   decoded_segments_ += segments;
-  const std::uint64_t end = places.back().offset + places.back().bytes;
-  pending_.erase(pending_.begin(),
-                 pending_.begin() + static_cast<std::ptrdiff_t>(end - pending_offset_));
-  pending_offset_ = end;
+  used_bytes_ = places.back().offset + places.back().bytes - bytes_offset_;
 }
 
 void ContainerDecoder::finish() {
@@ -167,7 +169,7 @@ void ContainerDecoder::finish() {
   }
   if (parsed_ && decoded_segments_ == parsed_->info.segments) return;
   malformed(
-      pending_offset_ + pending_.size(), "container bytes",
+      bytes_offset_ + bytes_.size(), "container bytes",
       parsed_ ? std::to_string(parsed_->info.container_bytes) + " bytes" : std::string("a header"),
       "the end");
 }

@@ -89,6 +89,8 @@ class ContainerDecoder {
 
  private:
   void read_header();
+  /// What has not been used.
+  std::span<const std::uint8_t> pending() const { return std::span(bytes_).subspan(used_bytes_); }
   std::uint64_t ready_segments() const;
   template <class Body>
   void remember_damage(Body&& body);
@@ -96,8 +98,9 @@ class ContainerDecoder {
   Executor executor_;
   std::optional<layout::ParsedContainer> parsed_;
   std::optional<Error> damage_;
-  std::vector<std::uint8_t> pending_;  // not yet used
-  std::uint64_t pending_offset_ = 0;   // of its first byte, from the container's start
+  std::vector<std::uint8_t> bytes_;  // that were pushed
+  std::uint64_t bytes_offset_ = 0;   // of the first of these, from the container's start
+  std::uint64_t used_bytes_ = 0;     // of these, which are dropped now and then
   std::uint64_t decoded_segments_ = 0;
 };
 

@@ -1,5 +1,5 @@
-// Codes a transmission into both streams: what the portable kernel writes and counts, and what
-// statistics watch.
+// Codes a transmission into both streams, as FORMAT.md says it and in its order: what the kernels
+// are tested against, what statistics watch, and for planes of 64 bits what kernels write.
 
 #pragma once
 
@@ -42,6 +42,17 @@ StreamBits code_transmission(const Parameters& p, WordSpan words, Sink zero_sink
     zeros.finish();
     planes.finish(std::span<const Word>(packed.data(), end));
     return {zero_sink.bits(), plane_sink.bits()};
+  });
+}
+
+/// Codes all words, zeros too, as blocks of a plane stream.
+template <class Sink>
+std::uint64_t code_all_words(const Parameters& p, const PlaneCodes& codes, WordSpan words,
+                             Sink sink) {
+  return visit_word_type(words.bytes_per_word, p.is_signed, [&]<class Word>(Word*) {
+    PlaneEncoder planes(p, codes, sink);
+    planes.finish(planes.push_blocks(std::span(static_cast<const Word*>(words.data), words.count)));
+    return sink.bits();
   });
 }
 

@@ -40,17 +40,6 @@ constexpr std::uint64_t transpose_8x8(std::uint64_t x) {
   return x ^ t ^ (t << 28);
 }
 
-/// Transposes 8 x 8 bits about the other diagonal: bit 7 - i of byte 7 - p, counted from the least
-/// significant ones, goes to bit p of byte i.
-constexpr std::uint64_t antitranspose_8x8(std::uint64_t x) {
-  std::uint64_t t = (x ^ (x >> 9)) & 0x0055005500550055;
-  x ^= t ^ (t << 9);
-  t = (x ^ (x >> 18)) & 0x0000333300003333;
-  x ^= t ^ (t << 18);
-  t = (x ^ (x >> 36)) & 0x000000000F0F0F0F;
-  return x ^ t ^ (t << 36);
-}
-
 using BlockDeltas = std::array<std::uint64_t, max_block_size>;  // each in its low W + 1 bits
 using BlockPlanes = std::array<std::uint64_t, 8 * 5>;  // W + 1 <= 33 planes, rounded up to bytes
 

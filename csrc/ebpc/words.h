@@ -88,6 +88,13 @@ constexpr std::uint64_t mask_code(std::uint64_t mask, int count) {
   return byte_swap(mask) >> (64 - count);
 }
 
+/// The bits of a word as they are written.
+template <class Word>
+std::uint64_t bits_of(Word word, int word_bits) {
+  return static_cast<std::uint64_t>(static_cast<std::int64_t>(word)) &
+         ~std::uint64_t{0} >> (64 - word_bits);
+}
+
 /// The low `word_bits` bits of `bits` as a word.
 constexpr std::int64_t extended_word(std::uint64_t bits, int word_bits, bool is_signed) {
   const int unused = 64 - word_bits;

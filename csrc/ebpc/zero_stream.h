@@ -19,46 +19,7 @@
 
 namespace ebpc {
 
-/// What eight words add to the stream where max_zero_run is 16, the default.
-struct ZeroTable {
-  static constexpr std::uint32_t max_run = 16;
-  static constexpr int run_symbol_bits = 5;
-
-  /// [zeros pending << 8 | mask of the non-zero words]: the code, up to 24 bits; then in 3 bits the
-  /// zeros pending behind it unless all words are zero; then in 5 the number of bits of the code.
-  std::uint32_t entries[max_run << 8];
-
-  static constexpr std::uint32_t code(std::uint32_t entry) { return entry >> 8; }
-  static constexpr std::uint32_t pending(std::uint32_t entry) { return entry >> 5 & 7; }
-  static constexpr std::uint32_t bits(std::uint32_t entry) { return entry & 31; }
-};
-
-inline constexpr ZeroTable zero_table = [] {
-  ZeroTable table{};
-  for (std::uint32_t index = 0; index < ZeroTable::max_run << 8; ++index) {
-    std::uint32_t code = 0;
-    std::uint32_t length = 0;
-    std::uint32_t run = index >> 8;
-    for (int i = 0; i < 8; ++i) {
-      const bool nonzero = (index >> i & 1) != 0;
-      run += !nonzero;
-      if (run == ZeroTable::max_run || (nonzero && run > 0)) {
-        code = code << ZeroTable::run_symbol_bits | (run - 1);
-        length += ZeroTable::run_symbol_bits;
-        run = 0;
-      }
-      if (nonzero) {
-        code = code << 1 | 1;
-        ++length;
-      }
-    }
-    table.entries[index] = code << 8 | (run & 7) << 5 | length;
-  }
-  return table;
-}();
-
-/// Codes zero runs into a sink (BitWriter or BitCounter), watched by an observer. The table's codes
-/// have no runs to tell an observer, so with one it is not used.
+/// Codes zero runs into a sink (BitWriter or BitCounter), watched by an observer.
 template <class Sink, class Observer = Unobserved>
 class ZeroEncoder {
  public:
@@ -73,10 +34,6 @@ class ZeroEncoder {
     if constexpr (std::is_same_v<Observer, Unobserved>) {
       if (max_run_ == 1) {
         sink_.put(mask_code(nonzero, count), count);
-        return;
-      }
-      if (max_run_ == ZeroTable::max_run && count == 64) {
-        push_by_table(nonzero);
         return;
       }
     }
@@ -103,20 +60,6 @@ class ZeroEncoder {
  private:
   void end_run() {
     while (run_ > 0) put_run(std::min(run_, max_run_));
-  }
-
-  void push_by_table(std::uint64_t nonzero) {
-    CodeBuffer<Sink> codes(sink_);
-    for (int i = 0; i < 64; i += 8) {
-      const std::uint32_t entry = take_entry(static_cast<std::uint8_t>(nonzero >> i));
-      codes.put(ZeroTable::code(entry), static_cast<int>(ZeroTable::bits(entry)));
-    }
-  }
-
-  std::uint32_t take_entry(std::uint8_t nonzero) {
-    const std::uint32_t entry = zero_table.entries[run_ << 8 | nonzero];
-    run_ = nonzero == 0 ? (run_ + 8) % ZeroTable::max_run : ZeroTable::pending(entry);
-    return entry;
   }
 
   /// Ends the run, if there is one, and appends `count` ones (1 to 64): in one go if they fit.

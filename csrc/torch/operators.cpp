@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "ebpc/baselines.h"
@@ -123,17 +124,52 @@ struct Transmissions {
     for (const std::int64_t size : shape) count *= static_cast<std::size_t>(size);
   }
 
+  std::size_t words_each() const { return all_.count / std::max<std::size_t>(count, 1); }
+
   ebpc::WordSpan words(std::size_t index) const {
-    const std::size_t words_each = all_.count / count;
-    return all_.part(index * words_each, words_each);
+    return all_.part(index * words_each(), words_each());
+  }
+
+  std::size_t workers(const ebpc::Executor& executor) const {
+    return std::max<std::size_t>(1, ebpc::worker_count(executor, tasks()));
+  }
+
+  /// Calls body(worker, index) for each, from several threads. Small ones are taken many at a time,
+  /// since to take one costs a thread as much as to count its words.
+  template <class Body>
+  void for_each(const ebpc::Executor& executor, const Body& body) const {
+    ebpc::for_each_index(executor, tasks(), [&](std::size_t worker, std::size_t task) {
+      const std::size_t end = std::min(count, (task + 1) * each_task());
+      for (std::size_t i = task * each_task(); i < end; ++i) body(worker, i);
+    });
+  }
+
+  /// An element for the bits of each, as StreamBits has them.
+  Tensor bits_tensor() const {
+    Shape sizes = shape;
+    sizes.push_back(2);
+    return empty_tensor(sizes, ScalarType::Long);
   }
 
   Shape shape;
   std::size_t count = 1;
 
  private:
+  std::size_t each_task() const {
+    constexpr std::size_t enough_words = 4096;
+    return std::max<std::size_t>(1, enough_words / std::max<std::size_t>(1, words_each()));
+  }
+  std::size_t tasks() const { return count / each_task() + (count % each_task() != 0); }
+
   ebpc::WordSpan all_;
 };
+
+/// Into a tensor of Transmissions::bits_tensor.
+void put_bits(Tensor& bits, std::size_t index, const ebpc::StreamBits& of) {
+  auto* const out = static_cast<std::int64_t*>(bits.mutable_data_ptr()) + 2 * index;
+  out[0] = static_cast<std::int64_t>(of.zero);
+  out[1] = static_cast<std::int64_t>(of.plane);
+}
 
 Tensor count_bits(const Tensor& input, std::string method, OptionalInt word_bits,
                   std::int64_t block_size, std::int64_t max_zero_run, std::string base,
@@ -144,16 +180,43 @@ Tensor count_bits(const Tensor& input, std::string method, OptionalInt word_bits
         parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, base, zero);
     const ebpc::Method chosen = ebpc::method_named(method);
     const Transmissions transmissions(tensor, transmission_dims);
-    Shape shape = transmissions.shape;
-    shape.push_back(2);
-    Tensor bits = empty_tensor(shape, ScalarType::Long);
-    auto* out = static_cast<std::int64_t*>(bits.mutable_data_ptr());
-    ebpc::for_each_index(torch_executor(), transmissions.count, [&](std::size_t, std::size_t i) {
-      const ebpc::StreamBits counted = ebpc::count_bits(chosen, p, transmissions.words(i));
-      out[2 * i] = static_cast<std::int64_t>(counted.zero);
-      out[2 * i + 1] = static_cast<std::int64_t>(counted.plane);
+    Tensor bits = transmissions.bits_tensor();
+    transmissions.for_each(torch_executor(), [&](std::size_t, std::size_t i) {
+      put_bits(bits, i, ebpc::count_bits(chosen, p, transmissions.words(i)));
     });
     return bits;
+  });
+}
+
+std::tuple<Tensor, Tensor> round_trip(const Tensor& input, std::string method,
+                                      OptionalInt word_bits, std::int64_t block_size,
+                                      std::int64_t max_zero_run, std::string base,
+                                      std::int64_t transmission_dims, std::int64_t zero) {
+  return with_named_errors([&] {
+    const TensorWords tensor = words_of("input", input);
+    const ebpc::Parameters p =
+        parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, base, zero);
+    const ebpc::Method chosen = ebpc::method_named(method);
+    const Transmissions transmissions(tensor, transmission_dims);
+    const ebpc::Executor executor = torch_executor();
+    Tensor output = empty_tensor(tensor.info.shape, input.scalar_type());
+    const ebpc::MutableWordSpan decoded{output.mutable_data_ptr(), tensor.words().count,
+                                        tensor.words().bytes_per_word};
+    Tensor bits = transmissions.bits_tensor();
+    struct Streams {
+      std::vector<std::uint8_t> zero;
+      std::vector<std::uint8_t> plane;
+    };
+    std::vector<Streams> streams(transmissions.workers(executor));  // each thread's own
+    transmissions.for_each(executor, [&](std::size_t worker, std::size_t i) {
+      auto& [zero_stream, plane_stream] = streams[worker];
+      const ebpc::StreamBits written =
+          ebpc::encode(chosen, p, transmissions.words(i), zero_stream, plane_stream);
+      ebpc::decode(chosen, p, zero_stream, written.zero, plane_stream, written.plane,
+                   decoded.part(i * transmissions.words_each(), transmissions.words_each()));
+      put_bits(bits, i, written);
+    });
+    return std::tuple(output, bits);
   });
 }
 
@@ -167,10 +230,9 @@ Tensor statistics(const Tensor& input, OptionalInt word_bits, std::int64_t block
     const Transmissions transmissions(tensor, transmission_dims);
     const ebpc::Executor executor = torch_executor();
     // One sum for each thread. An input without any transmissions has the counts of no words.
-    std::vector<ebpc::Statistics> sums(
-        std::max<std::size_t>(1, ebpc::worker_count(executor, transmissions.count)));
+    std::vector<ebpc::Statistics> sums(transmissions.workers(executor));
     sums[0] = ebpc::collect_statistics(p, {nullptr, 0, tensor.words().bytes_per_word});
-    ebpc::for_each_index(executor, transmissions.count, [&](std::size_t worker, std::size_t i) {
+    transmissions.for_each(executor, [&](std::size_t worker, std::size_t i) {
       sums[worker] += ebpc::collect_statistics(p, transmissions.words(i));
     });
     for (std::size_t i = 1; i < sums.size(); ++i) sums[0] += sums[i];
@@ -187,6 +249,21 @@ Tensor statistics(const Tensor& input, OptionalInt word_bits, std::int64_t block
     append(sum.zero_runs);
     return int64_tensor({static_cast<std::int64_t>(fields.size())}, fields);
   });
+}
+
+/// JSON of numbers.
+std::string constants() {
+  const std::vector<std::pair<std::string, std::size_t>> all{
+      {"segment_words", ebpc::segment_words},
+      {"max_dims", ebpc::max_dims},
+      {"plane_symbols", ebpc::plane_symbol_count},
+      {"longest_burst", ebpc::longest_burst},
+      {"delta_bins", ebpc::delta_bins}};
+  std::string text;
+  for (const auto& [name, value] : all) {
+    text += (text.empty() ? "{\"" : ", \"") + name + "\": " + std::to_string(value);
+  }
+  return text + "}";
 }
 
 std::string dtypes() {
@@ -249,11 +326,18 @@ STABLE_TORCH_LIBRARY(torch_ebpc, m) {
   m.def(
       "count_bits(Tensor input, str method='ebpc', int? word_bits=None, int block_size=8, "
       "int max_zero_run=16, str base='sent', int transmission_dims=0, int zero=0) -> Tensor");
-  // int64 [114 + max_zero_run], the sum over all transmissions; the fields are named in
-  // torch_ebpc/statistics.py.
+  // As encode and then decode, for each transmission: what comes back, of input's shape, and the
+  // bits that were written, as of count_bits.
+  m.def(
+      "round_trip(Tensor input, str method='ebpc', int? word_bits=None, int block_size=8, "
+      "int max_zero_run=16, str base='sent', int transmission_dims=0, int zero=0) -> "
+      "(Tensor output, Tensor bits)");
+  // int64, the sum over all transmissions; the fields are named in torch_ebpc/statistics.py.
   m.def(
       "statistics(Tensor input, int? word_bits=None, int block_size=8, int max_zero_run=16, "
       "str base='sent', int transmission_dims=0, int zero=0) -> Tensor");
+  // JSON of the numbers that Python shares with C++.
+  m.def("constants() -> str");
   // The dtypes that can be compressed, in the order of their numbers in the container, separated by
   // spaces, each as NAME:BITS_OF_A_WORD:WORDS_OF_AN_ELEMENT:HAS_NEGATIVE_ZERO.
   m.def("dtypes() -> str");
@@ -271,10 +355,12 @@ STABLE_TORCH_LIBRARY_IMPL(torch_ebpc, CPU, m) {
   m.impl("encode", TORCH_BOX(&torch_ebpc::encode));
   m.impl("decode", TORCH_BOX(&torch_ebpc::decode));
   m.impl("count_bits", TORCH_BOX(&torch_ebpc::count_bits));
+  m.impl("round_trip", TORCH_BOX(&torch_ebpc::round_trip));
   m.impl("statistics", TORCH_BOX(&torch_ebpc::statistics));
 }
 
 STABLE_TORCH_LIBRARY_IMPL(torch_ebpc, CompositeExplicitAutograd, m) {
+  m.impl("constants", TORCH_BOX(&torch_ebpc::constants));
   m.impl("dtypes", TORCH_BOX(&torch_ebpc::dtypes));
   m.impl("version", TORCH_BOX(&torch_ebpc::version));
   m.impl("kernel", TORCH_BOX(&torch_ebpc::kernel));

@@ -235,6 +235,66 @@ def time_row(row: Row) -> None:
             row.seconds.setdefault("count", []).append(time.perf_counter() - decompressed)
 
 
+# ---- Random access -------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Access:
+    """Samples read out of one large container, and the same ones out of containers of their own."""
+
+    shape: tuple[int, ...]  # of a sample
+    container_bytes: int
+    seconds: list[float]  # for a sample, of each round
+    alone_seconds: list[float]
+
+    @property
+    def times(self) -> float:
+        """What a sample of the large container costs, as a multiple; median over rounds."""
+        rounds = zip(self.seconds, self.alone_seconds, strict=True)
+        return float(numpy.median([together / alone for together, alone in rounds]))
+
+    def __str__(self) -> str:
+        each, alone = (1e3 * numpy.median(s) for s in (self.seconds, self.alone_seconds))
+        return (
+            f"a sample {'x'.join(map(str, self.shape))} of a container of"
+            f" {self.container_bytes / 2**20:.0f} MiB: {each:.3f} ms, of one of its own:"
+            f" {alone:.3f} ms, {self.times:.2f} times"
+        )
+
+
+def random_access(
+    least_bytes: int, shape: tuple[int, ...], rounds: int, samples: int = 200
+) -> Access:
+    """Reads samples anywhere in a container of at least so many bytes, whose reader is open."""
+    generator = torch.Generator().manual_seed(0)
+    some = torch.randn((64, *shape), generator=generator).relu_().mul_(32).to(torch.int8)
+    repeats = -(-least_bytes // torch_ebpc.compress(some).numel())
+    packed = torch_ebpc.compress(some.repeat(repeats, *[1] * len(shape)))
+    container = torch_ebpc.Container(packed)
+    indices = torch.randint(len(container), (samples,), generator=generator).tolist()
+    alone = [torch_ebpc.compress(some[index % len(some)]) for index in indices]
+    for index, each in zip(indices, alone, strict=True):
+        if not torch.equal(container[index], torch_ebpc.decompress(each)):
+            raise AssertionError(f"sample {index} is not what a container of its own gives")
+    access = Access(shape, packed.numel(), [], [])
+
+    def together() -> None:
+        for index in indices:
+            container[index]
+
+    def separately() -> None:
+        for each in alone:
+            torch_ebpc.decompress(each)
+
+    for index in range(rounds):
+        timed = [(together, access.seconds), (separately, access.alone_seconds)]
+        for read, seconds in timed if index % 2 == 0 else reversed(timed):
+            begin = time.perf_counter()
+            read()
+            seconds.append((time.perf_counter() - begin) / samples)
+    return access
+
+
 # ---- Output --------------------------------------------------------------------------------------
 
 
@@ -310,9 +370,20 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="LIBRARY",
         help="compare with another build instead: a folder with a built package torch_ebpc in it",
     )
+    parser.add_argument(
+        "--random-access",
+        type=int,
+        metavar="MIB",
+        help="instead, read single samples of a container of that size, beside containers of their"
+        " own",
+    )
     options = parser.parse_args(arguments)
 
     torch.set_num_threads(1)
+    if options.random_access:
+        for shape in ((64, 56, 56), (3, 224, 224)):  # whole segments, and not
+            print(random_access(options.random_access << 20, shape, options.rounds))
+        return 0
     network, images = find_inputs()
     images = spread(images, options.images)
     maps = feature_maps(network, images)

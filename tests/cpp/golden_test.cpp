@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ebpc/baselines.h"
+#include "ebpc/encoder.h"
 #include "support/reference_codec.h"
 #include "support/test_data.h"
 
@@ -71,6 +72,25 @@ TEST(Golden, EncodingGivesTheStreamsBitForBit) {
       SCOPED_TRACE(golden.name + ": " + text(golden.with(base)));
       const Streams streams = encode_values(golden.with(base), golden.values);
       EXPECT_EQ(streams.bits, golden.streams(base).bits);
+      EXPECT_EQ(streams.zero, golden.streams(base).zero);
+      EXPECT_EQ(streams.plane, golden.streams(base).plane);
+    }
+  }
+}
+
+// The one that kernels are tested against; kernels_test.cpp has the golden streams by each kernel.
+TEST(Golden, ThePlainEncoderGivesTheStreamsBitForBit) {
+  for (const GoldenCase& golden : golden_cases()) {
+    for (const Base base : bases) {
+      const Parameters p = golden.with(base);
+      SCOPED_TRACE(golden.name + ": " + text(p));
+      const int bytes_per_word = bytes_for_word(p.word_bits);
+      const Bytes memory = stored(golden.values, bytes_per_word, p.is_signed);
+      Streams streams{
+          {}, Bytes(golden.streams(base).zero.size()), Bytes(golden.streams(base).plane.size())};
+      const WordSpan words{memory.data(), golden.values.size(), bytes_per_word};
+      ASSERT_EQ(code_transmission(p, words, BitCounter(), BitCounter()), golden.streams(base).bits);
+      code_transmission(p, words, BitWriter(streams.zero.data()), BitWriter(streams.plane.data()));
       EXPECT_EQ(streams.zero, golden.streams(base).zero);
       EXPECT_EQ(streams.plane, golden.streams(base).plane);
     }

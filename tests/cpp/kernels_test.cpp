@@ -1,4 +1,4 @@
-// Every kernel against the portable one and the golden streams: encoding, counting, checksums.
+// Every kernel against the plain encoder and the golden streams: encoding, counting, checksums.
 // Decoding is in kernels_decode_test.cpp.
 
 #include <gtest/gtest.h>
@@ -57,15 +57,56 @@ class EncodeTest : public KernelTest {
     }
   }
 
-  void expect_portable_streams(const Words& words) {
-    expect_streams(words, encode_portable(words));
-  }
+  void expect_plain_streams(const Words& words) { expect_streams(words, encode_plainly(words)); }
 
  private:
   FencedMemory words_memory_{fenced_bytes};
   StreamBuffer zero_;
   StreamBuffer plane_;
 };
+
+class BpcTest : public KernelTest {
+ protected:
+  void expect_plain_stream(const Words& words) {
+    const WordSpan span{words.bytes.data(), words.count(), words.bytes_per_word};
+    std::vector<std::uint8_t> expected(
+        bytes_for_bits(max_plane_stream_bits(words.p, words.count())) + 1);
+    const std::uint64_t bits =
+        code_all_words(words.p, isca2016_codes, span, BitWriter(expected.data()));
+    expected.resize(bytes_for_bits(bits));
+    std::uint8_t* stream = stream_.prepare(expected.size());
+    ASSERT_EQ(kernel().encode_bpc(words.p, span, stream), bits) << words;
+    ASSERT_TRUE(stream_.bytes() == expected) << words;
+    ASSERT_TRUE(stream_.front_is_untouched()) << words;
+    ASSERT_EQ(kernel().count_bpc(words.p, span), bits) << words;
+  }
+
+ private:
+  StreamBuffer stream_;
+};
+
+TEST_P(BpcTest, EqualsThePlainEncoderForAllSettings) {
+  Random random(7);
+  for (const Parameters& p : all_settings()) {
+    const Pattern pattern = all_patterns[random.below(std::size(all_patterns))];
+    const int bytes_per_word = std::max(bytes_for_word(p.word_bits), 1 << random.below(3));
+    expect_plain_stream(make_words(p, bytes_per_word, pattern, 1 + random.below(700), random));
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_P(BpcTest, EqualsThePlainEncoderForWordsOfSeveralChunks) {
+  Random random(8);
+  for (const Parameters& p : common_settings()) {
+    for (const Pattern pattern : {Pattern::half_zero, Pattern::smooth, Pattern::all_zero}) {
+      expect_plain_stream(make_words(p, bytes_for_word(p.word_bits), pattern,
+                                     4096 * (1 + random.below(3)) + random.below(100), random));
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kernels, BpcTest, ::testing::ValuesIn(known_kernels()), kernel_name);
 
 std::vector<std::uint8_t> bytes_from_hex(const std::string& hex) {
   std::vector<std::uint8_t> bytes;
@@ -94,22 +135,22 @@ TEST_P(EncodeTest, GivesTheGoldenStreams) {
   }
 }
 
-TEST_P(EncodeTest, EqualsPortableForAllSettings) {
+TEST_P(EncodeTest, EqualsThePlainEncoderForAllSettings) {
   Random random(1);
   for (const Parameters& p : all_settings()) {
     const Pattern pattern = all_patterns[random.below(std::size(all_patterns))];
     // Often also in a wider type than needed.
     const int bytes_per_word = std::max(bytes_for_word(p.word_bits), 1 << random.below(3));
-    expect_portable_streams(make_words(p, bytes_per_word, pattern, random.below(700), random));
+    expect_plain_streams(make_words(p, bytes_per_word, pattern, random.below(700), random));
     if (HasFatalFailure()) return;
   }
 }
 
-TEST_P(EncodeTest, EqualsPortableForAllPatternsAndDensities) {
+TEST_P(EncodeTest, EqualsThePlainEncoderForAllPatternsAndDensities) {
   Random random(2);
   for (const Parameters& p : common_settings()) {
     for (const Pattern pattern : all_patterns) {
-      expect_portable_streams(
+      expect_plain_streams(
           make_words(p, bytes_for_word(p.word_bits), pattern, 4096 + random.below(100), random));
       if (HasFatalFailure()) return;
     }
@@ -121,13 +162,13 @@ TEST_P(EncodeTest, EqualsPortableForAllPatternsAndDensities) {
           std::fill_n(words.bytes.data() + i * size, size, std::uint8_t{0});
         }
       }
-      expect_portable_streams(words);
+      expect_plain_streams(words);
       if (HasFatalFailure()) return;
     }
   }
 }
 
-TEST_P(EncodeTest, EqualsPortableForEveryLengthAroundBoundaries) {
+TEST_P(EncodeTest, EqualsThePlainEncoderForEveryLengthAroundBoundaries) {
   Random random(3);
   std::vector<std::size_t> lengths;
   for (std::size_t n = 0; n <= 200; ++n) lengths.push_back(n);
@@ -137,17 +178,17 @@ TEST_P(EncodeTest, EqualsPortableForEveryLengthAroundBoundaries) {
   for (const Parameters& p : common_settings()) {
     for (const std::size_t length : lengths) {
       const Pattern pattern = all_patterns[random.below(std::size(all_patterns))];
-      expect_portable_streams(make_words(p, bytes_for_word(p.word_bits), pattern, length, random));
+      expect_plain_streams(make_words(p, bytes_for_word(p.word_bits), pattern, length, random));
       if (HasFatalFailure()) return;
     }
   }
 }
 
-TEST_P(EncodeTest, EqualsPortableForTransmissionsFarOverASegment) {
+TEST_P(EncodeTest, EqualsThePlainEncoderForTransmissionsFarOverASegment) {
   Random random(4);
   for (const Parameters& p : common_settings()) {
     for (const Pattern pattern : {Pattern::feature_map, Pattern::sparse, Pattern::none_zero}) {
-      expect_portable_streams(
+      expect_plain_streams(
           make_words(p, bytes_for_word(p.word_bits), pattern, 60000 + random.below(100), random));
       if (HasFatalFailure()) return;
     }
@@ -166,7 +207,7 @@ TEST_P(EncodeTest, CutsZeroRunsOfEveryLengthLikePortable) {
           for (const std::size_t back : {std::size_t{0}, 1 + random.below(70)}) {
             std::vector<std::int64_t> values(front + length + back, 7);
             std::fill_n(values.begin() + static_cast<std::ptrdiff_t>(front), length, 0);
-            expect_portable_streams(words_from(p, 1, values));
+            expect_plain_streams(words_from(p, 1, values));
             if (HasFatalFailure()) return;
           }
         }
@@ -191,7 +232,7 @@ TEST_P(Crc32cTest, GivesTheValuesOfRfc3720) {
   EXPECT_EQ(crc_of({digits.begin(), digits.end()}), 0xE3069283U);
 }
 
-TEST_P(Crc32cTest, EqualsPortableForEveryLengthAndAlignment) {
+TEST_P(Crc32cTest, EqualsThePlainEncoderForEveryLengthAndAlignment) {
   Random random(6);
   std::vector<std::uint8_t> bytes(20000);
   for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(random.bits());

@@ -12,18 +12,18 @@ namespace ebpc::fuzz {
 namespace {
 
 /// Returns the container.
-Bytes check(Codec codec, const TensorInfo& tensor, const Parameters& p, const Bytes& memory,
+Bytes check(const ContainerCode& code, const TensorInfo& tensor, const Bytes& memory,
             std::size_t cut) {
   Bytes container(max_compressed_bytes(tensor));
   expect(100 * container.size() <= 101 * memory.size() + 26'000,
          "the bound to be the tensor, 1 % and 260 bytes");
-  container.resize(compress(tensor, {codec, p}, memory.data(), container));
+  container.resize(compress(tensor, code, memory.data(), container));
 
   Bytes back(memory.size());
   ContainerReader(container).read(back.data(), back.size());
   expect(back == memory, "words to come back");
 
-  ContainerEncoder encoder(tensor, {codec, p});
+  ContainerEncoder encoder(tensor, code);
   Bytes payload;
   const std::uint64_t words = word_count(tensor);
   const WordSpan all{memory.data(), words, traits(tensor.dtype).bytes};
@@ -53,6 +53,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const DTypeTraits& of = traits(dtype);
   input.p.is_signed = of.is_signed;
   if (of.all_bits) input.p.word_bits = 8 * of.bytes;
+  input.p.zero =
+      extended_word(static_cast<std::uint64_t>(input.p.zero), input.p.word_bits, input.p.is_signed);
 
   // The same words again and again, so that small inputs reach several segments.
   const Bytes some = input.words(of.bytes);
@@ -63,15 +65,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::uint64_t words = memory.size() / static_cast<std::uint64_t>(of.bytes);
   const TensorInfo tensor{dtype, MemoryFormat::contiguous, {static_cast<std::int64_t>(words)}};
   const std::size_t cut = words == 0 ? 0 : input.count % words;
-  check(Codec::ebpc, tensor, input.p, memory, cut);
+  const ContainerCode code{Codec::ebpc, input.p};
+  check(code, tensor, memory, cut);
+  check(with_suitable_zero(dtype, code, {memory.data(), words, of.bytes}), tensor, memory, cut);
 
   Parameters p;
   p.word_bits = input.p.word_bits;
   p.is_signed = input.p.is_signed;
-  const Bytes chosen = check(Codec::automatic, tensor, p, memory, cut);
+  p.zero = input.p.zero;
+  const Bytes chosen = check({Codec::automatic, p}, tensor, memory, cut);
   const SegmentCoding coding{static_cast<ZeroCoding>(2 + input.free_bits % 2),
                              static_cast<PlaneCoding>(1 + input.free_bits / 2 % 3)};
-  const Bytes fixed = check(Codec::ebpc, tensor, coding.parameters(p), memory, cut);
+  const Bytes fixed = check({Codec::ebpc, coding.parameters(p)}, tensor, memory, cut);
   expect(chosen.size() <= fixed.size(), "the chosen codings to be the smallest");
   return 0;
 }

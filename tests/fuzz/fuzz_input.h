@@ -1,9 +1,10 @@
 // What the fuzzers share: parameters and words out of a fuzzer's bytes, and how they say no.
 //
-// An input begins with 8 bytes, which make_seeds.py writes too:
+// An input begins with 12 bytes, which make_seeds.py writes too:
 //   0  word_bits - 2       3  bit 0: base reused, bit 1: signed words, bits 2 and up: free
 //   1  block_size - 2      4  16 bits: the number of words
 //   2  log2(R) - 1         6  16 bits: the bytes of the zero stream
+//                          8  32 bits: the zero word, in the lowest word_bits
 // all of them taken modulo what there is.
 
 #pragma once
@@ -31,7 +32,7 @@ inline void expect(bool holds, const char* what) {
 }
 
 struct Input {
-  static constexpr std::size_t header_bytes = 8;
+  static constexpr std::size_t header_bytes = 12;
 
   Parameters p;
   std::uint8_t free_bits = 0;
@@ -45,6 +46,9 @@ struct Input {
     if (size < header_bytes) return false;
     p = {2 + data[0] % 31, (data[3] & 2) != 0, 2 + data[1] % 63, 1 << (1 + data[2] % 16),
          (data[3] & 1) != 0 ? Base::reused : Base::sent};
+    const std::uint32_t zero =
+        data[8] | data[9] << 8 | data[10] << 16 | std::uint32_t{data[11]} << 24;
+    p.zero = extended_word(zero, p.word_bits, p.is_signed);
     free_bits = data[3] >> 2;
     count = data[4] | data[5] << 8;
     rest = {data + header_bytes, size - header_bytes};

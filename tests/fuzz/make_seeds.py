@@ -2,7 +2,7 @@
 
     python tests/fuzz/make_seeds.py FOLDER
 
-makes FOLDER/compress, decode, decompress, hardware and kernels; the input's first 8 bytes are as
+makes FOLDER/compress, decode, decompress, hardware and kernels; the input's first 12 bytes are as
 fuzz_input.h says.
 """
 
@@ -17,15 +17,16 @@ from pathlib import Path
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
-def header(case: dict, reused: bool, zero_bytes: int) -> bytes:
+def header(case: dict, reused: bool, zero_bytes: int, zero: int = 0) -> bytes:
     return struct.pack(
-        "<BBBBHH",
+        "<BBBBHHI",
         case["word_bits"] - 2,
         case["block_size"] - 2,
         case["max_zero_run"].bit_length() - 2,
         reused | case["signed"] << 1,
         len(case["words"]),
         zero_bytes,
+        zero & 0xFFFFFFFF,
     )
 
 
@@ -43,9 +44,10 @@ def main() -> None:
 
     for case in json.loads((GOLDEN / "ebpc_streams.json").read_text()):
         name = case["name"]
-        words = header(case, False, 0) + word_bytes(case)
-        for fuzzer in ("compress", "hardware", "kernels"):
-            (folder / fuzzer / f"{name}_words").write_bytes(words)
+        for what, zero in (("words", 0), ("other_zero", case["words"][0])):
+            words = header(case, False, 0, zero) + word_bytes(case)
+            for fuzzer in ("compress", "hardware", "kernels"):
+                (folder / fuzzer / f"{name}_{what}").write_bytes(words)
         for reused, planes in ((False, "plane_stream"), (True, "plane_stream_reused_base")):
             zero_stream = bytes.fromhex(case["zero_stream"])
             streams = header(case, reused, len(zero_stream)) + zero_stream

@@ -68,6 +68,13 @@ def test_vmap_counts_each_sample(method, dim):
     assert torch.equal(found, torch.stack(each))
 
 
+def test_vmap_codes_each_sample_and_back():
+    x = feature_map(torch.int8, (4, 3, 50))
+    decoded, bits = vmap(torch_ebpc.ops.round_trip, in_dims=1)(x)
+    assert torch.equal(decoded, x.movedim(1, 0))
+    assert torch.equal(bits, vmap(torch_ebpc.count_transmission_bits, in_dims=1)(x))
+
+
 def test_vmap_counts_in_two_levels_and_with_transmissions():
     x = feature_map(torch.float32, (4, 3, 50))
     by_row = torch_ebpc.count_transmission_bits(x, transmission_dims=2)

@@ -146,21 +146,51 @@ def test_the_meter_verifies_every_method(transmission, quantizer):
 
 
 @pytest.mark.parametrize("method", ["ebpc", "csc"])
-def test_a_method_that_decodes_to_something_else_is_found(method, monkeypatch):
-    decode = torch_ebpc.ops.decode
+@pytest.mark.parametrize("transmission", [0, 1])
+def test_a_method_that_decodes_to_something_else_is_found(method, transmission, monkeypatch):
+    right = torch_ebpc.ops.round_trip
 
-    def wrong(streams):
-        x = decode(streams)
-        if streams.method == method:
-            x.view(-1)[3] += 1
-        return x
+    def wrong(x, by, *arguments, **keywords):
+        decoded, bits = right(x, by, *arguments, **keywords)
+        if by == method:
+            decoded[transmission].view(-1)[3] += 1
+        return decoded, bits
 
-    monkeypatch.setattr(torch_ebpc.ops, "decode", wrong)
+    monkeypatch.setattr(torch_ebpc.ops, "round_trip", wrong)
+    message = rf"1#1: transmission {transmission}, method {method}: .* at index 3"
     network = small_network()
     with (
         CompressionMeter(network, methods=("zvc", method), verify=True, mode="insert"),
-        pytest.raises(
-            AssertionError, match=rf"1#1: transmission 0, method {method}: .* at index 3"
-        ),
+        pytest.raises(AssertionError, match=message),
     ):
         network(images())
+
+
+def test_bits_that_are_not_those_that_were_counted_are_found(monkeypatch):
+    right = torch_ebpc.ops.round_trip
+
+    def wrong(*arguments, **keywords):
+        decoded, bits = right(*arguments, **keywords)
+        bits[1, 0] += 1
+        return decoded, bits
+
+    monkeypatch.setattr(torch_ebpc.ops, "round_trip", wrong)
+    network = small_network()
+    with (
+        CompressionMeter(network, methods=("zvc",), verify=True, mode="insert"),
+        pytest.raises(AssertionError, match=r"1#1: transmission 1, method zvc: counted \[.* wrote"),
+    ):
+        network(images())
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("words", [0, 1, 63, 2047, 4097])
+def test_many_transmissions_are_coded_as_each_alone(method, words):
+    x = feature_map(torch.int16, (5, 2, words))
+    code = (method, None, 7, 4, "reused")
+    decoded, bits = torch_ebpc.ops.round_trip(x, *code, transmission_dims=2)
+    assert torch.equal(decoded, x)
+    assert torch.equal(bits, torch_ebpc.count_transmission_bits(x, *code, transmission_dims=2))
+    for each, counted in zip(x.flatten(0, 1), bits.flatten(0, 1), strict=True):
+        streams = torch_ebpc.encode(each, None, 7, 4, "reused", method)
+        assert [streams.zero_bits, streams.plane_bits] == counted.tolist()

@@ -59,7 +59,7 @@ UNTRACED = {
 """Why an operator has no fake kernel and cannot be part of a traced graph: `compress` and
 `decompress` are for that. Its schema and its autograd are checked all the same."""
 OF_NUMBERS = {  # neither tensors nor handles
-    *("dtypes", "version", "kernel", "kernels", "use_kernel"),
+    *("constants", "dtypes", "version", "kernel", "kernels", "use_kernel"),
     *("hardware_inventory", "hardware_growth_law", "hardware_register_bits"),
 }
 
@@ -108,6 +108,12 @@ def test_decode(x):
 def test_count_bits(x):
     for dims in range(min(3, x.dim() + 1)):
         check(OPS.count_bits.default, x, transmission_dims=dims)
+
+
+@sampled
+def test_round_trip(x):
+    for dims in range(min(3, x.dim() + 1)):
+        check(OPS.round_trip.default, x, transmission_dims=dims)
 
 
 @sampled

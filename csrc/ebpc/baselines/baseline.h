@@ -24,7 +24,8 @@ struct Baseline {
   /// The bits that `encode` writes. All words fit into p.word_bits.
   StreamBits (*count)(const Parameters& p, WordSpan words);
 
-  /// Writes both streams, padded with zeros to bytes, and nothing behind them.
+  /// Writes both streams, padded with zeros to bytes. Each buffer holds the whole stream and
+  /// `kernel_slack_bytes` more, whose contents are undefined afterwards.
   StreamBits (*encode)(const Parameters& p, WordSpan words, std::uint8_t* positions,
                        std::uint8_t* values);
 

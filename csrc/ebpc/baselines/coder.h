@@ -13,13 +13,6 @@
 
 namespace ebpc {
 
-/// The bits of a word as they are written.
-template <class Word>
-std::uint64_t bits_of(Word word, int word_bits) {
-  return static_cast<std::uint64_t>(static_cast<std::int64_t>(word)) &
-         ~std::uint64_t{0} >> (64 - word_bits);
-}
-
 /// Calls visit(part, mask) for every 64 words in turn; bit i of the mask is set where word i of the
 /// part is not the zero word.
 template <class Word, class Visitor>

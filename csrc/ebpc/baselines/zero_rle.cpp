@@ -2,6 +2,7 @@
 // non-zero words in full.
 
 #include "ebpc/baselines/coder.h"
+#include "ebpc/kernels/dispatch.h"
 #include "ebpc/zero_stream.h"
 
 namespace ebpc {
@@ -17,6 +18,15 @@ struct ZeroRle {
       put_words(part, mask, p.word_bits, values);
     });
     zeros.finish();
+  }
+
+  /// The kernels count zero streams; their fastest setting will do, since its planes do not matter.
+  static StreamBits count(const Parameters& p, WordSpan words) {
+    Parameters counted = p;
+    counted.block_size = 8;
+    counted.base = Base::sent;
+    return {active_kernel().count(counted, words).zero,
+            count_nonzero(p, words) * static_cast<std::uint64_t>(p.word_bits)};
   }
 
   template <class Word>

@@ -56,6 +56,11 @@ struct Kernel {
   /// The bits that `encode` would write, without writing them.
   StreamBits (*count)(const Parameters& p, WordSpan words);
 
+  /// The plane stream of plain bit-plane compression, of all words and with the codes of ISCA 2016:
+  /// as `encode` and `count`.
+  std::uint64_t (*encode_bpc)(const Parameters& p, WordSpan words, std::uint8_t* plane_stream);
+  std::uint64_t (*count_bpc)(const Parameters& p, WordSpan words);
+
   /// Decodes jobs of equal bytes_per_word. Returns the index of the first job that is not
   /// well-formed, or jobs.size(). All jobs before that one are decoded then, those behind it may
   /// not be. A kernel may hand back any job in this way: decode_portable has the last word on it.

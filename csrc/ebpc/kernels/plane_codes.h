@@ -33,10 +33,11 @@ struct CodeBits {
 };
 
 /// The code of a run of zero XORed planes.
-constexpr CodeBits code_of_zeros(unsigned planes, const PlaneCodeSizes& s) {
-  if (planes == 1) return {ebpc_codes.single_zero.code, ebpc_codes.single_zero.bits};
-  return {std::uint64_t{ebpc_codes.zero_run.code} << s.run_bits | (planes - 2),
-          ebpc_codes.zero_run.bits + s.run_bits};
+constexpr CodeBits code_of_zeros(unsigned planes, const PlaneCodeSizes& s,
+                                 const PlaneCodes& prefixes = ebpc_codes) {
+  if (planes == 1) return {prefixes.single_zero.code, prefixes.single_zero.bits};
+  return {std::uint64_t{prefixes.zero_run.code} << s.run_bits | (planes - 2),
+          prefixes.zero_run.bits + s.run_bits};
 }
 
 /// The code of one XORed plane that is not zero, its first bit most significant.

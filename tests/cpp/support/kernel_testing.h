@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "ebpc/bit_stream.h"
+#include "ebpc/encoder.h"
 #include "ebpc/kernels/cpu_features.h"
 #include "ebpc/kernels/dispatch.h"
 #include "ebpc/parameters.h"
@@ -250,23 +251,24 @@ inline Words make_words(const Parameters& p, int bytes_per_word, Pattern pattern
   return words_from(p, bytes_per_word, values);
 }
 
-/// The portable kernel's streams, which the other kernels are compared with.
+/// The streams that the plain encoder writes, which follows FORMAT.md and which all kernels are
+/// compared with.
 struct Streams {
   StreamBits bits;
   std::vector<std::uint8_t> zero;
   std::vector<std::uint8_t> plane;
 };
 
-inline Streams encode_portable(const Words& words) {
+inline Streams encode_plainly(const Words& words) {
   Streams streams;
   const std::size_t count = words.count();
-  streams.zero.resize(bytes_for_bits(max_zero_stream_bits(words.p, count)) + kernel_slack_bytes);
-  streams.plane.resize(bytes_for_bits(max_plane_stream_bits(words.p, count)) + kernel_slack_bytes);
+  streams.zero.resize(bytes_for_bits(max_zero_stream_bits(words.p, count)));
+  streams.plane.resize(bytes_for_bits(max_plane_stream_bits(words.p, count)));
   // A copy of its own: a vector's bytes are aligned for words, and empty ones have an address.
   std::vector<std::uint8_t> bytes = words.bytes;
   bytes.reserve(1);
-  streams.bits = portable_kernel.encode(words.p, {bytes.data(), count, words.bytes_per_word},
-                                        streams.zero.data(), streams.plane.data());
+  streams.bits = code_transmission(words.p, {bytes.data(), count, words.bytes_per_word},
+                                   BitWriter(streams.zero.data()), BitWriter(streams.plane.data()));
   streams.zero.resize(bytes_for_bits(streams.bits.zero));
   streams.plane.resize(bytes_for_bits(streams.bits.plane));
   return streams;

@@ -24,4 +24,16 @@ StreamBits count(const Parameters& p, WordSpan words) {
   return count_any_segment(p, words);
 }
 
+std::uint64_t encode_bpc(const Parameters& p, WordSpan words, std::uint8_t* plane_stream) {
+  if (plane_bits(p) == 64) return portable_kernel.encode_bpc(p, words, plane_stream);
+  const CleanUpperHalves clean;
+  return encode_any_bpc(p, words, plane_stream);
+}
+
+std::uint64_t count_bpc(const Parameters& p, WordSpan words) {
+  if (plane_bits(p) == 64) return portable_kernel.count_bpc(p, words);
+  const CleanUpperHalves clean;
+  return count_any_bpc(p, words);
+}
+
 }  // namespace ebpc::avx2

@@ -70,6 +70,7 @@ std::uint32_t crc32c(std::uint32_t start, const std::uint8_t* bytes, std::size_t
 
 }  // namespace avx2
 
-const Kernel avx2_kernel{"avx2", avx2::encode, avx2::count, avx2::decode, avx2::crc32c};
+const Kernel avx2_kernel{"avx2",          avx2::encode, avx2::count, avx2::encode_bpc,
+                         avx2::count_bpc, avx2::decode, avx2::crc32c};
 
 }  // namespace ebpc

@@ -22,6 +22,8 @@ namespace ebpc::avx2 {
 StreamBits encode(const Parameters& p, WordSpan words, std::uint8_t* zero_stream,
                   std::uint8_t* plane_stream);
 StreamBits count(const Parameters& p, WordSpan words);
+std::uint64_t encode_bpc(const Parameters& p, WordSpan words, std::uint8_t* plane_stream);
+std::uint64_t count_bpc(const Parameters& p, WordSpan words);
 std::size_t decode(const Parameters& p, std::span<const DecodeJob> jobs);
 std::uint32_t crc32c(std::uint32_t crc, const std::uint8_t* bytes, std::size_t count);
 

@@ -6,6 +6,7 @@
 
 namespace ebpc {
 
-const Kernel avx512_kernel{"avx512", avx512::encode, avx512::count, avx512::decode, avx2::crc32c};
+const Kernel avx512_kernel{"avx512",        avx512::encode, avx512::count, avx2::encode_bpc,
+                           avx2::count_bpc, avx512::decode, avx2::crc32c};
 
 }  // namespace ebpc

@@ -1,7 +1,7 @@
 // The functions of the AVX-512 kernel, as those of Kernel.
 //
-// Other zero words than 0, and decoding of blocks of less than 8 words, are AVX2's, which every CPU
-// with these instructions has.
+// Other zero words than 0, plain bit-plane compression, and decoding of blocks of less than 8 words
+// are AVX2's, which every CPU with these instructions has.
 
 #pragma once
 

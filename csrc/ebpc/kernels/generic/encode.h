@@ -7,6 +7,8 @@
 
 #pragma once
 
+#include <type_traits>
+
 #ifdef __AVX2__
 #include "ebpc/kernels/avx2/pack_words.h"
 #else
@@ -20,6 +22,9 @@
 
 namespace ebpc::EBPC_KERNEL {
 namespace {
+
+/// Stands where a zero stream would be written: none is, and no word is taken for a zero.
+struct NoZeros {};
 
 /// Packs all words chunk by chunk and gives masks to `zeros` and packed blocks to `planes`. Returns
 /// the bits of the zero stream.
@@ -44,8 +49,13 @@ std::uint64_t code_chunks(const Parameters& p, WordSpan span, Zeros& zeros, Plan
   while (count >= 64) {
     const std::size_t mask_count = min(count, chunk_words) / 64;
     Word* const begin = end;
-    end = pack_masks(words, mask_count, zero, masks, begin);
-    zeros.put(masks, mask_count, static_cast<std::size_t>(end - begin));
+    if constexpr (std::is_same_v<Zeros, NoZeros>) {
+      std::memcpy(begin, words, mask_count * 64 * sizeof(Word));
+      end += mask_count * 64;
+    } else {
+      end = pack_masks(words, mask_count, zero, masks, begin);
+      zeros.put(masks, mask_count, static_cast<std::size_t>(end - begin));
+    }
     words += mask_count * 64;
     count -= mask_count * 64;
     if (count < 64) break;  // coded with the last words
@@ -56,12 +66,18 @@ std::uint64_t code_chunks(const Parameters& p, WordSpan span, Zeros& zeros, Plan
     std::memmove(packed - 1, packed + whole - 1, (size - whole + 1) * sizeof(Word));
     end -= whole;
   }
-  Word last_words[64];
-  for (Word& word : last_words) word = zero;
-  if (count > 0) std::memcpy(last_words, words, count * sizeof(Word));
-  std::uint64_t mask = 0;
-  if (count > 0) end = pack_masks(last_words, 1, zero, &mask, end);
-  const std::uint64_t zero_bits = zeros.finish(mask, static_cast<int>(count));
+  std::uint64_t zero_bits = 0;
+  if constexpr (std::is_same_v<Zeros, NoZeros>) {
+    if (count > 0) std::memcpy(end, words, count * sizeof(Word));
+    end += count;
+  } else {
+    Word last_words[64];
+    for (Word& word : last_words) word = zero;
+    if (count > 0) std::memcpy(last_words, words, count * sizeof(Word));
+    std::uint64_t mask = 0;
+    if (count > 0) end = pack_masks(last_words, 1, zero, &mask, end);
+    zero_bits = zeros.finish(mask, static_cast<int>(count));
+  }
   while (end != packed && static_cast<std::size_t>(end - packed) % block_size != 0) *end++ = 0;
   const std::size_t blocks = static_cast<std::size_t>(end - packed) / block_size;
   const Word last = end[-1];
@@ -98,6 +114,25 @@ StreamBits encode_any_segment(const Parameters& p, WordSpan words, std::uint8_t*
 StreamBits count_any_segment(const Parameters& p, WordSpan words) {
   return visit_group<PlaneGroup>(words.bytes_per_word, p.block_size, [&]<class Group>(Group*) {
     return count_segment<PlaneCounter<Group>>(p, words);
+  });
+}
+
+/// The plane stream of plain bit-plane compression: of all words, with the codes of ISCA 2016.
+std::uint64_t encode_any_bpc(const Parameters& p, WordSpan words, std::uint8_t* plane_stream) {
+  return visit_group<PlaneGroup>(words.bytes_per_word, p.block_size, [&]<class Group>(Group*) {
+    NoZeros zeros;
+    PlaneWriter<Group> planes(p, plane_stream, isca2016_codes);
+    code_chunks(p, words, zeros, planes);
+    return planes.finish();
+  });
+}
+
+std::uint64_t count_any_bpc(const Parameters& p, WordSpan words) {
+  return visit_group<PlaneGroup>(words.bytes_per_word, p.block_size, [&]<class Group>(Group*) {
+    NoZeros zeros;
+    PlaneCounter<Group> planes(p, isca2016_codes);
+    code_chunks(p, words, zeros, planes);
+    return planes.bits();
   });
 }
 

@@ -34,6 +34,16 @@ StreamBits count(const Parameters& p, WordSpan words) {
   return count_any_segment(p, words);
 }
 
+std::uint64_t encode_bpc(const Parameters& p, WordSpan words, std::uint8_t* plane_stream) {
+  if (plane_bits(p) == 64) return code_all_words(p, isca2016_codes, words, BitWriter(plane_stream));
+  return encode_any_bpc(p, words, plane_stream);
+}
+
+std::uint64_t count_bpc(const Parameters& p, WordSpan words) {
+  if (plane_bits(p) == 64) return code_all_words(p, isca2016_codes, words, BitCounter());
+  return count_any_bpc(p, words);
+}
+
 template <class Word>
 DecodeStatus decode_words(const Parameters& p, const DecodeJob& job, StreamBits& taken) {
   ZeroDecoder zeros(p, job.zero_stream, job.zero_bytes);
@@ -141,7 +151,8 @@ DecodeStatus decode_portable(const Parameters& p, const DecodeJob& job) {
   return decode_portable(p, job, taken);
 }
 
-const Kernel portable_kernel{"portable", generic::encode, generic::count, generic::decode,
+const Kernel portable_kernel{"portable",          generic::encode,    generic::count,
+                             generic::encode_bpc, generic::count_bpc, generic::decode,
                              generic::crc32c};
 
 }  // namespace ebpc

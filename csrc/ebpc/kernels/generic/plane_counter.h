@@ -17,7 +17,10 @@ class PlaneCounter {
   static constexpr std::size_t blocks = Group::blocks;  // of one step
   static constexpr int slots = Group::slots;
 
-  explicit PlaneCounter(const Parameters& p) : planes_(p) {
+  explicit PlaneCounter(const Parameters& p, const PlaneCodes& prefixes = ebpc_codes)
+      : planes_(p),
+        single_zero_bits_(prefixes.single_zero.bits),
+        zero_run_bits_(static_cast<std::uint64_t>(prefixes.zero_run.bits + planes_.run_bits)) {
     for (int q = 0; q < Group::qwords; ++q) used_[q] = Group::first_planes(planes_.planes, q);
   }
 
@@ -34,7 +37,7 @@ class PlaneCounter {
     }
     bits_ += block_count * static_cast<std::uint64_t>(planes_.base_bits);
     // Blocks that fill up are a run of zero planes each.
-    bits_ -= (b - block_count) * static_cast<std::uint64_t>(3 + planes_.run_bits);
+    bits_ -= (b - block_count) * zero_run_bits_;
   }
 
   std::uint64_t bits() const { return bits_; }
@@ -104,10 +107,12 @@ class PlaneCounter {
     const std::uint64_t runs = sum(counts.run_seconds);
     const std::uint64_t single_zeros = sum(counts.run_starts) - runs;
     return raw * weight(1 + planes_.plane_bits) + indexed * weight(5 + planes_.index_bits) +
-           five_bits * 5 + single_zeros * 2 + runs * weight(3 + planes_.run_bits);
+           five_bits * 5 + single_zeros * single_zero_bits_ + runs * zero_run_bits_;
   }
 
   PlaneFinder<Group> planes_;
+  std::uint64_t single_zero_bits_;
+  std::uint64_t zero_run_bits_;
   std::uint64_t used_[Group::qwords];  // lanes that have a plane
   std::uint64_t bits_ = 0;
 };

@@ -19,7 +19,7 @@ class PlaneWriter {
   static constexpr std::size_t blocks = Group::blocks;  // of one step
   static constexpr int slots = Group::slots;
 
-  PlaneWriter(const Parameters& p, std::uint8_t* out)
+  PlaneWriter(const Parameters& p, std::uint8_t* out, const PlaneCodes& prefixes = ebpc_codes)
       : planes_(p),
         writer_(out),
         base_mask_(low_bits(planes_.base_bits)),
@@ -35,7 +35,7 @@ class PlaneWriter {
         planes_without_lane_(static_cast<std::uint64_t>(
             planes_.has_top_plane ? 1 : planes_.planes - Group::planes)) {
     for (unsigned run = 1; run < max_word_bits + 2; ++run) {
-      const CodeBits code = code_of_zeros(run, PlaneCodeSizes::of(p));
+      const CodeBits code = code_of_zeros(run, PlaneCodeSizes::of(p), prefixes);
       zero_runs_[run] = {static_cast<std::uint8_t>(code.code),
                          static_cast<std::uint8_t>(code.bits)};
     }

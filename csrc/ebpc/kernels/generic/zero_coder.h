@@ -6,9 +6,9 @@
 
 #include "ebpc/kernels/generic/stream_writer.h"
 #include "ebpc/kernels/generic/vectors.h"
+#include "ebpc/kernels/zero_table.h"
 #include "ebpc/parameters.h"
 #include "ebpc/words.h"
-#include "ebpc/zero_stream.h"
 
 namespace ebpc::EBPC_KERNEL {
 namespace {
