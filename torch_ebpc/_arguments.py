@@ -174,12 +174,3 @@ def check_int(name: str, value: Any) -> None:
 def check_str(name: str, value: Any) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, got {type(value).__name__}")
-
-
-def check_parameters(word_bits: Any, block_size: Any, max_zero_run: Any, base: Any) -> None:
-    """Types only; the codec itself knows the ranges."""
-    if word_bits is not None:
-        check_int("word_bits", word_bits)
-    check_int("block_size", block_size)
-    check_int("max_zero_run", max_zero_run)
-    check_str("base", base)

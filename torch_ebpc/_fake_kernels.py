@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-STATISTICS_FIELDS = 114  # before the zero runs, in the tensor that `statistics` returns
+from torch_ebpc.statistics import field_sizes
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -115,4 +115,4 @@ def _fake_statistics(
     transmission_dims: int = 0,
     zero: int = 0,
 ) -> Tensor:
-    return input.new_empty(STATISTICS_FIELDS + max_zero_run, dtype=torch.int64)
+    return input.new_empty(sum(field_sizes(max_zero_run).values()), dtype=torch.int64)
