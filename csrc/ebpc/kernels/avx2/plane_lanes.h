@@ -323,8 +323,9 @@ class CodeLanes {
     alignas(32) std::uint64_t to[4];
     _mm256_store_si256(reinterpret_cast<__m256i*>(to), s.out);
     const auto store_two = [&to](std::size_t lane, __m128i two) {
-      _mm_storel_epi64(reinterpret_cast<__m128i*>(to[lane]), two);
-      _mm_storeh_pd(reinterpret_cast<double*>(to[lane + 1]), _mm_castsi128_pd(two));
+      const std::int64_t values[] = {_mm_cvtsi128_si64(two), _mm_extract_epi64(two, 1)};
+      std::memcpy(reinterpret_cast<void*>(to[lane]), &values[0], sizeof values[0]);
+      std::memcpy(reinterpret_cast<void*>(to[lane + 1]), &values[1], sizeof values[1]);
     };
     store_two(0, _mm256_castsi256_si128(bytes));
     store_two(2, _mm256_extracti128_si256(bytes, 1));
