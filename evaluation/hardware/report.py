@@ -15,6 +15,7 @@ from evaluation.hardware.energy import MEMORIES
 from evaluation.hardware.study import Study
 from evaluation.hardware.tables import all_tables
 from torch_ebpc import hardware
+from torch_ebpc._hardware_registers import growth_table
 from torch_ebpc.report import csv_text, save_figure
 
 
@@ -59,7 +60,7 @@ def as_dict(study: Study, title: str, provenance: dict[str, Any]) -> dict[str, A
             ]
             for design in designs
         },
-        "growth": [dataclasses.asdict(row) for row in hardware.growth_table(max_zero_run=r)],
+        "growth": [dataclasses.asdict(row) for row in growth_table(max_zero_run=r)],
         "layers": [layer.as_dict(study.options) for layer in study.layers.values()],
         "total": study.total().as_dict(study.options),
         "bursts": {

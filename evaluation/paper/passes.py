@@ -68,7 +68,7 @@ class Store:
             return None
 
     def save(self, name: str, unit: Unit, arrays: Arrays) -> None:
-        with torch_ebpc.whole_file(self._path(name, unit)) as file:
+        with torch_ebpc.files.whole_file(self._path(name, unit)) as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
