@@ -15,10 +15,7 @@ from torch_ebpc import _batching_rules, _fake_kernels  # noqa: E402, F401
 from torch_ebpc.code import Code  # noqa: E402
 from torch_ebpc.config import kernel, kernels, show_config, use_kernel  # noqa: E402
 from torch_ebpc.container import (  # noqa: E402
-    CodingCount,
     Container,
-    ContainerInfo,
-    RecoveredTensor,
     inspect,
     max_compressed_bytes,
     recover,
@@ -29,7 +26,7 @@ from torch_ebpc.errors import (  # noqa: E402
     EBPCFormatError,
     EBPCLimitError,
 )
-from torch_ebpc.files import map_file, read_file, whole_file, write_file  # noqa: E402
+from torch_ebpc.files import map_file, read_file, write_file  # noqa: E402
 from torch_ebpc.insertion import (  # noqa: E402
     compression_report,
     insert_compression,
@@ -49,9 +46,8 @@ from torch_ebpc.ops import (  # noqa: E402
 )
 from torch_ebpc.quantizer import FloatCast, Quantizer  # noqa: E402
 from torch_ebpc.report import Report  # noqa: E402
-from torch_ebpc.saved_report import SavedReport, SavedRow  # noqa: E402
 from torch_ebpc.saved_tensors import save_compressed  # noqa: E402
-from torch_ebpc.statistics import SymbolStatistics, symbol_statistics  # noqa: E402
+from torch_ebpc.statistics import symbol_statistics  # noqa: E402
 from torch_ebpc.stream import ContainerDecoder, ContainerEncoder  # noqa: E402
 from torch_ebpc.taps import Tap, Taps  # noqa: E402
 
@@ -72,12 +68,10 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "Code",
-    "CodingCount",
     "CompressionMeter",
     "Container",
     "ContainerDecoder",
     "ContainerEncoder",
-    "ContainerInfo",
     "EBPCChecksumError",
     "EBPCError",
     "EBPCFormatError",
@@ -86,11 +80,7 @@ __all__ = [
     "FloatCast",
     "LayerRow",
     "Quantizer",
-    "RecoveredTensor",
     "Report",
-    "SavedReport",
-    "SavedRow",
-    "SymbolStatistics",
     "Tap",
     "Taps",
     "__version__",
@@ -119,6 +109,5 @@ __all__ = [
     "symbol_statistics",
     "unpack",
     "use_kernel",
-    "whole_file",
     "write_file",
 ]

@@ -155,7 +155,7 @@ def growth_law() -> str:
     """The closed form of :func:`register_bits`, several lines of text.
 
     Example:
-        >>> print(torch_ebpc.hardware.growth_law())  # doctest: +ELLIPSIS
+        >>> print(growth_law())  # doctest: +ELLIPSIS
         L = max(W, N, ...
     """
     law: str = torch.ops.torch_ebpc.hardware_growth_law()
@@ -170,7 +170,7 @@ def growth_table(
     """Counted bits of encoder and decoder for every W and N.
 
     Example:
-        >>> [growth.encoder_bits for growth in torch_ebpc.hardware.growth_table((8,), (4, 8))]
+        >>> [growth.encoder_bits for growth in growth_table((8,), (4, 8))]
         [131, 204]
     """
     return [

@@ -25,7 +25,7 @@ from torch_ebpc import ops
 from torch_ebpc._arguments import check_max_bytes
 from torch_ebpc.errors import EBPCFormatError, EBPCLimitError
 
-__all__ = ["Sending", "Transfer", "isend", "recv", "send"]
+__all__ = ["isend", "recv", "send"]
 
 
 @dataclasses.dataclass(frozen=True)

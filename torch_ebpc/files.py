@@ -35,7 +35,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Example:
         >>> import os, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     with torch_ebpc.whole_file(f"{folder}/notes") as file:
+        ...     with torch_ebpc.files.whole_file(f"{folder}/notes") as file:
         ...         size = file.write(b"all or nothing")
         ...     os.listdir(folder)
         ['notes']

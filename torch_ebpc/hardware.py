@@ -29,36 +29,12 @@ import torch
 from torch import Tensor
 
 from torch_ebpc._arguments import TRAITS, check_input
-from torch_ebpc._hardware_registers import (
-    Growth,
-    Inventory,
-    RegisterGroup,
-    growth_law,
-    growth_table,
-    inventory,
-    register_bits,
-)
+from torch_ebpc._hardware_registers import Inventory as Inventory
+from torch_ebpc._hardware_registers import RegisterGroup as RegisterGroup
+from torch_ebpc._hardware_registers import inventory, register_bits
 from torch_ebpc.errors import translated
 
-__all__ = [
-    "DECODER_STALLS",
-    "ENCODER_STALLS",
-    "LONGEST_BURST",
-    "DecoderRun",
-    "EncoderRun",
-    "Growth",
-    "Inventory",
-    "MemoryPort",
-    "RegisterGroup",
-    "Run",
-    "StreamTraffic",
-    "growth_law",
-    "growth_table",
-    "inventory",
-    "register_bits",
-    "run_decoder",
-    "run_encoder",
-]
+__all__ = ["MemoryPort", "inventory", "register_bits", "run_decoder", "run_encoder"]
 
 ENCODER_STALLS = ("starved", "zero_packer", "symbol_coder", "plane_packer", "ending")
 """Why the encoder took no word in a cycle.

@@ -349,7 +349,7 @@ def plot(rows: Sequence[Row], path: Path, title: str = "") -> None:
     panels[0].set_ylabel("GB/s of uncompressed bytes, one thread")
     figure.suptitle("\n".join(filter(None, ("8-bit ReLU maps of ResNet-34", title))))
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
-    with torch_ebpc.whole_file(path) as file:
+    with torch_ebpc.files.whole_file(path) as file:
         save_figure(figure, file, path.suffix.removeprefix("."))
 
 

@@ -14,6 +14,7 @@ from evaluation.hardware.energy import MEMORIES
 from evaluation.hardware.hardware_study import Study
 from evaluation.hardware.layer_tables import all_tables
 from torch_ebpc import hardware
+from torch_ebpc._hardware_registers import growth_table
 from torch_ebpc.report import csv_text, save_figure
 
 
@@ -57,7 +58,7 @@ def as_dict(study: Study, title: str, provenance: dict[str, Any]) -> dict[str, A
             ]
             for design in designs
         },
-        "growth": [dataclasses.asdict(row) for row in hardware.growth_table(max_zero_run=r)],
+        "growth": [dataclasses.asdict(row) for row in growth_table(max_zero_run=r)],
         "layers": [layer.as_dict(study.options) for layer in study.layers.values()],
         "total": study.total().as_dict(study.options),
         "bursts": {

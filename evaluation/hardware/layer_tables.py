@@ -12,6 +12,7 @@ from evaluation.hardware.energy import MEMORIES
 from evaluation.hardware.hardware_study import Layer, Study
 from evaluation.hardware.wide import ADDRESS_BITS
 from torch_ebpc import hardware
+from torch_ebpc._hardware_registers import growth_law, growth_table
 
 LARGEST_ENCODER_BITS = 300  # claimed for W = 8, N = 8 in the abstract of arXiv 1810.03979
 PUBLISHED_WORDS_PER_CYCLE = (0.8, 1.0)  # arXiv 1908.11645, table II
@@ -77,11 +78,10 @@ def check_inventory() -> None:
 def growth(study: Study) -> Table:
     r = study.options.design.max_zero_run
     rows = [
-        [str(value) for value in dataclasses.astuple(row)]
-        for row in hardware.growth_table(max_zero_run=r)
+        [str(value) for value in dataclasses.astuple(row)] for row in growth_table(max_zero_run=r)
     ]
     headers = ["W", "N", "encoder bits", "decoder bits"]
-    law = hardware.growth_law()
+    law = growth_law()
     return Table(f"Register bits by W and N, R = {r}", headers, rows, law, note_is_code=True)
 
 

@@ -79,7 +79,7 @@ def record(weights: Path) -> dict[str, Any]:
 
 def write(content: dict[str, Any], path: Path = FILE) -> None:
     """Writes what :func:`record` gives, its tensors as containers, whole or not at all."""
-    with torch_ebpc.whole_file(path) as file:
+    with torch_ebpc.files.whole_file(path) as file:
         torch.save(torch_ebpc.pack(content, codec="auto"), file)
 
 

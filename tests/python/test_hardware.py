@@ -10,6 +10,7 @@ import torch
 
 import torch_ebpc
 from torch_ebpc import hardware
+from torch_ebpc._hardware_registers import growth_law, growth_table
 from torch_ebpc.hardware import MemoryPort, run_decoder, run_encoder
 from torch_ebpc.ops import DTYPES
 
@@ -253,13 +254,13 @@ def test_the_growth_law_is_the_count(w, n, r):
 
 
 def test_the_growth_table_has_every_width_and_block_size():
-    table = hardware.growth_table()
+    table = growth_table()
     assert [(row.word_bits, row.block_size) for row in table] == list(
         itertools.product((4, 8, 12, 16, 32), (4, 8, 16))
     )
     assert all((row.encoder_bits, row.decoder_bits) == hardware.register_bits(
         row.word_bits, row.block_size) for row in table)  # fmt: skip
-    assert "encoder = 2 (N-1) (W+1)" in hardware.growth_law()
+    assert "encoder = 2 (N-1) (W+1)" in growth_law()
 
 
 # ---- Documentation -------------------------------------------------------------------------------
@@ -269,8 +270,8 @@ def test_the_documentation_shows_these_registers():
     text = (ROOT / "docs" / "hardware.md").read_text()
     for design in ("encoder", "decoder"):
         assert hardware.inventory(design).table("github") in text
-    assert hardware.growth_law() in text
-    for row in hardware.growth_table():
+    assert growth_law() in text
+    for row in growth_table():
         cells = r" *\| *".join(map(str, dataclasses.astuple(row)))
         assert re.search(rf"^\| *{cells} *\|", text, re.MULTILINE)
 

@@ -13,8 +13,8 @@ from small_models import small_network
 from torch import Tensor, nn
 
 import torch_ebpc
-from torch_ebpc import SavedReport, save_compressed
-from torch_ebpc.saved_report import CAST
+from torch_ebpc import save_compressed
+from torch_ebpc.saved_report import CAST, SavedReport
 
 
 class Block(nn.Module):

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 import torch_ebpc
-from torch_ebpc import SavedReport, save_compressed
-from torch_ebpc.saved_report import OUTSIDE, PARAMETER
+from torch_ebpc import save_compressed
+from torch_ebpc.saved_report import OUTSIDE, PARAMETER, SavedReport
 
 
 def images() -> Tensor:

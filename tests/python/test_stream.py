@@ -254,7 +254,7 @@ def test_a_failure_leaves_what_was_there_before(tmp_path):
 
 def test_until_all_is_written_the_file_is_not_there(tmp_path):
     path = tmp_path / "x.ebpc"
-    with torch_ebpc.whole_file(path) as file:
+    with torch_ebpc.files.whole_file(path) as file:
         file.write(b"all")
         file.flush()
         assert not path.exists()
@@ -263,13 +263,13 @@ def test_until_all_is_written_the_file_is_not_there(tmp_path):
 
 def test_a_link_is_followed_and_a_device_is_refused(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "file")
-    with torch_ebpc.whole_file(tmp_path / "link") as file:
+    with torch_ebpc.files.whole_file(tmp_path / "link") as file:
         file.write(b"x")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "file").read_bytes() == b"x"
     with (
         pytest.raises(OSError, match="/dev/null must be a regular file, if it exists"),
-        torch_ebpc.whole_file(os.devnull),
+        torch_ebpc.files.whole_file(os.devnull),
     ):
         pass
 

@@ -26,7 +26,7 @@ def test_a_replaced_file_hands_on_its_mode_and_a_new_one_has_the_umasks(tmp_path
         for name in ("private", "new"):
             if name == "private":
                 (tmp_path / name).touch(0o600)
-            with torch_ebpc.whole_file(tmp_path / name) as file:
+            with torch_ebpc.files.whole_file(tmp_path / name) as file:
                 file.write(b"x")
     finally:
         os.umask(before)
@@ -35,7 +35,7 @@ def test_a_replaced_file_hands_on_its_mode_and_a_new_one_has_the_umasks(tmp_path
 
 def test_a_name_may_be_as_long_as_the_system_lets_it(tmp_path):
     path = tmp_path / ("n" * os.pathconf(tmp_path, "PC_NAME_MAX"))
-    with torch_ebpc.whole_file(path) as file:
+    with torch_ebpc.files.whole_file(path) as file:
         file.write(b"x")
     assert path.read_bytes() == b"x"
 
@@ -44,7 +44,7 @@ def test_a_folder_that_cannot_be_read_is_no_error_once_the_file_is_there(tmp_pat
     def denied(path, flags, *more, **options):
         raise PermissionError(13, "Permission denied", str(path))
 
-    with monkeypatch.context() as patch, torch_ebpc.whole_file(tmp_path / "x") as file:
+    with monkeypatch.context() as patch, torch_ebpc.files.whole_file(tmp_path / "x") as file:
         file.write(b"x")
         patch.setattr(os, "open", denied)  # root may read any folder
     assert (tmp_path / "x").read_bytes() == b"x"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch_ebpc
-from torch_ebpc.files import named_errors
+from torch_ebpc.files import named_errors, whole_file
 
 PIPE = "-"
 
@@ -86,7 +86,7 @@ def opened_target(name: str, *, force: bool) -> Iterator[BinaryIO]:
     """
     check_target(name, force=force)
     if name != PIPE:
-        with torch_ebpc.whole_file(name) as file:
+        with whole_file(name) as file:
             yield file
         return
     with _temporary_file() as temporary:
