@@ -203,7 +203,9 @@ TEST(Recover, AMalformedSegmentWithARightChecksumIsLostLikeADamagedOne) {
     const std::uint64_t bytes = sample.payload(3) - at;
     std::fill_n(sample.container.begin() + static_cast<std::ptrdiff_t>(at), bytes,
                 std::uint8_t{0xFF});
-    store<std::uint32_t>(&sample.container[shape_offset(1) + 8 + 8 * 2 + 4],
+    const int version = inspect(sample.container).version;
+    const std::uint64_t entry = shape_offset(version) + 8 + entry_bytes(version) * 2;
+    store<std::uint32_t>(&sample.container[entry + entry_bytes(version) - checksum_bytes],
                          portable_kernel.crc32c(0, &sample.container[at], bytes));
     store<std::uint32_t>(&sample.container[header - 4],
                          portable_kernel.crc32c(0, sample.container.data(), header - 4));
