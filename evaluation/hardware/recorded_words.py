@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from evaluation.recorded import recording
-from torch_ebpc import Quantizer, whole_file
+from torch_ebpc import Quantizer
 from torch_ebpc.cli.settings import Settings
+from torch_ebpc.files import whole_file
 
 
 def recorded_words() -> Iterator[tuple[str, Tensor]]:
