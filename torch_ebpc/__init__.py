@@ -12,6 +12,7 @@ from torch_ebpc._library import __version__, cmake_prefix_path
 _library.load()
 
 from torch_ebpc import _batching_rules, _fake_kernels  # noqa: E402, F401
+from torch_ebpc.code import Code  # noqa: E402
 from torch_ebpc.config import kernel, kernels, show_config, use_kernel  # noqa: E402
 from torch_ebpc.container import (  # noqa: E402
     CodingCount,
@@ -70,6 +71,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "Code",
     "CodingCount",
     "CompressionMeter",
     "Container",

@@ -43,26 +43,13 @@ DTYPES: tuple[torch.dtype, ...] = tuple(TRAITS)
 """The dtypes that can be compressed and that this PyTorch has."""
 
 
-_CONSTANTS: dict[str, int] = json.loads(torch.ops.torch_ebpc.constants())
+CONSTANTS: dict[str, int] = json.loads(torch.ops.torch_ebpc.constants())
+"""The numbers that Python shares with C++."""
 
-MAX_DIMS = _CONSTANTS["max_dims"]
+MAX_DIMS = CONSTANTS["max_dims"]
 """Of a tensor in a container."""
 
-SEGMENT_WORDS = _CONSTANTS["segment_words"]
-
-
-def statistics_sizes(max_zero_run: int) -> tuple[int, ...]:
-    """Of the fields of the operator ``statistics``: words, non-zero words and blocks; codes and
-    planes by symbol; bursts, deltas and zero runs."""
-    symbols = _CONSTANTS["plane_symbols"]
-    return (
-        3,
-        symbols,
-        symbols,
-        _CONSTANTS["longest_burst"],
-        _CONSTANTS["delta_bins"],
-        max_zero_run,
-    )
+SEGMENT_WORDS = CONSTANTS["segment_words"]
 
 
 def check_dtype(name: str, dtype: Any) -> None:
@@ -197,12 +184,3 @@ def check_int(name: str, value: Any) -> None:
 def check_str(name: str, value: Any) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, got {type(value).__name__}")
-
-
-def check_parameters(word_bits: Any, block_size: Any, max_zero_run: Any, base: Any) -> None:
-    """Types only; the codec itself knows the ranges."""
-    if word_bits is not None:
-        check_int("word_bits", word_bits)
-    check_int("block_size", block_size)
-    check_int("max_zero_run", max_zero_run)
-    check_str("base", base)

@@ -54,3 +54,36 @@ def compare_bits(what: str, expected: Tensor, found: Tensor, transmissions: int 
 def first_true(mask: Tensor) -> int:
     """The index of the first that is true."""
     return int(mask.to(torch.uint8).argmax())
+
+
+# Times eight bytes of 0 or 1, it has each of them in another bit of its highest byte.
+_GATHER = 0x0102040810204080
+
+
+def packed_bools(x: Tensor) -> Tensor:
+    """A bool tensor [elements] in bits, uint8 [(elements + 7) // 8], in an order that only
+    :func:`unpacked_bools` knows; whatever has other bytes than 0 and 1 (or is no bool) as it is."""
+    if x.dtype != torch.bool or x.numel() == 0 or x.view(torch.uint8).max() > 1:
+        return x
+    padded = torch.nn.functional.pad(x.view(torch.uint8), (0, -x.numel() % 8))
+    if padded.data_ptr() % 8 != 0 or padded.storage_offset() % 8 != 0:
+        padded = padded.clone()
+    return (padded.view(torch.int64) * _GATHER >> 56).to(torch.uint8)
+
+
+def _eights() -> Tensor:
+    """Of each byte of :func:`packed_bools`, the eight that it is of, int64 [256]."""
+    numbers = torch.arange(256, device="cpu")
+    eights = (numbers[:, None] >> torch.arange(8, device="cpu") & 1).bool()
+    table = torch.empty(256, dtype=torch.int64, device="cpu")
+    table[packed_bools(eights.flatten()).to(torch.int64)] = eights.view(torch.int64).flatten()
+    return table
+
+
+_EIGHTS = _eights()
+
+
+def unpacked_bools(packed: Tensor, elements: int) -> Tensor:
+    """The bool tensor [elements] that :func:`packed_bools` was given."""
+    eights = _EIGHTS.index_select(0, packed.to(torch.int32))
+    return eights.view(torch.bool)[:elements]

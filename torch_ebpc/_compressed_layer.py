@@ -1,7 +1,7 @@
 """Compression of a layer's output that scripts, traces, saves, compiles and exports with the layer.
 
 It is a forward hook, with buffers and attributes on the layer itself: the layer keeps its class,
-its name, its parameters and whatever else a model reads of it.
+its name, its parameters and all else that a model reads of it.
 
 TorchScript, torch.compile, torch.export and FX all read this module's code, so it keeps to what
 they have in common. TorchScript is deprecated upstream; no other module of the package uses it.
@@ -23,7 +23,7 @@ from torch_ebpc.quantizer import Quantizer
 COLUMNS = (
     "images",
     "values",
-    "nonzero_values",  # words of which not all bits are zero
+    "nonzero_values",  # words that are not the zero word
     "uncompressed_bits",
     "zero_stream_bits",  # of EBPC, each image coded as one transmission, without container
     "plane_stream_bits",
@@ -52,9 +52,14 @@ def _through_codec(
     block_size: int,
     max_zero_run: int,
     base: str,
+    zero: int,
 ) -> Tensor:
     """What the decoder returns for ``words``; what they cost is added to a row of ``calls``."""
-    packed = torch.ops.torch_ebpc.compress(words, word_bits, block_size, max_zero_run, base)
+    if zero != 0 and words.is_floating_point():
+        raise ValueError("zero must be 0 for a layer that returns floating point")
+    packed = torch.ops.torch_ebpc.compress(
+        words, word_bits, block_size, max_zero_run, base, "ebpc", zero
+    )
     # These are our own bytes, of a shape that is known and checked: they need no other limit.
     decoded: Tensor = torch.ops.torch_ebpc.decompress(
         packed, words.shape, words.dtype, "contiguous", 9223372036854775807
@@ -62,10 +67,10 @@ def _through_codec(
 
     dims = min(1, words.dim())
     streams = torch.ops.torch_ebpc.count_bits(
-        words, "ebpc", word_bits, block_size, max_zero_run, base, dims
+        words, "ebpc", word_bits, block_size, max_zero_run, base, dims, zero
     )
     nonzero_words = torch.ops.torch_ebpc.count_bits(
-        words, "zvc", word_bits, block_size, max_zero_run, base, dims
+        words, "zvc", word_bits, block_size, max_zero_run, base, dims, zero
     )
     images = words.shape[0] if dims == 1 else 1
     width = 8 * words.element_size() if word_bits is None else word_bits
@@ -131,7 +136,7 @@ def _require(condition: Tensor, message: str) -> None:
 _DTYPES = tuple(dtype for dtype, of in TRAITS.items() if of.element_words == 1)
 
 
-def why_left_alone(x: Any, quantized: bool) -> str | None:
+def why_left_alone(x: Any, quantized: bool, zero: int) -> str | None:
     """Why there is no compression of what a layer has returned; None where there is."""
     if not isinstance(x, Tensor):
         return f"returns a {type(x).__name__} and not one tensor"
@@ -141,6 +146,8 @@ def why_left_alone(x: Any, quantized: bool) -> str | None:
         return f"returns a tensor of layout {x.layout}"
     if quantized and not x.is_floating_point():
         return f"returns {x.dtype}, and a quantizer needs floating point"
+    if zero != 0 and x.is_floating_point():
+        return f"returns {x.dtype}, and zero={zero} is the zero point of integers"
     if not quantized and x.dtype not in _DTYPES:
         names = ", ".join(str(dtype).removeprefix("torch.") for dtype in _DTYPES)
         return f"returns {x.dtype}, which is none of {names}"
@@ -155,7 +162,7 @@ def _is_compressed(layer: Any, x: Any) -> bool:
     """Whether an output goes through the codec. Warns where something is amiss."""
     if isinstance(x, torch.fx.Proxy):
         return True
-    reason = why_left_alone(x, layer.ebpc_quantized)
+    reason = why_left_alone(x, layer.ebpc_quantized, layer.ebpc_zero)
     if torch.compiler.is_compiling():  # which has no place for a warning
         return reason is None
     if reason is not None:
@@ -214,6 +221,7 @@ def compress_output(self: Any, inputs: tuple[Tensor], output: Tensor) -> Tensor:
         self.ebpc_block_size,
         self.ebpc_max_zero_run,
         self.ebpc_base,
+        self.ebpc_zero,
     )
     if self.ebpc_quantized:
         decoded = decoded.to(torch.float32) * scale
@@ -250,6 +258,7 @@ def put_compression(
     block_size: int,
     max_zero_run: int,
     base: str,
+    zero: int,
 ) -> None:
     """Gives a layer the hook, and the buffers and attributes that the hook reads. From C++ they can
     be read by name: ``ebpc_calls``, int64 [calls, 9 + dimensions], see COLUMNS, and
@@ -272,6 +281,7 @@ def put_compression(
         "block_size": block_size,
         "max_zero_run": max_zero_run,
         "base": base,
+        "zero": zero,
         "quantized": quantizer is not None,
         "quantizer": repr(quantizer),
         # No buffer, which model.half() would round.

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from torch_ebpc._arguments import statistics_sizes
+from torch_ebpc.statistics import field_sizes
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -130,4 +130,4 @@ def _fake_statistics(
     transmission_dims: int = 0,
     zero: int = 0,
 ) -> Tensor:
-    return input.new_empty(sum(statistics_sizes(max_zero_run)), dtype=torch.int64)
+    return input.new_empty(sum(field_sizes(max_zero_run).values()), dtype=torch.int64)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from torch_ebpc._selection import operation_named, operation_of
 
@@ -123,3 +123,21 @@ def _calls_operators_alone(graph: fx.Graph) -> bool:
     return modules <= {"_guards_fn"} and any(
         isinstance(node.target, torch._ops.OpOverload) for node in graph.nodes
     )
+
+
+def zero_point_of(
+    function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]
+) -> int | None:
+    """The zero point that is among the arguments of an operator, such as those that quantize in
+    PT2E; None where there is none, or more than one."""
+    if isinstance(function, torch._ops.OpOverloadPacket):  # whose overloads agree on its place
+        function = getattr(function, function.overloads()[0])  # type: ignore[no-untyped-call]
+    if not isinstance(function, torch._ops.OpOverload):
+        return None
+    for place, argument in enumerate(function._schema.arguments):
+        if argument.name == "zero_point":
+            given = arguments[place] if place < len(arguments) else keywords.get(argument.name)
+            if isinstance(given, Tensor) and given.numel() == 1:
+                given = given.item()
+            return int(given) if isinstance(given, (int, float)) else None
+    return None

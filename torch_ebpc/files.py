@@ -14,6 +14,7 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
+from torch_ebpc.code import Code
 from torch_ebpc.stream import ContainerDecoder, ContainerEncoder
 
 _READ_BYTES = 1 << 22
@@ -22,11 +23,11 @@ _READ_BYTES = 1 << 22
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Opens a file for writing that appears, or replaces the one that is there, when all has been
-    written and has reached the disk; with any exception nothing is changed or left behind. A file
-    that is replaced hands on its mode; a new one has the mode that the umask says.
+    written and has reached the disk; with any exception nothing is changed and nothing
+    stays. A file that is replaced hands on its mode; a new one has the mode of the umask.
 
-    It is written under another name beside ``path``, ``.torch_ebpc.*.tmp``, which only a kill or
-    power failure leaves behind.
+    It is written under another name beside ``path``, ``.torch_ebpc.*.tmp``, which stays only
+    after a kill or power failure.
 
     Raises:
         OSError: the file cannot be written, with its name; on a full disk ``errno.ENOSPC``.
@@ -88,6 +89,8 @@ def write_file(
     base: str = "sent",
     codec: str = "ebpc",
     zero: float = 0,
+    *,
+    code: Code | None = None,
 ) -> int:
     """Writes the container of a tensor that comes in parts, such as samples or batches of them: the
     bytes of :func:`compress` with that ``zero``. The file appears whole or not at all.
@@ -96,7 +99,8 @@ def write_file(
         path: where to; what is there is replaced.
         parts: the tensor's words, each part in row-major order.
         shape, dtype, memory_format: of the whole tensor.
-        word_bits, block_size, max_zero_run, base, codec, zero: as for :class:`ContainerEncoder`.
+        word_bits, block_size, max_zero_run, base, codec, zero, code: as for
+            :class:`ContainerEncoder`.
 
     Returns:
         The bytes of the file.
@@ -115,7 +119,8 @@ def write_file(
         (4, 8)
     """
     encoder = ContainerEncoder(
-        shape, dtype, memory_format, word_bits, block_size, max_zero_run, base, codec, zero
+        *(shape, dtype, memory_format, word_bits, block_size, max_zero_run, base, codec, zero),
+        code=code,
     )
     with whole_file(path) as file:
         file.seek(encoder.header_bytes)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from torch_ebpc import ops
+from torch_ebpc._arguments import check_int
 from torch_ebpc._compiled import is_compiled, layer_name
 from torch_ebpc._compressed_layer import (
     COLUMNS,
@@ -24,6 +24,7 @@ from torch_ebpc._compressed_layer import (
 )
 from torch_ebpc._graphs import graph_of
 from torch_ebpc._selection import LayerSelection, matched_layers
+from torch_ebpc.code import Code
 from torch_ebpc.layer_row import LayerRow
 from torch_ebpc.quantizer import Quantizer
 from torch_ebpc.report import Report, software_versions
@@ -41,6 +42,7 @@ def insert_compression(
     block_size: int = 8,
     max_zero_run: int = 16,
     base: str = "sent",
+    zero: int = 0,
     inplace: bool = False,
 ) -> nn.Module:
     """A copy of the model that compresses and decompresses what some of its layers return.
@@ -67,6 +69,8 @@ def insert_compression(
             ``scale="calibrated"`` takes the largest magnitudes from ``example_inputs``, and leaves
             layers that these do not call alone, with a warning.
         block_size, max_zero_run, base: as for :func:`torch_ebpc.compress`.
+        zero: the zero point, where the layers return the integers of an affine quantizer. With
+            another than 0, layers that return floating point are left alone, with a warning.
         inplace: change and return ``model`` itself.
 
     Raises:
@@ -90,8 +94,15 @@ def insert_compression(
         raise TypeError(f"quantizer must be a Quantizer or None, got {type(quantizer).__name__}")
     if quantizer is not None and quantizer.scale == "calibrated" and example_inputs is None:
         raise ValueError("example_inputs must be given to calibrate the quantizer, got None")
-    nothing = torch.empty(0, dtype=torch.int8, device="cpu")
-    ops.count_bits(nothing, "ebpc", None, block_size, max_zero_run, base)
+    if quantizer is not None and quantizer.affine:
+        raise ValueError(
+            "quantizer must be symmetric: in a graph, the zero word is a constant and no zero point"
+            " of the data"
+        )
+    check_int("zero", zero)
+    if quantizer is not None and zero != 0:
+        raise ValueError(f"zero must be 0 with a quantizer, whose words have no other, got {zero}")
+    Code(None, block_size, max_zero_run, base)  # which says now what is wrong with them
     if isinstance(model, nn.Module) and any(map(is_compiled, model.modules())):
         raise ValueError("model must not be compiled yet: compile what insert_compression returns")
     if isinstance(model, nn.Module) and graph_of(model) is not None:
@@ -106,7 +117,7 @@ def insert_compression(
     calls: dict[str, list[LayerCall]] = {}
     left_alone: dict[str, str] = {}
     if example_inputs is not None:
-        calls, left_alone = _example_calls(model, layers, example_inputs, quantizer)
+        calls, left_alone = _example_calls(model, layers, example_inputs, quantizer, zero)
 
     result = model if inplace else copy.deepcopy(model)
     matched = matched_layers(result, layers)
@@ -119,7 +130,7 @@ def insert_compression(
             continue
         with torch.inference_mode(False):  # buffers that can be changed in every mode
             put_compression(
-                layer, name, calls.get(name, ()), quantizer, block_size, max_zero_run, base
+                layer, name, calls.get(name, ()), quantizer, block_size, max_zero_run, base, zero
             )
     _keep_from_other_ranks(result)
     return result
@@ -139,7 +150,7 @@ def compression_report(model: nn.Module) -> Report:
         TypeError: ``model`` is not a module.
         ValueError: there is no compression in it.
     """
-    calls: list[tuple[str, dict[str, int], tuple[int, ...]]] = []
+    calls: list[tuple[str, dict[str, int], tuple[int, ...], int]] = []
     never_called = []
     provenance: dict[str, Any] = {"model": type(model).__name__, "mode": "inserted"}
     for layer, module in _inserted(model).items():
@@ -148,8 +159,9 @@ def compression_report(model: nn.Module) -> Report:
             never_called.append(layer)
         for call in called:
             shape = tuple(size for size in call[len(COLUMNS) :] if size != -1)
-            calls.append((layer, dict(zip(COLUMNS, call, strict=False)), shape))
-        for key in ("block_size", "max_zero_run", "base", "quantizer"):
+            zero = getattr(module, "ebpc_zero", 0)  # which the module of a program has lost
+            calls.append((layer, dict(zip(COLUMNS, call, strict=False)), shape, zero))
+        for key in ("block_size", "max_zero_run", "base", "zero", "quantizer"):
             if hasattr(module, f"ebpc_{key}"):
                 provenance[key] = getattr(module, f"ebpc_{key}")
     calls.sort(key=lambda call: call[1]["position"])
@@ -186,6 +198,7 @@ def _example_calls(
     layers: LayerSelection,
     example_inputs: Tensor | Sequence[Any] | Mapping[str, Any],
     quantizer: Quantizer | None,
+    zero: int,
 ) -> tuple[dict[str, list[LayerCall]], dict[str, str]]:
     """The calls of all matched layers, by their name, in a run on the example inputs; and which
     layers are to be left alone, and why."""
@@ -206,7 +219,7 @@ def _example_calls(
     left_alone: dict[str, str] = {}
 
     def note(name: str, x: Any) -> None:
-        reason = why_left_alone(x, quantizer is not None)
+        reason = why_left_alone(x, quantizer is not None, zero)
         if reason is not None:
             left_alone[name] = reason
             return
@@ -265,7 +278,7 @@ def _inserted(model: nn.Module) -> dict[str, Any]:
     return found
 
 
-def _row(layer: str, call: dict[str, int], shape: tuple[int, ...]) -> LayerRow:
+def _row(layer: str, call: dict[str, int], shape: tuple[int, ...], zero: int) -> LayerRow:
     values = call["values"]
     word_bits, remainder = divmod(call["uncompressed_bits"], max(1, values))
     if remainder:
@@ -282,6 +295,7 @@ def _row(layer: str, call: dict[str, int], shape: tuple[int, ...]) -> LayerRow:
         images=call["images"],
         values=values,
         zeros=values - call["nonzero_values"],
+        zero=zero,
         position_bits={"ebpc": call["zero_stream_bits"], "zvc": values},
         value_bits={"ebpc": call["plane_stream_bits"], "zvc": call["nonzero_values"] * word_bits},
         container_bytes=call["container_bytes"],

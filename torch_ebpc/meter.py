@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import array
 import contextlib
-import math
 import threading
 import time
 import warnings
@@ -21,9 +20,11 @@ from torch_ebpc._bits import compare_bits, first_true, negative_zeros
 from torch_ebpc._compiled import named_layers
 from torch_ebpc._measurable import outside_of_transforms, plain_tensor
 from torch_ebpc._selection import LayerSelection
+from torch_ebpc._words import MapWords, Order, WordSource
+from torch_ebpc.code import Code
 from torch_ebpc.errors import EBPCError
 from torch_ebpc.layer_row import LayerRow, int64s_of
-from torch_ebpc.quantizer import FloatCast, Quantizer, value_range
+from torch_ebpc.quantizer import FloatCast, Quantizer
 from torch_ebpc.report import Report, software_versions
 from torch_ebpc.taps import Tap, TapKind, Taps
 
@@ -38,12 +39,13 @@ _TRANSMISSION_DIMS = {"tensor": 0, "image": 1, "channel": 2}
 
 
 class CompressionMeter:
-    """A context manager that measures, and optionally inserts, compression behind a model's layers.
+    """A context manager that measures what compression would make of the maps of a model's layers,
+    and that can insert it.
 
     While it is entered, every matched call is measured: one row of the report, named
     ``layer#call`` with calls counted from 1 in each forward pass of the model (``layer1.0.relu#1``,
-    ``layer1.0.relu#2``); batches accumulate. It sits on :class:`torch_ebpc.Taps`: nothing of it is
-    left in the model when the block is left, also by an exception, and no tensor is kept. A model
+    ``layer1.0.relu#2``); batches accumulate. It uses :class:`torch_ebpc.Taps`: when the block
+    is left, also by an exception, nothing of it stays in the model, and no tensor is kept. A model
     that torch.compile has compiled is measured without its compiled code, as said there.
 
     What has no words that can be read is left out, passed on untouched, and named in the report
@@ -57,9 +59,9 @@ class CompressionMeter:
         quantizer: turns floating-point maps into fixed-point words before they are measured, or
             (:class:`FloatCast`) into another floating-point type. None: maps are measured by bit
             pattern as they are; PyTorch's quantized tensors by the integers of ``int_repr()``.
-        mode: ``"insert"``: the next layer runs on what the decoder returned (with a quantizer: on
-            the dequantized words, so that its effect on accuracy shows; without: the same bits).
-            Gradients pass through unchanged. ``"observe"``: the model is not touched.
+        mode: ``"observe"``: the model's outputs stay as they are. ``"insert"``: the next layer runs
+            on what the decoder returned (with a quantizer: on the dequantized words, so that its
+            effect on accuracy shows; without: the same bits). Gradients pass through unchanged.
         methods: what to count, of :data:`torch_ebpc.ops.METHODS`; the first is the one that totals
             and ratios are about.
         block_size, max_zero_run, base: as for :func:`torch_ebpc.compress`.
@@ -70,8 +72,12 @@ class CompressionMeter:
         verify: encode and decode by every method, each transmission as it is counted, and compare
             every bit.
         zero: the value of the words that stands for 0, of all maps: the zero point where ``words``
-            or the model's own integers have one. By default that of PyTorch's quantized tensors
-            (of those with one for the whole tensor), else 0.
+            or the model's own integers have one. By default what comes with the map: the zero point
+            of an affine quantizer, of PyTorch's quantized tensors and of the quantized integers in
+            FX and exported graphs (of those with one for the whole tensor); else 0.
+        order: in which the words of a map [images, channels, height, width] are sent: ``"nchw"``,
+            row-major, or ``"nhwc"``, in which most accelerators for inference hold maps: all
+            channels of a pixel together. Tensors of other than four dimensions stay in theirs.
         words: hands over the integers that hardware would hold where a layer's output is not these
             itself: a callable from the output, as the layer returns it, to an integer tensor. For
             Brevitas' ``QuantReLU(..., return_quant_tensor=True)``: ``lambda y: y.int()``. They are
@@ -105,7 +111,7 @@ class CompressionMeter:
         quantizer: Quantizer | FloatCast | None = None,
         words: Callable[[Any], Tensor] | None = None,
         word_bits: Callable[[Any], Any] | int | None = None,
-        mode: Literal["insert", "observe"] = "insert",
+        mode: Literal["observe", "insert"] = "observe",
         methods: Sequence[str] = ("ebpc", "zvc", "zero_rle"),
         block_size: int = 8,
         max_zero_run: int = 16,
@@ -113,11 +119,12 @@ class CompressionMeter:
         transmission: Literal["image", "channel", "tensor"] = "image",
         verify: bool = False,
         zero: float | None = None,
+        order: Order = "nchw",
         functions: Sequence[Callable[..., Any]] = (),
         of: TapKind = "outputs",
     ) -> None:
         if mode not in ("insert", "observe"):
-            raise ValueError(f"mode must be 'insert' or 'observe', got {mode!r}")
+            raise ValueError(f"mode must be 'observe' or 'insert', got {mode!r}")
         if of == "gradients" and mode == "insert":
             raise ValueError(
                 "mode must be 'observe' for gradients, which are only measured, got 'insert'"
@@ -133,46 +140,33 @@ class CompressionMeter:
                 raise ValueError(f"methods must be of {', '.join(ops.METHODS)}, got {method!r}")
         if len(set(methods)) < len(methods):
             raise ValueError(f"methods must be different ones, got {methods!r}")
-        if quantizer is not None and not isinstance(quantizer, (Quantizer, FloatCast)):
-            raise TypeError(
-                f"quantizer must be a Quantizer or FloatCast, got {type(quantizer).__name__}"
+        self._source = WordSource(quantizer, words, word_bits, zero, order)
+        if order == "nhwc" and transmission == "channel":
+            raise ValueError(
+                "transmission must be 'image' or 'tensor' in the order 'nhwc', in which a channel's"
+                " words are not together, got 'channel'"
             )
-        if words is None and word_bits is not None:
-            raise ValueError("word_bits must be None without words, whose width it is")
-        if words is not None:
-            if not callable(words):
-                raise TypeError(f"words must be callable, got {type(words).__name__}")
-            if mode == "insert" or of != "outputs" or quantizer is not None:
-                raise ValueError(
-                    "words must be None except with mode='observe', of='outputs' and without a"
-                    f" quantizer, got mode={mode!r}, of={of!r}, quantizer={quantizer!r}"
-                )
-        if zero is not None and (isinstance(zero, bool) or not isinstance(zero, (int, float))):
-            raise TypeError(f"zero must be a number or None, got {type(zero).__name__}")
-        # What the codec thinks of its parameters is better known now than in the middle of a pass.
-        nothing = torch.empty(0, dtype=torch.int8, device="cpu")
-        ops.count_bits(nothing, "none", None, block_size, max_zero_run, base)
-
+        if words is not None and (mode == "insert" or of != "outputs" or quantizer is not None):
+            raise ValueError(
+                "words must be None except with mode='observe', of='outputs' and without a"
+                f" quantizer, got mode={mode!r}, of={of!r}, quantizer={quantizer!r}"
+            )
+        Code(None, block_size, max_zero_run, base)  # which says now what is wrong with them
         self._model = model
-        self._of = of
         self._taps = Taps(
             model, self._on_tap, layers, functions=functions, of=of, whole=words is not None
         )
         if words is None:
             _warn_of_brevitas(model, self._taps.layers)
-        self._quantizer = quantizer
-        self._to_words = words
-        self._word_bits = word_bits
         self._mode = mode
         self._methods = tuple(methods)
         self._code: _Code = {"block_size": block_size, "max_zero_run": max_zero_run, "base": base}
         self._transmission = transmission
         self._verify = verify
-        self._zero = zero
+        self._of = of
         self._rows: dict[str, LayerRow] = {}
         self._left_out: dict[str, str] = {}
         self._called: set[str] = set()  # layers and operations
-        self._largest: dict[str, float] = {}
         self._lock = threading.Lock()  # layers may run in several threads
         self._calibrating = False
 
@@ -194,8 +188,8 @@ class CompressionMeter:
 
     @contextlib.contextmanager
     def calibrate(self) -> Iterator[None]:
-        """Inside of it, forward passes of the entered model are not measured: each layer's largest
-        magnitude is noted, for ``Quantizer(scale="calibrated")``."""
+        """Inside of it, forward passes of the entered model are not measured: the range of
+        each call's values is noted, for ``Quantizer(scale="calibrated")``."""
         if not self._taps.entered:
             raise RuntimeError("enter the CompressionMeter before calibrating: with meter: ...")
         self._calibrating = True
@@ -205,14 +199,14 @@ class CompressionMeter:
             self._calibrating = False
 
     @property
-    def calibration(self) -> dict[str, float]:
-        """The largest magnitude of every call, as found by calibration; may be set, to use the
-        calibration of another run."""
-        return dict(self._largest)
+    def calibration(self) -> dict[str, tuple[float, float]]:
+        """The smallest and the largest value of every call, as found by calibration; may be set, to
+        use the calibration of another run."""
+        return dict(self._source.ranges)
 
     @calibration.setter
-    def calibration(self, largest: dict[str, float]) -> None:
-        self._largest = dict(largest)
+    def calibration(self, ranges: dict[str, tuple[float, float]]) -> None:
+        self._source.ranges = dict(ranges)
 
     def report(self) -> Report:
         """All that was measured so far, as an independent copy."""
@@ -233,11 +227,8 @@ class CompressionMeter:
                 "of": self._of,
                 "code": dict(self._code),
                 "transmission": self._transmission,
-                "quantizer": None if self._quantizer is None else vars(self._quantizer).copy(),
-                "words": _name_of(self._to_words),
-                "word_bits": _name_of(self._word_bits),
+                **self._source.provenance(),
                 "verified": self._verify,
-                "zero": self._zero,
                 **software_versions(),
             },
             left_out=left_out,
@@ -248,16 +239,17 @@ class CompressionMeter:
     def _on_tap(self, tap: Tap, output: Any) -> Tensor | None:
         self._called |= {tap.layer, tap.operation or tap.layer}
         try:
-            x = output if self._to_words is None else self._words_of(output)
+            x = self._source.tensor_of(output)
             with outside_of_transforms():
-                plain = plain_tensor(x, quantized=self._quantizer is not None)
+                plain = plain_tensor(x, quantized=self._source.quantizer is not None)
                 if isinstance(plain, str):
                     self._left_out.setdefault(tap.name, plain)
                     return None
                 if self._calibrating:
-                    self._note_magnitude(tap.name, plain)
+                    self._source.calibrate(tap.name, plain)
                     return None
-                row, decoded = self._measure(tap, plain, self._width_of(output))
+                words = self._source.words_of(tap.name, plain, output, tap.zero_point)
+                row, decoded = self._measure(tap, plain, words)
         except (TypeError, ValueError, AssertionError, EBPCError) as error:
             raise type(error)(f"{tap.name}: {error}") from error
         with self._lock:
@@ -270,72 +262,14 @@ class CompressionMeter:
         replaced: Tensor = _StraightThrough.apply(x, (decoded,))  # type: ignore[no-untyped-call]
         return replaced
 
-    def _words_of(self, output: Any) -> Tensor:
-        words = _called_with("words", self._to_words, output)
-        if not isinstance(words, Tensor):
-            raise TypeError(f"words must return an integer tensor, got {type(words).__name__}")
-        if words.is_floating_point() or words.is_complex() or words.is_quantized:
-            raise TypeError(f"words must return an integer tensor, got dtype {words.dtype}")
-        return words
-
-    def _width_of(self, output: Any) -> int | None:
-        if self._word_bits is None or isinstance(self._word_bits, int):
-            return self._word_bits
-        bits = _called_with("word_bits", self._word_bits, output)
-        try:
-            width = int(bits)  # Brevitas has a tensor of one float
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise TypeError(f"word_bits must return a whole number, got {bits!r}") from error
-        if width != bits:
-            raise ValueError(f"word_bits must return a whole number, got {bits!r}")
-        return width
-
-    def _note_magnitude(self, name: str, tensor: Tensor) -> None:
-        largest = _largest_magnitude(value_range(tensor))
-        if not math.isfinite(largest):
-            raise ValueError(f"{self._of} must be finite to calibrate with, got {largest}")
-        with self._lock:
-            self._largest[name] = max(self._largest.get(name, 0.0), largest)
-
-    def _quantized(self, name: str, x: Tensor) -> tuple[Tensor, float, int]:
-        """The words of a map, their scale, and how many values are beyond their range."""
-        quantizer = self._quantizer
-        if quantizer is None:
-            return (x.int_repr() if x.is_quantized else x), 1.0, 0
-        if isinstance(quantizer, FloatCast):
-            return quantizer.cast(x), 1.0, quantizer.overflows(x)
-        bounds = value_range(x)
-        if quantizer.scale == "calibrated":
-            if name not in self._largest:
-                raise ValueError("was not calibrated: run batches under meter.calibrate() first")
-            largest = self._largest[name]
-        else:
-            largest = _largest_magnitude(bounds)
-        scale = quantizer.scale_for(largest)
-        words = quantizer.quantize(x, scale, bounds)
-        return words, scale, quantizer.saturated(x, scale, bounds)
-
-    def _zero_of(self, x: Tensor) -> float:
-        """The value of the words that stands for 0."""
-        if self._zero is not None:
-            return self._zero
-        if x.is_quantized and x.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
-            return x.q_zero_point()
-        return 0
-
-    def _measure(
-        self, tap: Tap, x: Tensor, word_bits: int | None
-    ) -> tuple[LayerRow, Tensor | None]:
+    def _measure(self, tap: Tap, x: Tensor, of: MapWords) -> tuple[LayerRow, Tensor | None]:
         """The row of this call alone, and what takes the place of ``x``, if anything does."""
-        quantizer = self._quantizer
-        words, scale, overflows = self._quantized(tap.name, x)
-        if word_bits is None:
-            word_bits = TRAITS[words.dtype].word_bits if quantizer is None else quantizer.bits
-        shape = tuple(words.shape[1:])
-        row = LayerRow(tap.name, tap.layer, tap.call, shape, word_bits, self._methods)
+        words = of.words
+        shape = tuple(x.shape[1:])
+        row = LayerRow(tap.name, tap.layer, tap.call, shape, of.word_bits, self._methods)
         row.dtype = str(words.dtype).removeprefix("torch.")
-        row.overflows = overflows
-        row.zero = self._zero_of(x)
+        row.overflows = of.overflows
+        row.zero = of.zero
         counted = self._count(row, words)
 
         if self._mode == "observe" and not self._verify:
@@ -350,9 +284,7 @@ class CompressionMeter:
         if x.is_quantized:  # made of the same integers it would be the same tensor
             compare_bits("", words, decoded)
             return row, None
-        if isinstance(quantizer, Quantizer):
-            decoded = quantizer.dequantize(decoded, scale, x.dtype)
-        return row, decoded.to(x.dtype)
+        return row, self._source.values_of(decoded, of, x)
 
     def _count(self, row: LayerRow, words: Tensor) -> dict[str, Tensor]:
         """Counts into an empty row; returns the position and the value bits of each transmission by
@@ -444,24 +376,6 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
         return tangent.clone()  # not itself, which PyTorch refuses
-
-
-def _largest_magnitude(bounds: Tensor) -> float:
-    return float(bounds.abs().max())
-
-
-def _called_with(name: str, function: Any, output: Any) -> Any:
-    try:
-        return function(output)
-    except Exception as error:
-        raise TypeError(
-            f"{name} must take the layer's output, a {type(output).__name__}, but raised"
-            f" {type(error).__name__}: {error}"
-        ) from error
-
-
-def _name_of(argument: Any) -> Any:
-    return getattr(argument, "__name__", repr(argument)) if callable(argument) else argument
 
 
 def _warn_of_brevitas(model: nn.Module, layers: Sequence[str]) -> None:

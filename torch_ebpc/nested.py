@@ -28,6 +28,7 @@ def pack(
     max_zero_run: int = 16,
     base: str = "sent",
     codec: str = "ebpc",
+    zero: float | str = "auto",
     *,
     progress: Callable[[int], object] | None = None,
 ) -> Any:
@@ -48,6 +49,8 @@ def pack(
     Args:
         content: a tensor, or nested containers of tensors and other objects; not changed.
         block_size, max_zero_run, base, codec: as for :func:`compress`.
+        zero: as for :func:`compress`, but by default ``"auto"``: pruned weights, which are 0 and
+            -0.0 alike, become as small as they can.
         progress: called with the bytes of each tensor when it is done, such as ``tqdm``'s
             ``update``.
 
@@ -80,7 +83,7 @@ def pack(
                     f" {left.get(id(x)) or f'is a {type(x).__name__}'}"
                 )
             return x
-        container = ops.compress(x.detach(), None, block_size, max_zero_run, base, codec)
+        container = ops.compress(x.detach(), None, block_size, max_zero_run, base, codec, zero)
         if container.nbytes >= x.nbytes and x.dtype != torch.uint8:
             return x
         return _as_parameter(container) if isinstance(x, nn.Parameter) else container

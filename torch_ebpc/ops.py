@@ -25,8 +25,10 @@ Parameters of the code (JETCAS 2019, section III), the same everywhere:
     as the zero point of affine quantized integers. All other values, 0 among them, are words of the
     plane stream.
 
-Whoever only wants small tensors leaves the last three alone and passes ``codec="auto"`` to
-:func:`compress`: then each segment of 4096 words is coded in the smallest of sixteen ways.
+:class:`Code` holds them as one value, which functions take as ``code=``.
+
+For small containers without choosing the last three, pass ``codec="auto"`` to :func:`compress`:
+then each segment of 4096 words is coded in the way that suits it best.
 
 Autograd: packed bytes and streams are integers and carry no gradient. So that no graph is cut in
 silence, :func:`compress` and :func:`encode` refuse a tensor that requires grad while grad mode is
@@ -51,11 +53,11 @@ from torch_ebpc._arguments import (
     check_input,
     check_int,
     check_max_bytes,
-    check_parameters,
     check_str,
     checked_shape,
     word_of,
 )
+from torch_ebpc.code import Code, plain_code
 from torch_ebpc.container import Container
 from torch_ebpc.errors import translated
 
@@ -108,14 +110,16 @@ def compress(
     base: str = "sent",
     codec: str = "ebpc",
     zero: float | str | None = None,
+    *,
+    code: Code | None = None,
 ) -> Tensor:
     """Packs a tensor into a self-describing container.
 
     Args:
         x: the tensor; see the module for dtypes, and for the other arguments.
         codec: ``"ebpc"``, EBPC with these parameters; or ``"auto"``: each segment of 4096 words in
-            the smallest of EBPC with several parameters, zero-value compression and the words as
-            they are. It is mostly smaller and takes longer.
+            a way of its own, mostly with its words' upper bits in an entropy code. It is smaller
+            but for tensors of a few words, and ``docs/auto.md`` says how fast.
         zero: the value that counts as zero, as for :func:`count_bits`; or ``"auto"``: of
             floating-point numbers both 0 and -0.0 (where there are some of the latter), of integers
             the most frequent one in a sample. By default 0 with ``codec="ebpc"`` and ``"auto"``
@@ -138,7 +142,7 @@ def compress(
         True
     """
     check_input("x", x, cuts_graph=True)
-    check_parameters(word_bits, block_size, max_zero_run, base)
+    *parameters, zero = plain_code(code, word_bits, block_size, max_zero_run, base, zero)
     check_str("codec", codec)
     if zero is None:
         zero = "auto" if codec == "auto" else 0
@@ -146,9 +150,7 @@ def compress(
         raise ValueError(f"zero must be a number or 'auto', got {zero!r}")
     word = None if isinstance(zero, str) else word_of(zero, x.dtype)
     with translated():
-        packed: Tensor = torch.ops.torch_ebpc.compress.default(
-            x, word_bits, block_size, max_zero_run, base, codec, word
-        )
+        packed: Tensor = torch.ops.torch_ebpc.compress.default(x, *parameters, codec, word)
     return packed
 
 
@@ -201,6 +203,8 @@ def encode(
     base: str = "sent",
     method: str = "ebpc",
     zero: float = 0,
+    *,
+    code: Code | None = None,
 ) -> EncodedStreams:
     """Codes a tensor as one transmission: the two raw streams of the papers, without a container.
 
@@ -221,14 +225,14 @@ def encode(
         (8, 24, '01000d')
     """
     check_input("x", x, cuts_graph=True)
-    check_parameters(word_bits, block_size, max_zero_run, base)
+    plain = plain_code(code, word_bits, block_size, max_zero_run, base, zero)
     check_str("method", method)
     with translated():
         zero_stream, plane_stream, bits = torch.ops.torch_ebpc.encode.default(
-            x, word_bits, block_size, max_zero_run, base, method, word_of(zero, x.dtype)
+            x, *plain[:4], method, word_of(plain.zero, x.dtype)
         )
     zero_bits, plane_bits = bits.tolist()
-    width = TRAITS[x.dtype].word_bits if word_bits is None else word_bits
+    width = TRAITS[x.dtype].word_bits if plain.word_bits is None else plain.word_bits
     return EncodedStreams(
         zero_stream,
         plane_stream,
@@ -237,11 +241,11 @@ def encode(
         tuple(x.shape),
         x.dtype,
         width,
-        block_size,
-        max_zero_run,
-        base,
+        plain.block_size,
+        plain.max_zero_run,
+        plain.base,
         method,
-        zero,
+        plain.zero,
     )
 
 
@@ -269,7 +273,9 @@ def decode(streams: EncodedStreams) -> Tensor:
     check_int("streams.plane_bits", streams.plane_bits)
     shape = checked_shape("streams.shape", streams.shape)
     check_dtype("streams.dtype", streams.dtype)
-    check_parameters(streams.word_bits, streams.block_size, streams.max_zero_run, streams.base)
+    plain = plain_code(
+        None, streams.word_bits, streams.block_size, streams.max_zero_run, streams.base
+    )
     check_str("streams.method", streams.method)
     with translated():
         x: Tensor = torch.ops.torch_ebpc.decode.default(
@@ -279,10 +285,7 @@ def decode(streams: EncodedStreams) -> Tensor:
             streams.plane_bits,
             shape,
             streams.dtype,
-            streams.word_bits,
-            streams.block_size,
-            streams.max_zero_run,
-            streams.base,
+            *plain[:4],
             streams.method,
             word_of(streams.zero, streams.dtype),
         )
@@ -297,6 +300,8 @@ def count_bits(
     max_zero_run: int = 16,
     base: str = "sent",
     zero: float = 0,
+    *,
+    code: Code | None = None,
 ) -> int:
     """The bits that a method codes a tensor into, as one transmission, before padding.
 
@@ -316,7 +321,9 @@ def count_bits(
         {'ebpc': 47, 'zvc': 12, 'none': 32}
     """
     check_input("x", x, cuts_graph=False)
-    bits = count_transmission_bits(x, method, word_bits, block_size, max_zero_run, base, 0, zero)
+    bits = count_transmission_bits(
+        x, method, word_bits, block_size, max_zero_run, base, 0, zero, code=code
+    )
     return int(bits.sum().item())
 
 
@@ -329,6 +336,8 @@ def count_transmission_bits(
     base: str = "sent",
     transmission_dims: int = 0,
     zero: float = 0,
+    *,
+    code: Code | None = None,
 ) -> Tensor:
     """As :func:`count_bits`, for many transmissions at once.
 
@@ -347,19 +356,12 @@ def count_transmission_bits(
                 [10,  0]])
     """
     check_input("x", x, cuts_graph=False, may_be_meta=True)
-    check_parameters(word_bits, block_size, max_zero_run, base)
+    plain = plain_code(code, word_bits, block_size, max_zero_run, base, zero)
     check_str("method", method)
     check_int("transmission_dims", transmission_dims)
     with translated():
         bits: Tensor = torch.ops.torch_ebpc.count_bits.default(
-            x.detach(),
-            method,
-            word_bits,
-            block_size,
-            max_zero_run,
-            base,
-            transmission_dims,
-            word_of(zero, x.dtype),
+            x.detach(), method, *plain[:4], transmission_dims, word_of(plain.zero, x.dtype)
         )
     return bits
 

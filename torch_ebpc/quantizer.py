@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Literal
 
 import torch
@@ -11,24 +12,35 @@ from torch import Tensor
 
 @dataclasses.dataclass(frozen=True)
 class Quantizer:
-    """Uniform symmetric quantization of a feature map to fixed-point words.
+    """Uniform quantization of a feature map to fixed-point words.
 
-    A value x becomes ``rounding(x / scale)``, saturated to the words' range. The scale is one
-    number per call of a layer, chosen so that the largest magnitude seen comes to ``headroom`` of
-    the largest word: ``scale = max|x| / (headroom * largest_word)``, with a largest word of
+    A value x becomes ``rounding(x / scale) + zero_point``, saturated to the words' range. Scale and
+    zero point are one number each per call of a layer.
+
+    *Symmetric*: the zero point is 0, and the largest magnitude seen comes to ``headroom`` of the
+    largest word: ``scale = max|x| / (headroom * largest_word)``, with a largest word of
     ``2^(bits-1) - 1`` if words are signed, else ``2^bits - 1``.
+
+    *Affine*, as LiteRT, ONNX and PT2E have it: the smallest and the largest value seen, extended to
+    have 0 between them, come to the ends of the words' range. ``scale = (max - min) / (headroom *
+    (largest_word - smallest_word))``, and ``zero_point = smallest_word - round(min / scale)``, ties
+    to even. The word of 0 is the zero point then: after a ReLU, the smallest word. Words are those
+    of ONNX Runtime's QuantizeLinear. PT2E multiplies by ``1 / scale``, and LiteRT's built-in
+    kernels round ties away from zero (XNNPACK's, its default ones, to even): quotients that are
+    ties, or within float32's rounding of one, may differ by 1 there.
 
     Attributes:
         bits: bits of a word, 2 to 16.
         signed: two's complement words, as the papers use. A map that is never negative then has
             only ``bits - 1`` of them to itself; ``signed=False`` gives it all.
         rounding: ``"nearest"`` (ties to even) or ``"truncate"`` (towards zero).
-        scale: where the largest magnitude comes from. ``"batch"``: from every batch anew.
+        scale: where the values' range comes from. ``"batch"``: from each batch.
             ``"calibrated"``: from all batches of a calibration pass before the measurement
             (:meth:`CompressionMeter.calibrate`), so that results do not depend on the batch size.
-            Or a number: the scale itself, for all layers.
-        headroom: the share of the range that the largest magnitude takes, above 0 to 1. JETCAS 2019
+            Or a number: the scale itself, for all layers; of symmetric quantization alone.
+        headroom: the share of the words' range that the values take, above 0 to 1. JETCAS 2019
             says 0.8, the authors' released notebook uses 0.75.
+        affine: with a zero point, for maps that are negative too.
 
     Raises:
         TypeError, ValueError: an argument is not what it may be.
@@ -45,14 +57,17 @@ class Quantizer:
     rounding: Literal["nearest", "truncate"] = "nearest"
     scale: Literal["batch", "calibrated"] | float = "batch"
     headroom: float = 1.0
+    affine: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.bits, int) or isinstance(self.bits, bool):
             raise TypeError(f"bits must be an int, got {type(self.bits).__name__}")
         if not 2 <= self.bits <= 16:
             raise ValueError(f"bits must be from 2 to 16, got {self.bits}")
-        if not isinstance(self.signed, bool):
-            raise TypeError(f"signed must be a bool, got {type(self.signed).__name__}")
+        for name in ("signed", "affine"):
+            if not isinstance(getattr(self, name), bool):
+                found = type(getattr(self, name)).__name__
+                raise TypeError(f"{name} must be a bool, got {found}")
         if self.rounding not in ("nearest", "truncate"):
             raise ValueError(f"rounding must be 'nearest' or 'truncate', got {self.rounding!r}")
         if isinstance(self.scale, str):
@@ -67,6 +82,11 @@ class Quantizer:
             )
         elif not 0 < self.scale < float("inf"):
             raise ValueError(f"scale must be positive and finite, got {self.scale}")
+        elif self.affine:
+            raise ValueError(
+                "scale must be 'batch' or 'calibrated' for affine quantization, whose zero point"
+                f" comes from the same values, got {self.scale}"
+            )
         if not _is_number(self.headroom):
             raise TypeError(f"headroom must be a number, got a {type(self.headroom).__name__}")
         if not 0 < self.headroom <= 1:
@@ -90,22 +110,47 @@ class Quantizer:
         return -(1 << (self.bits - 1)) if self.signed else 0
 
     def scale_for(self, largest_magnitude: float) -> float:
-        """The scale under which a value of that magnitude comes to ``headroom`` of the range."""
+        """The scale of symmetric words under which a value of that magnitude comes to ``headroom``
+        of the largest."""
         if not isinstance(self.scale, str):
             return self.scale
-        if largest_magnitude == 0:
+        return self._scale_of(largest_magnitude, self.largest_word)
+
+    def parameters_for(self, smallest: float, largest: float) -> tuple[float, int]:
+        """Scale and zero point for values of that range.
+
+        Example:
+            >>> torch_ebpc.Quantizer(affine=True).parameters_for(-2.0, 253.0)
+            (1.0, -126)
+
+        Raises:
+            ValueError: the values are not finite.
+        """
+        if not (math.isfinite(smallest) and math.isfinite(largest)):
+            raise ValueError("x must be finite to be quantized, got inf or NaN")
+        if not self.affine:
+            return self.scale_for(max(-smallest, largest)), 0
+        smallest, largest = min(smallest, 0.0), max(largest, 0.0)
+        scale = self._scale_of(largest - smallest, self.largest_word - self.smallest_word)
+        return scale, self.smallest_word - round(smallest / scale)
+
+    def _scale_of(self, values: float, words: int) -> float:
+        """Under which a range of values comes to ``headroom`` of a range of words."""
+        if values == 0:
             return 1.0
         # Not below what float32 can divide by.
-        smallest_scale = torch.finfo(torch.float32).tiny
-        return max(largest_magnitude / (self.headroom * self.largest_word), smallest_scale)
+        return max(values / (self.headroom * words), torch.finfo(torch.float32).tiny)
 
-    def quantize(self, x: Tensor, scale: float, bounds: Tensor | None = None) -> Tensor:
+    def quantize(
+        self, x: Tensor, scale: float, bounds: Tensor | None = None, zero_point: int = 0
+    ) -> Tensor:
         """Fixed-point words of ``x`` (any floating dtype), of dtype :attr:`dtype`, same shape.
 
         Args:
             x: the values.
-            scale: what a word of 1 stands for.
+            scale: what a word of 1, or a step of it, stands for.
             bounds: the smallest and the largest of the values, where they are known.
+            zero_point: the word of 0, of affine quantization.
 
         Raises:
             TypeError: ``x`` is not a floating-point tensor.
@@ -118,34 +163,50 @@ class Quantizer:
         bounds = value_range(x) if bounds is None else bounds
         if not bounds.isfinite().all():
             raise ValueError("x must be finite to be quantized, got inf or NaN")
-        low, high = self._scaled(bounds, scale).tolist()
-        if not self.signed and low <= -1:
+        low, high = self._scaled(bounds, scale, zero_point).tolist()
+        if not (self.signed or self.affine) and low <= -1:
             raise ValueError(
                 f"x must not be negative for unsigned words, got {low * scale:g};"
                 " signed=True takes it"
             )
-        words = self._scaled(x.detach(), scale)
+        words = self._scaled(x.detach(), scale, zero_point)
         if low < self.smallest_word or high > self.largest_word:
             words.clamp_(self.smallest_word, self.largest_word)
         return words.to(self.dtype)  # which truncates
 
-    def saturated(self, x: Tensor, scale: float, bounds: Tensor | None = None) -> int:
+    def saturated(
+        self, x: Tensor, scale: float, bounds: Tensor | None = None, zero_point: int = 0
+    ) -> int:
         """How many values of ``x`` are beyond the range of the words, and become its ends. The
         arguments are those of :meth:`quantize`."""
         bounds = value_range(x) if bounds is None else bounds
-        low, high = self._scaled(bounds, scale).trunc_().tolist()
+        low, high = self._scaled(bounds, scale, zero_point).trunc_().tolist()
         if self.smallest_word <= low and high <= self.largest_word:
             return 0
-        words = self._scaled(x.detach(), scale).trunc_()
+        words = self._scaled(x.detach(), scale, zero_point).trunc_()
         return int(((words < self.smallest_word) | (words > self.largest_word)).sum())
 
-    def _scaled(self, x: Tensor, scale: float) -> Tensor:
+    def _scaled(self, x: Tensor, scale: float, zero_point: int) -> Tensor:
+        """The words, but for the fraction that an integer dtype truncates, and not saturated."""
         words = torch.div(x.to(torch.float32), scale)
-        return words.round_() if self.rounding == "nearest" else words
+        if self.rounding == "nearest":
+            words.round_()
+        elif zero_point != 0:
+            words.trunc_()  # which after the sum would be another direction
+        return words if zero_point == 0 else words.add_(zero_point)
 
-    def dequantize(self, words: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
+    def dequantize(
+        self, words: Tensor, scale: float, dtype: torch.dtype, zero_point: int = 0
+    ) -> Tensor:
         """The values that words stand for, in a floating dtype."""
-        return words.to(torch.float32, copy=True).mul_(scale).to(dtype)
+        values = words.to(torch.float32, copy=True)
+        return (values if zero_point == 0 else values.sub_(zero_point)).mul_(scale).to(dtype)
+
+
+_CASTS = (
+    *(torch.float16, torch.bfloat16, torch.float32),
+    *(torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +215,8 @@ class FloatCast:
     them in that type. Stands where a :class:`Quantizer` does; there is no scale.
 
     Attributes:
-        dtype: torch.float16, torch.bfloat16 or torch.float32.
+        dtype: torch.float16, torch.bfloat16, torch.float32, or one of the four kinds of float8
+            that have a sign (``float8_e4m3fn``, ``float8_e5m2`` and their ``fnuz``).
         negative_zero: ``"keep"``, or ``"zero"``: -0.0 becomes 0.0, as for hardware that takes both
             for zero. To the code a negative zero is a word like any other.
 
@@ -173,8 +235,9 @@ class FloatCast:
     def __post_init__(self) -> None:
         if self.negative_zero not in ("keep", "zero"):
             raise ValueError(f"negative_zero must be 'keep' or 'zero', got {self.negative_zero!r}")
-        if self.dtype not in (torch.float16, torch.bfloat16, torch.float32):
-            raise ValueError(f"dtype must be float16, bfloat16 or float32, got {self.dtype}")
+        if self.dtype not in _CASTS:
+            names = ", ".join(str(dtype).removeprefix("torch.") for dtype in _CASTS)
+            raise ValueError(f"dtype must be one of {names}, got {self.dtype}")
 
     @property
     def bits(self) -> int:
@@ -184,16 +247,23 @@ class FloatCast:
     def cast(self, x: Tensor) -> Tensor:
         """``x`` (any floating dtype) in ``dtype``, same shape."""
         words = x.detach().to(self.dtype)
-        return words if self.negative_zero == "keep" else words.masked_fill(words == 0, 0)
+        if self.negative_zero == "keep":
+            return words
+        return torch.where(words == 0, words.new_zeros(()), words)
 
     def overflows(self, x: Tensor) -> int:
-        """How many finite values of ``x`` are infinite in ``dtype``."""
+        """How many finite values of ``x`` are beyond the range of ``dtype``: they become infinite,
+        NaN or the largest value, as PyTorch's cast to ``dtype`` has it."""
         x = x.detach()
-        if torch.finfo(x.dtype).max <= torch.finfo(self.dtype).max:
+        limits = torch.finfo(self.dtype)
+        if torch.finfo(x.dtype).max <= limits.max:
             return 0
-        if value_range(x).abs().max() <= torch.finfo(self.dtype).max:
+        # What is not rounded to the largest value, from half a step above it.
+        first = limits.max + limits.eps * 2 ** (math.frexp(limits.max)[1] - 2)
+        if value_range(x).abs().max() < first:
             return 0
-        return int((x.to(self.dtype).isinf() & x.isfinite()).sum())
+        magnitudes = (x.float() if x.dtype.itemsize == 1 else x).abs()
+        return int(((magnitudes >= first) & magnitudes.isfinite()).sum())
 
 
 def value_range(x: Tensor) -> Tensor:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from torch_ebpc._arguments import (
-    TRAITS,
-    check_input,
-    check_parameters,
-    statistics_sizes,
-    word_of,
-)
+from torch_ebpc._arguments import CONSTANTS, TRAITS, check_input, word_of
+from torch_ebpc.code import Code, plain_code
 from torch_ebpc.errors import translated
 
 SYMBOLS: tuple[str, ...] = (
@@ -122,6 +118,8 @@ def symbol_statistics(
     base: str = "sent",
     transmission_dims: int = 0,
     zero: float = 0,
+    *,
+    code: Code | None = None,
 ) -> SymbolStatistics:
     """Counts what EBPC's encoder puts out for a tensor.
 
@@ -139,35 +137,37 @@ def symbol_statistics(
         {'zero_run': 7, 'all_ones': 2}
     """
     check_input("x", x, cuts_graph=False)
-    check_parameters(word_bits, block_size, max_zero_run, base)
+    plain = plain_code(code, word_bits, block_size, max_zero_run, base, zero)
     with translated():
-        fields = torch.ops.torch_ebpc.statistics.default(
-            x.detach(),
-            word_bits,
-            block_size,
-            max_zero_run,
-            base,
-            transmission_dims,
-            word_of(zero, x.dtype),
+        counted = torch.ops.torch_ebpc.statistics.default(
+            x.detach(), *plain[:4], transmission_dims, word_of(plain.zero, x.dtype)
         )
-    (words, nonzero_words, blocks), symbols, planes, bursts, deltas, zero_runs = (
-        part.tolist() for part in fields.split(statistics_sizes(max_zero_run))
-    )
-    width = TRAITS[x.dtype].word_bits if word_bits is None else word_bits
-    return SymbolStatistics(
-        width,
-        block_size,
-        max_zero_run,
-        base,
-        words,
-        nonzero_words,
-        blocks,
-        dict(zip(SYMBOLS, symbols, strict=True)),
-        dict(zip(SYMBOLS, planes, strict=True)),
-        tuple(bursts),
-        tuple(deltas[: width + 1]),
-        tuple(zero_runs),
-    )
+    sizes = field_sizes(plain.max_zero_run)
+    parts = counted.split(list(sizes.values()))
+    fields: dict[str, Any] = {
+        name: tuple(part.tolist()) for name, part in zip(sizes, parts, strict=True)
+    }
+    width = TRAITS[x.dtype].word_bits if plain.word_bits is None else plain.word_bits
+    for name in ("words", "nonzero_words", "blocks"):
+        (fields[name],) = fields[name]
+    for name in ("symbols", "planes"):
+        fields[name] = dict(zip(SYMBOLS, fields[name], strict=True))
+    fields["delta_bits"] = fields["delta_bits"][: width + 1]
+    return SymbolStatistics(width, plain.block_size, plain.max_zero_run, plain.base, **fields)
+
+
+def field_sizes(max_zero_run: int) -> dict[str, int]:
+    """How many numbers each field has in what the operator ``statistics`` returns, in order."""
+    return {
+        "words": 1,
+        "nonzero_words": 1,
+        "blocks": 1,
+        "symbols": len(SYMBOLS),
+        "planes": len(SYMBOLS),
+        "bursts": CONSTANTS["longest_burst"],
+        "delta_bits": CONSTANTS["delta_bins"],
+        "zero_runs": max_zero_run,
+    }
 
 
 def _sum(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:

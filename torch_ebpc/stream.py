@@ -1,7 +1,7 @@
 """Containers of tensors that do not fit into memory: written and read piece by piece.
 
-The encoder and the decoder are C++ (``csrc/ebpc/container_stream.h``), behind a handle that closes
-with the object.
+The encoder and the decoder are C++ (``csrc/ebpc/container_stream.h``); a handle to them closes with
+the object.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch_ebpc._arguments import (
     check_bytes,
     check_dtype,
     check_input,
-    check_parameters,
     check_str,
     checked_shape,
     word_of,
 )
+from torch_ebpc.code import Code, plain_code
 from torch_ebpc.container import ContainerInfo, OpenHandle, info_from
 from torch_ebpc.errors import translated
 
@@ -33,7 +33,7 @@ class ContainerEncoder(OpenHandle):
 
     Args:
         shape, dtype, memory_format: of the whole tensor, as ``ContainerInfo`` has them.
-        word_bits, block_size, max_zero_run, base, codec: as for :func:`compress`.
+        word_bits, block_size, max_zero_run, base, codec, code: as for :func:`compress`.
         zero: as for :func:`compress`, but not ``"auto"``, for which all words have to be there.
 
     Raises:
@@ -59,16 +59,18 @@ class ContainerEncoder(OpenHandle):
         base: str = "sent",
         codec: str = "ebpc",
         zero: float = 0,
+        *,
+        code: Code | None = None,
     ) -> None:
         sizes = checked_shape("shape", shape)
         check_dtype("dtype", dtype)
         check_str("memory_format", memory_format)
-        check_parameters(word_bits, block_size, max_zero_run, base)
+        plain = plain_code(code, word_bits, block_size, max_zero_run, base, zero)
         check_str("codec", codec)
-        word = word_of(zero, dtype)
+        word = word_of(plain.zero, dtype)
         with translated():
             handle = torch.ops.torch_ebpc.open_encoder.default(
-                sizes, dtype, memory_format, word_bits, block_size, max_zero_run, base, codec, word
+                sizes, dtype, memory_format, *plain[:4], codec, word
             )
             super().__init__(handle)
             self.header_bytes: int = torch.ops.torch_ebpc.encoder_header_bytes.default(self._handle)
@@ -139,7 +141,7 @@ class ContainerDecoder(OpenHandle):
         Raises:
             EBPCFormatError, EBPCChecksumError: as :func:`decompress`, here or from the iterator,
                 and then again from whatever is called. Elements that came before that are right.
-            TypeError, ValueError: ``data`` is neither of that.
+            TypeError, ValueError: ``data`` is none of these.
         """
         if not isinstance(data, Tensor):
             try:

@@ -10,10 +10,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn, overrides
-from torch.overrides import TorchFunctionMode
-from torch.utils import _python_dispatch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from torch_ebpc._caller import Caller, Hook, in_backward
@@ -23,7 +20,8 @@ from torch_ebpc._compiled import (
     require_python_layers,
     warn_of_unfused_layers,
 )
-from torch_ebpc._graphs import graph_of
+from torch_ebpc._graphs import graph_of, zero_point_of
+from torch_ebpc._modes import FunctionTaps, ScriptTaps
 from torch_ebpc._parts import map_parts
 from torch_ebpc._recomputed import Recomputed
 from torch_ebpc._selection import LayerSelection, given_operation, matched_layers, operation_of
@@ -48,6 +46,9 @@ class Tap:
     call: int  #: of this layer in this pass, from 1
     operation: str | None = dataclasses.field(default=None, compare=False)
     """Of a functional call, such as ``"add"``; None for a module's."""
+    zero_point: int | None = dataclasses.field(default=None, compare=False)
+    """Of a call that makes quantized integers or reads them, such as
+    ``quantized_decomposed.quantize_per_tensor`` of PT2E: its one zero point, the word of 0."""
     part: str = ""
     """Which tensor of a tuple, list, dict or dataclass it is, such as ``"[0]"`` or
     ``"[logits][1]"``; empty where the output is a tensor."""
@@ -98,8 +99,8 @@ class Taps:
             or ``of`` is none of the three.
         TypeError: an argument has the wrong type, or hooks do not run in the model.
 
-    **Passes.** Calls are counted anew in each pass, and by each thread for itself. A pass is a call
-    of ``model``, or of a module of it that is called by itself, such as ``model.encoder(x)``; what
+    **Passes.** Each pass counts its calls from 1, and each thread its own. A pass is a call of
+    ``model``, or of a module of it that is called by itself, such as ``model.encoder(x)``; what
     runs inside of it belongs to it, the model itself too if it calls itself. A method that is not
     ``forward``, such as ``model.encode(x)``, is therefore as many passes as it calls modules, and
     functions are seen inside of those alone. What a backward pass computes again, for a checkpoint,
@@ -264,12 +265,16 @@ class Taps:
             if not matched.isdisjoint(module.modules())
         }
 
-    def _mode(self) -> _FunctionTaps | _ScriptTaps | None:
+    def _mode(self) -> FunctionTaps | ScriptTaps | None:
         if not self._operations:
             return None
         if not self._is_script or self._graph is None:
-            return _FunctionTaps(self)
-        return _ScriptTaps(self, self._graph.composites(self._operations))
+            return FunctionTaps(self._call_function)
+        composites = self._graph.composites(self._operations)
+        return ScriptTaps(self._call_function, self._note_failure, composites)
+
+    def _note_failure(self, failure: Exception | None) -> None:
+        self._failure = failure
 
     def _input_hook(self, layer: str) -> Callable[..., _Arguments | None]:
         def hook(
@@ -306,6 +311,7 @@ class Taps:
         tap = self._next_function(function, arguments, keywords)
         if tap is None:
             return function(*arguments, **keywords)
+        tap = dataclasses.replace(tap, zero_point=zero_point_of(function, arguments, keywords))
         target: Tensor | None = None
         if self._graph is not None and function._schema.is_mutable:
             target = arguments[0]
@@ -318,7 +324,7 @@ class Taps:
         else:
             output = self._tap_outputs(tap, function(*arguments, **keywords))
         if target is not None and output is not target:
-            # Whoever reads the tensor that was changed in place reads the replacement.
+            # Later readers of the tensor that was changed in place have to see the replacement.
             return target.copy_(output)
         return output
 
@@ -422,75 +428,6 @@ class Taps:
             return self._callback(tap, tensor)
         finally:
             _in_callback.reset(before)
-
-
-class _FunctionTaps(TorchFunctionMode):
-    """Sees every PyTorch function that is called from Python, but not what those call inside."""
-
-    def __init__(self, taps: Taps) -> None:
-        super().__init__()
-        self._taps = taps
-
-    def switch(self, on: bool) -> bool:
-        modes = overrides._get_current_function_mode_stack()  # type: ignore[no-untyped-call]
-        # Below what the model may have entered meanwhile, and leaves as the uppermost.
-        return _switch(self, on, modes, 0, overrides)
-
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        return self._taps._call_function(func, args, kwargs or {})
-
-
-class _ScriptTaps(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees every operator that TorchScript runs: neither modules' hooks nor function modes do."""
-
-    def __init__(self, taps: Taps, composites: list[str]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._taps = taps
-        self._composites = composites
-
-    def switch(self, on: bool) -> bool:
-        if on:
-            self._taps._failure = None
-        if on and self._composites and not torch.is_inference_mode_enabled():
-            raise ValueError(
-                f"functions: {', '.join(self._composites)} must run in torch.inference_mode() to"
-                " be tapped in TorchScript; elsewhere PyTorch runs the parts that it consists of"
-            )
-        modes = _python_dispatch._get_current_dispatch_mode_stack()
-        return _switch(self, on, modes, len(modes), _python_dispatch)
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        try:
-            return self._taps._call_function(func, args, kwargs or {})
-        except Exception as error:
-            self._taps._failure = error
-            raise
-
-
-def _switch(mode: Any, on: bool, modes: list[Any], place: int, stack: Any) -> bool:
-    """Puts ``mode`` at its place among ``modes``, which are those of this thread, or takes it away;
-    returns whether that changed anything. The module ``stack`` pushes and pops."""
-    if on == (mode in modes):
-        return False
-    place = place if on else modes.index(mode)
-    new = [mode, *modes[place:]] if on else modes[place + 1 :]
-    for _ in modes[place:]:
-        stack._pop_mode()
-    for each in new:
-        stack._push_mode(each)
-    return True
 
 
 def _adds_number(operation: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> bool:

@@ -23,13 +23,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
-from tabulate import tabulate
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from tqdm import tqdm
 
 import torch_ebpc
 from evaluation.bench.bit_equality_cases import Case, Saving, all_cases
+from evaluation.common.tables import Table
 
 
 @dataclasses.dataclass
@@ -122,13 +122,13 @@ def check_all(cases: Iterable[Case]) -> dict[str, Counts]:
 
 def table(groups: dict[str, Counts]) -> str:
     fields = [field.name for field in dataclasses.fields(Counts)]
-    rows = []
+    rows: list[list[Any]] = []
     for name, counts in groups.items():
         found = [getattr(counts, field) for field in fields]
         rows.append([name, *(len(each) if isinstance(each, list) else each for each in found)])
     sums = [sum(row[column] for row in rows) for column in range(1, len(fields) + 1)]
     rows.append(["total", *sums])
-    return str(tabulate(rows, ["group", *(field.replace("_", " ") for field in fields)]))
+    return Table("", ["group", *(field.replace("_", " ") for field in fields)], rows).text()
 
 
 def named(groups: dict[str, Counts], verbose: bool) -> Iterator[str]:

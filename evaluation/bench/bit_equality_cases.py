@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.checkpoint import (
@@ -94,10 +95,11 @@ def operator_cases(every: int) -> Iterator[Case]:
 
     for op in op_db[::every]:
         for dtype in DTYPES:
-            if not op.supports_autograd or dtype not in op.supported_backward_dtypes("cpu"):
+            backward_dtypes = op.supported_backward_dtypes("cpu")  # type: ignore[no-untyped-call]
+            if not op.supports_autograd or dtype not in backward_dtypes:
                 continue
             torch.manual_seed(0)
-            samples = op.sample_inputs("cpu", dtype, requires_grad=True)
+            samples = op.sample_inputs("cpu", dtype, requires_grad=True)  # type: ignore[no-untyped-call]
             for index, sample in enumerate(samples):
                 for kind, function in ("", op.op), (" in place", op.inplace_variant):
                     if function is None:
@@ -193,13 +195,13 @@ def cases_of(
 def recurrent_cases() -> Iterator[Case]:
     """Their saved tensors have more than 16 KiB in bfloat16, too."""
     batch, features, hidden, steps = 96, 32, 128, 3
-    layers = {
+    layers: dict[str, Callable[..., nn.Module]] = {
         "GRU": nn.GRU,
         "LSTM": nn.LSTM,
         "RNN tanh": nn.RNN,
         "RNN relu": functools.partial(nn.RNN, nonlinearity="relu"),
     }
-    cells = {
+    cells: dict[str, Callable[..., nn.Module]] = {
         "GRUCell": nn.GRUCell,
         "LSTMCell": nn.LSTMCell,
         "RNNCell tanh": nn.RNNCell,
@@ -219,7 +221,7 @@ def recurrent_cases() -> Iterator[Case]:
         for count, both, packed in itertools.product((1, 2), (False, True), (False, True)):
             make = functools.partial(layer, features, hidden, count, bidirectional=both)
             what = f"{name}, layers {count}, bidirectional {both}, packed {packed}"
-            how = {"call": call_packed} if packed else {}
+            how: dict[str, Any] = {"call": call_packed} if packed else {}
             yield from cases_of("recurrent", what, make, sequence, **how)
     for name, cell in cells.items():
         make = functools.partial(cell, features, hidden)
@@ -233,8 +235,8 @@ class Scaled(nn.Module):
         super().__init__()
         self._options = options
 
-    def forward(self, *qkv: Tensor) -> Tensor:
-        return nn.functional.scaled_dot_product_attention(*qkv, **self._options)
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return nn.functional.scaled_dot_product_attention(q, k, v, **self._options)
 
 
 class SelfAttention(nn.Module):
@@ -266,7 +268,8 @@ def attention_cases() -> Iterator[Case]:
         make = functools.partial(SelfAttention, dropout)
         yield from cases_of("attention", f"MultiheadAttention, {suffix}", make, tokens)
         for activation, first in itertools.product(("relu", "gelu"), (False, True)):
-            options = {"activation": activation, "norm_first": first, "batch_first": True}
+            options: dict[str, Any] = {"activation": activation, "norm_first": first}
+            options["batch_first"] = True
             name = f"{activation}, norm first {first}, {suffix}"
             make = functools.partial(nn.TransformerEncoderLayer, 64, 4, 128, dropout, **options)
             yield from cases_of("attention", f"encoder layer, {name}", make, tokens)
@@ -376,7 +379,7 @@ def checkpoint_cases() -> Iterator[Case]:
         yield from cases_of("checkpoints", what, blocks, maps, call=call, backward_inside=inside)
 
     def in_sequence(model: Any, x: tuple[Tensor]) -> Any:
-        return checkpoint_sequential(model, 2, x[0], use_reentrant=False)
+        return checkpoint_sequential(model, 2, x[0], use_reentrant=False)  # type: ignore[no-untyped-call]
 
     yield from cases_of("checkpoints", "checkpoint_sequential", blocks, maps, call=in_sequence)
 
@@ -392,7 +395,7 @@ def transform_cases() -> Iterator[Case]:
 
     def jacobian(model: nn.Module, x: tuple[Tensor]) -> Any:
         small = x[0][:1, :1, :4, :4]
-        return torch.autograd.functional.jacobian(
+        return torch.autograd.functional.jacobian(  # type: ignore[no-untyped-call]
             lambda y: y.relu().exp().sum(1), small, create_graph=True
         )
 
@@ -415,7 +418,8 @@ def transform_cases() -> Iterator[Case]:
 def compiled_cases(backend: str) -> Iterator[Case]:
     def compiled(model: Any, x: tuple[Tensor]) -> Any:
         torch._dynamo.reset()
-        return model[2](torch.compile(model[1], backend=backend)(model[0](x[0])))
+        part: Any = torch.compile(model[1], backend=backend)
+        return model[2](part(model[0](x[0])))
 
     yield from cases_of("compiled", f"a block, {backend}", blocks, maps, call=compiled)
 
@@ -473,7 +477,7 @@ def two_ranks(saving: Saving) -> Any:
     """A step of two processes, each with half of the batch."""
     is_plain = saving is contextlib.nullcontext
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(_rank, (folder, is_plain), nprocs=2)
+        spawn(_rank, (folder, is_plain), nprocs=2)  # type: ignore[no-untyped-call]
         return [torch.load(Path(folder) / f"{rank}.pt") for rank in range(2)]
 
 
@@ -481,7 +485,8 @@ def _rank(rank: int, folder: str, is_plain: bool) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/init", rank=rank, world_size=2)
     results = []
-    for options in ({}, {"gradient_as_bucket_view": True}, {"static_graph": True}):
+    ways: list[dict[str, Any]] = [{}, {"gradient_as_bucket_view": True}, {"static_graph": True}]
+    for options in ways:
         torch.manual_seed(3)
         model = nn.parallel.DistributedDataParallel(blocks(), **options)
         torch.manual_seed(rank)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
-import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -24,10 +23,11 @@ from evaluation.bench import throughput
 from evaluation.bench.throughput import Data, Row
 from evaluation.common import compressors
 from evaluation.common.compressors import Compressor
+from evaluation.common.files import write_json
 from evaluation.common.inputs import find_inputs, spread
+from evaluation.common.machine import machine
 from evaluation.recorded.network import RecordedModel
 from torch_ebpc.container import CODINGS
-from torch_ebpc.report import written
 
 LAYERS: dict[str, type[torch.nn.Module]] = {
     "ReLU": torch.nn.ReLU,
@@ -94,7 +94,7 @@ def tables(choices: list[Choice]) -> str:
         [
             markdown(["ratio", *methods, "the best fixed"], ratios),
             markdown(["GB/s, compress / decompress", *methods], speeds),
-            markdown(["words coded as, %", *zero_codings()], shares(choices)),
+            markdown(["words coded as, %", *chosen_codings(choices)], shares(choices)),
         ]
     )
 
@@ -104,27 +104,23 @@ def best_name(choice: Choice) -> str:
     return f"N = {block_size}, {base}, R = {max_zero_run}"
 
 
-def zero_codings() -> list[str]:
-    """The second halves of the codings' names, and raw."""
-    return list(dict.fromkeys(name.split(", ")[-1] for name in CODINGS["auto"]))
+def chosen_codings(choices: list[Choice]) -> list[str]:
+    """Those that any of the data has a word in."""
+    return [name for name in CODINGS["auto"] if any(each.codings[name] for each in choices)]
 
 
 def shares(choices: list[Choice]) -> list[list[str]]:
-    """By how zeros are coded; for each, by how the non-zero words are: as they are / N = 15, 31,
-    63."""
-    lines = []
-    for choice in choices:
-        total = choice.codings.total()
-
-        def share(name: str, choice: Choice = choice, total: int = total) -> str:
-            return f"{100 * choice.codings[name] / total:.0f}"
-
-        line = [choice.data.name]
-        for zeros in zero_codings():
-            names = [name for name in CODINGS["auto"] if name.split(", ")[-1] == zeros]
-            line.append(" / ".join(share(name) for name in names))
-        lines.append(line)
-    return lines
+    """How many of the words are coded in each."""
+    return [
+        [
+            choice.data.name,
+            *(
+                f"{100 * choice.codings[name] / choice.codings.total():.0f}"
+                for name in chosen_codings(choices)
+            ),
+        ]
+        for choice in choices
+    ]
 
 
 def markdown(headers: list[str], lines: list[list[str]]) -> str:
@@ -155,7 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
         found = [choice_for(data) for data in tqdm(named, desc=layers, unit="kind")]
         throughput.measure([row for each in found for row in each.rows.values()], options.rounds)
         choices += found
-    information = throughput.machine()
+    information = machine()
     print(f"\n{network.warning or network.name}; weights: {network.weights}")
     print(f"{images}; {information['cpu']}; {information['date']}\n")
     print(tables(choices))
@@ -170,8 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
             "rows": rows,
             "codings": {choice.data.name: dict(choice.codings) for choice in choices},
         }
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        written(json.dumps(content, indent=1) + "\n", options.json)
+        write_json(content, options.json)
     return 0
 
 

@@ -9,25 +9,25 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import json
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy
 import torch
-from tabulate import tabulate
 from torch import Tensor, nn
 from tqdm import tqdm
 
 import torch_ebpc
+from evaluation.common.files import write_json
 from evaluation.common.inputs import find_inputs
+from evaluation.common.machine import with_threads
+from evaluation.common.tables import Table
 from torch_ebpc.cli.images import PreparedImages
 from torch_ebpc.cli.networks import LoadedModel
 from torch_ebpc.cli.settings import positive
-from torch_ebpc.report import software_versions, written
+from torch_ebpc.report import software_versions
 
 WORDS: dict[str, torch_ebpc.Quantizer | torch_ebpc.FloatCast | None] = {
     "fixed8": torch_ebpc.Quantizer(8, rounding="truncate", headroom=0.75),
@@ -85,16 +85,6 @@ def meter_of(model: nn.Module, case: Case) -> torch_ebpc.CompressionMeter:
     )
 
 
-@contextlib.contextmanager
-def with_threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def seconds_of(model: nn.Module, images: Tensor) -> float:
     begin = time.perf_counter()
     model(images)
@@ -132,7 +122,7 @@ def table(cases: list[Case], modules: int) -> str:
     ]
     headers = ["mode", "words", "methods", "modules", "batch", "threads", "bare ms/image"]
     headers += ["ms/image", "overhead %"]
-    return str(tabulate(rows, headers, disable_numparse=True))
+    return Table("", headers, rows).text()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -158,8 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(table(cases, modules))
     if options.json:
         content = {"machine": information, "cases": [case.as_dict() for case in cases]}
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        written(json.dumps(content, indent=1) + "\n", options.json)
+        write_json(content, options.json)
     return 0
 
 

@@ -12,8 +12,6 @@ import argparse
 import contextlib
 import dataclasses
 import itertools
-import json
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,12 +26,15 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import torch_ebpc
+from evaluation.bench import builds
 from evaluation.common import compressors
 from evaluation.common.compressors import Compressor
+from evaluation.common.files import write_json
 from evaluation.common.inputs import find_inputs, spread
+from evaluation.common.machine import machine, peak_memory, reset_peak_memory, with_threads
 from torch_ebpc.cli.images import ImageSet, PreparedImages
 from torch_ebpc.cli.networks import LoadedModel
-from torch_ebpc.report import save_figure, software_versions, written
+from torch_ebpc.report import save_figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,16 +103,10 @@ def feature_maps(
     16-bit fixed point (unsigned where nothing is negative), and floating-point bit patterns."""
     loader = DataLoader(PreparedImages(images, network.transform), len(images.files))
     maps: list[Tensor] = []
-    handles = [
-        module.register_forward_hook(lambda module, inputs, output: maps.append(output.clone()))
-        for module in network.model.modules()
-        if isinstance(module, layers)
-    ]
-    with torch.inference_mode():
+    taps = torch_ebpc.Taps(network.model, lambda tap, x: maps.append(x.clone()), [layers])
+    with torch.inference_mode(), taps:
         for batch, _ in loader:
             network.model(batch)
-    for handle in handles:
-        handle.remove()
 
     def fixed(bits: int, signed: bool) -> list[Tensor]:
         quantizer = torch_ebpc.Quantizer(bits, signed, "truncate", "batch", 0.75)
@@ -173,6 +168,7 @@ def all_rows(maps: dict[str, Data], quick: bool) -> list[Row]:
     int8 = maps["int8"]
     rows = [Row(int8, compressors.memcpy())]
     rows += [Row(int8, each) for each in compressors.software()]
+    rows += [Row(int8, each) for each in compressors.numeric(torch.int8)]
     rows += [ebpc_row(int8, kernel) for kernel in kernels]
     rows += [ebpc_row(int8, best, threads=2)]
     if quick:
@@ -183,6 +179,8 @@ def all_rows(maps: dict[str, Data], quick: bool) -> list[Row]:
     for name in ("uint8", "int16", "bfloat16", "float16", "float32"):
         rows += [Row(maps[name], compressors.zstd(1)), Row(maps[name], compressors.lz4_block())]
         rows.append(Row(maps[name], compressors.blosc("ZSTD", "SHUFFLE")))
+        if name == "bfloat16":
+            rows += [Row(maps[name], each) for each in compressors.numeric(torch.bfloat16)]
         rows += [ebpc_row(maps[name], best, 1, n, "sent") for n in (8, 16)]
         rows += [ebpc_row(maps[name], best, 1, 16, "reused"), auto_row(maps[name], best)]
     for data in synthetic([x.shape for x in int8.tensors]):
@@ -204,30 +202,8 @@ def measure(rows: Sequence[Row], rounds: int) -> None:
 @contextlib.contextmanager
 def running(row: Row) -> Iterator[None]:
     """With the row's kernel and threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(row.threads)
-    try:
-        with torch_ebpc.use_kernel(row.kernel or torch_ebpc.kernel()):
-            yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def reset_peak_memory() -> int:
-    """Forgets the process's peak of resident memory; returns what is resident now, in bytes."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return _memory("VmRSS")
-
-
-def peak_memory() -> int:
-    return _memory("VmHWM")
-
-
-def _memory(field: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return 1024 * int(line.split()[1])
-    raise RuntimeError(f"/proc/self/status has no {field}")
+    with with_threads(row.threads), torch_ebpc.use_kernel(row.kernel or torch_ebpc.kernel()):
+        yield
 
 
 def verify(row: Row) -> None:
@@ -377,10 +353,6 @@ def plot(rows: Sequence[Row], path: Path, title: str = "") -> None:
         save_figure(figure, file, path.suffix.removeprefix("."))
 
 
-def machine() -> dict[str, Any]:
-    return {**software_versions(), "platform": platform.platform()}
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m evaluation.bench.throughput",
@@ -399,6 +371,12 @@ def main(arguments: list[str] | None = None) -> int:
         help="instead, read single samples of a container of that size, beside containers of their"
         " own",
     )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="LIBRARY",
+        help="compare with another build instead: a folder with a built package torch_ebpc in it",
+    )
     options = parser.parse_args(arguments)
 
     torch.set_num_threads(1)
@@ -409,6 +387,10 @@ def main(arguments: list[str] | None = None) -> int:
     network, images = find_inputs()
     images = spread(images, options.images)
     maps = feature_maps(network, images)
+    if options.against:
+        compared = {name: maps[name].tensors for name in ("int8", "bfloat16")}
+        print(builds.table(builds.compare(compared, options.against, options.rounds)))
+        return 0
     rows = all_rows(maps, options.quick)
     measure(rows, options.rounds)
     information = machine() | {"weights": network.weights, "images": str(images)}
@@ -417,8 +399,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(table(rows))
     if options.json:
         content = {"machine": information, "rows": [row.as_dict() for row in rows]}
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        written(json.dumps(content, indent=1) + "\n", options.json)
+        write_json(content, options.json)
     if options.plot:
         options.plot.parent.mkdir(parents=True, exist_ok=True)
         plot(rows, options.plot, network.warning)

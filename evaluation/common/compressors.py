@@ -132,12 +132,73 @@ def software() -> list[Compressor]:
     ]
 
 
+# Those below are for `make bench` alone; each is imported where it is used.
+
+
+def pcodec(level: int = 8) -> Compressor:
+    """pcodec, for words of 1, 2 or 4 bytes as unsigned numbers."""
+    from pcodec import ChunkConfig, standalone
+
+    config = ChunkConfig(compression_level=level, enable_8_bit=True)
+    return Compressor(
+        f"pcodec -{level}",
+        lambda x: standalone.simple_compress(_unsigned(x), config),
+        lambda packed, like: _tensor(standalone.simple_decompress(packed), like),
+        len,
+    )
+
+
+def openzl() -> Compressor:
+    """OpenZL with its generic graph for numbers."""
+    import openzl.ext as zl
+
+    compressor, context = zl.Compressor(), zl.CCtx()
+    compressor.select_starting_graph(zl.graphs.Compress()(compressor))
+
+    def compress(x: Tensor) -> bytes:
+        # Parameters of a context last for one frame.
+        context.ref_compressor(compressor)
+        context.set_parameter(zl.CParam.FormatVersion, zl.MAX_FORMAT_VERSION)
+        frame: bytes = context.compress([zl.Input(zl.Type.Numeric, _unsigned(x))])
+        return frame
+
+    def decompress(packed: bytes, like: Tensor) -> Tensor:
+        output = zl.DCtx().decompress(packed)[0]
+        return _tensor(numpy.array(output.content.as_nparray()), like)
+
+    return Compressor("OpenZL", compress, decompress, len)
+
+
+def zipnn(dtype: torch.dtype) -> Compressor:
+    """ZipNN, which is for floating-point numbers, on one thread."""
+    from zipnn import ZipNN
+
+    codec = ZipNN(bytearray_dtype=str(dtype).removeprefix("torch."), threads=1)
+    return Compressor(
+        "ZipNN",
+        lambda x: codec.compress(words_of(x).tobytes()),
+        lambda packed, like: _tensor(bytes(codec.decompress(packed)), like),
+        len,
+    )
+
+
+def numeric(dtype: torch.dtype) -> list[Compressor]:
+    """Compressors of numbers, not of bytes: smaller than the general ones, and slower."""
+    floating = [zipnn(dtype)] if dtype.is_floating_point else []
+    return [pcodec(), openzl(), *floating]
+
+
 _INTEGER = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def words_of(x: Tensor) -> Any:
     """The tensor's words as a flat NumPy array that shares its memory."""
     return x.contiguous().view(-1).view(_INTEGER[x.element_size()]).numpy()
+
+
+def _unsigned(x: Tensor) -> Any:
+    words = words_of(x)
+    return words.view(f"u{words.itemsize}")
 
 
 def _tensor(words: Any, like: Tensor) -> Tensor:

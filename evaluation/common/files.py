@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from torch_ebpc.files import named_errors
+from torch_ebpc.report import written
 
 
 @contextlib.contextmanager
@@ -19,7 +22,7 @@ def whole_files(folder: Path) -> Iterator[Path]:
     leaves of each file the old one or the new one.
 
     Args:
-        folder: made where it is missing. A kill may leave ``.torch_ebpc.*.tmp`` behind in it.
+        folder: made where it is missing. After a kill, ``.torch_ebpc.*.tmp`` may stay in it.
 
     Raises:
         OSError: a file cannot be written, with its name or the folder's.
@@ -38,3 +41,9 @@ def whole_files(folder: Path) -> Iterator[Path]:
             target = folder / path.relative_to(name)
             target.parent.mkdir(parents=True, exist_ok=True)
             path.replace(target)
+
+
+def write_json(content: Any, path: Path) -> None:
+    """Whole or not at all; its folder is made where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written(json.dumps(content, indent=1) + "\n", path)

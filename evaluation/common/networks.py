@@ -39,7 +39,8 @@ class Preprocessing:
         x = functional.pil_to_tensor(functional.center_crop(image, [self.crop])).float()
         if self.channels == "bgr":
             x = x.flip(0)
-        return (x - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
+        mean, std = (torch.tensor(each)[:, None, None] for each in (self.mean, self.std))
+        return torch.as_tensor((x - mean) / std)
 
 
 # The stand-ins that do not descend from TorchVision's weights, by their name in the data folder.

@@ -13,14 +13,20 @@ Cell = Any  # str, int or float; None is empty
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows under headers. Floats are shown with ``digits`` decimals; text stays as it is."""
+    """Rows under headers. Floats are shown with ``digits`` decimals; text stays as it is.
+
+    Attributes:
+        note: what is to be said after it; ``note_is_code``: in a fixed-width font.
+    """
 
     caption: str
     headers: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+    note: str = ""
+    note_is_code: bool = False
     digits: int = 2
 
-    def text(self, cell: Cell) -> str:
+    def cell(self, cell: Cell) -> str:
         if cell is None:
             return ""
         if isinstance(cell, float):
@@ -30,7 +36,7 @@ class Table:
         return str(cell)
 
     def texts(self) -> list[list[str]]:
-        return [[self.text(cell) for cell in row] for row in self.rows]
+        return [[self.cell(cell) for cell in row] for row in self.rows]
 
     def numeric(self, column: int) -> bool:
         """Whether a column is set flush right: its first filled cell begins like a number."""
@@ -39,16 +45,23 @@ class Table:
                 return row[column].lstrip("+-")[:1].isdigit()
         return False
 
-    def markdown(self) -> str:
+    def text(self, tablefmt: str = "simple") -> str:
+        """Headers and rows, in a format of tabulate."""
         alignment = ["right" if self.numeric(i) else "left" for i in range(len(self.headers))]
-        body = tabulate(
-            self.texts(),
-            self.headers,
-            tablefmt="github",
-            colalign=alignment if self.rows else None,
-            disable_numparse=True,
+        return str(
+            tabulate(
+                self.texts(),
+                self.headers,
+                tablefmt,
+                colalign=alignment if self.rows else None,
+                disable_numparse=True,
+            )
         )
-        return f"{self.caption}\n\n{body}" if self.caption else body
+
+    def markdown(self) -> str:
+        """With caption and note."""
+        note = f"```\n{self.note}\n```" if self.note_is_code else self.note
+        return "\n\n".join(filter(None, (self.caption, self.text("github"), note)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -56,6 +56,8 @@ def make_parser() -> argparse.ArgumentParser:
     code("--rounding", choices=["nearest", "truncate"], default=words.rounding)
     scale = "share of full scale that a layer's maximum comes to"
     code("--headroom", type=float, default=words.headroom, metavar="SHARE", help=scale)
+    zero = "word that stands for 0 in maps without negative values, such as -128 of affine int8"
+    code("--zero-point", type=int, default=0, metavar="Z", help=zero)
     code("--block-size", type=positive, default=words.block_size, metavar="N")
     code("--max-zero-run", type=positive, default=words.max_zero_run, metavar="R")
 
@@ -103,7 +105,13 @@ def options_from(arguments: argparse.Namespace) -> hardware_study.Options:
         arguments.burst_bytes,
         arguments.fifo_words or two_bursts,
     )
-    design = Design(arguments.bits, arguments.block_size, arguments.max_zero_run, port)
+    if arguments.zero_point >= quantizer.largest_word:
+        raise ValueError(
+            f"zero_point must be below {quantizer.largest_word}, got {arguments.zero_point}"
+        )
+    design = Design(
+        arguments.bits, arguments.block_size, arguments.max_zero_run, port, arguments.zero_point
+    )
     # The model says now what it does not take, not after the network has run.
     design.encode(torch.zeros(1, dtype=quantizer.dtype), port)
     interface = Interface(
@@ -148,7 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
     parts.append(f"weights: {network.weights}")
     title = "; ".join(filter(None, parts))
     for table in all_tables(result):
-        print(f"\n{table.title}\n\n{table.text()}")
+        print(f"\n{table.caption}\n\n{table.text()}")
         if table.note:
             print(f"\n{table.note}")
     total = result.total()

@@ -7,10 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
-from evaluation.common.files import whole_files
-from evaluation.hardware import plots, simulators
+from evaluation.common.files import whole_files, write_json
+from evaluation.common.tables import Table
+from evaluation.hardware import plots, simulators, zigzag
 from evaluation.hardware.energy import MEMORIES
 from evaluation.hardware.hardware_study import Study
 from evaluation.hardware.layer_tables import all_tables
@@ -31,19 +30,18 @@ def write(study: Study, title: str, provenance: dict[str, Any], folder: Path) ->
             for suffix in ("png", "svg"):
                 save_figure(figure, new / f"{name}.{suffix}", suffix, dpi=150)
         (new / "report.md").write_text(markdown(study, title, provenance, list(figures)))
-        (new / "report.json").write_text(json.dumps(as_dict(study, title, provenance), indent=1))
+        write_json(as_dict(study, title, provenance), new / "report.json")
         (new / "layers.csv").write_text(csv_text(records))
 
 
 def markdown(study: Study, title: str, provenance: dict[str, Any], figures: list[str]) -> str:
     parts = [f"# {title}"]
     for table in all_tables(study):
-        note = f"```\n{table.note}\n```" if table.note_is_code else table.note
-        parts += [f"## {table.title}", table.text("github"), note]
+        parts.append(f"## {table.markdown()}")
     parts += ["## Plots", *(f"![{name}]({name}.png)" for name in figures)]
     rows = [(key, json.dumps(value) if isinstance(value, dict) else str(value))
             for key, value in provenance.items()]  # fmt: skip
-    parts += ["## Provenance", tabulate(rows, ["", ""], "github", disable_numparse=True)]
+    parts += ["## Provenance", Table("", ["", ""], rows).text("github")]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -85,13 +83,14 @@ def as_dict(study: Study, title: str, provenance: dict[str, Any]) -> dict[str, A
             {"buffer_bytes": buffer, "burst_bytes": burst, **found.as_dict(study.options.interface)}
             for (buffer, burst), found in study.tiles.items()
         ],
+        "lanes": [dataclasses.asdict(row) for row in study.lanes],
+        "chunks": [dataclasses.asdict(row) for row in study.chunks],
         "energies": {key: dataclasses.asdict(memory) for key, memory in MEMORIES.items()},
     }
 
 
 def export_simulators(study: Study, name: str, folder: Path) -> str | None:
-    """AccelForge's input, a Timeloop problem for each convolution in both spellings, and
-    SCALE-Sim's topology and table.
+    """AccelForge's input, ZigZag's workload and ratios, and SCALE-Sim's topology and table.
 
     Returns:
         Why SCALE-Sim's files are left out; None where they are written.
@@ -99,7 +98,11 @@ def export_simulators(study: Study, name: str, folder: Path) -> str | None:
     with whole_files(folder) as new:
         (new / "accelforge").mkdir()
         (new / "accelforge" / f"{name}.yaml").write_text(simulators.accelforge(study, name))
-        _write_timeloop(study, new)
+        (new / "zigzag").mkdir()
+        (new / "zigzag" / f"{name}.yaml").write_text(zigzag.workload(study))
+        (new / "zigzag" / f"{name}_ratios.json").write_text(
+            json.dumps(zigzag.ratios(study), indent=1)
+        )
         try:
             topology = simulators.scale_sim_topology(
                 row.convolution for row in study.convolutions.values()
@@ -111,16 +114,3 @@ def export_simulators(study: Study, name: str, folder: Path) -> str | None:
         (scale_sim / f"{name}.csv").write_text(topology)
         (scale_sim / f"{name}_compression.csv").write_text(simulators.scale_sim_compression(study))
         return None
-
-
-def _write_timeloop(study: Study, folder: Path) -> None:
-    for version, subfolder in (("0.3", "sparseloop"), ("0.4", "timeloop")):
-        (folder / subfolder).mkdir()
-        for row in study.convolutions.values():
-            written_as = row.convolution.written_as
-            density = None
-            if written_as is not None:
-                density = 1 - study.layers[written_as].cycles.zero_share
-            problem = simulators.timeloop_problem(row, density, version)  # type: ignore[arg-type]
-            target = folder / subfolder / f"{row.convolution.name}.yaml"
-            target.write_text(simulators.timeloop_yaml(problem))

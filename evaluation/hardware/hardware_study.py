@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import torch_ebpc
-from evaluation.hardware import cycles, schedule, traffic
+from evaluation.hardware import cycles, schedule, traffic, wide
 from evaluation.hardware.cycles import Design, LayerCycles, WidthRow
 from evaluation.hardware.layer_maps import Convolution, ImageMaps, MapRecorder, zero_count
 from evaluation.hardware.traffic import Interface, Traffic
@@ -104,6 +104,9 @@ class Study:
     convolutions: in the order of the network.
     widths: the first image behind memory ports of several widths.
     tiles: the first image's traffic by buffer and burst bytes.
+    lanes: the first image through encoders of several words a cycle.
+    chunks: the first image in chunks of several sizes.
+    raw_blocks: the first image with a raw fallback for every block.
     """
 
     options: Options
@@ -111,6 +114,9 @@ class Study:
     convolutions: dict[str, ConvolutionInput] = dataclasses.field(default_factory=dict)
     widths: list[WidthRow] = dataclasses.field(default_factory=list)
     tiles: dict[tuple[int, int], Traffic] = dataclasses.field(default_factory=dict)
+    lanes: list[wide.LanesRow] = dataclasses.field(default_factory=list)
+    chunks: list[wide.ChunksRow] = dataclasses.field(default_factory=list)
+    raw_blocks: wide.ChunksRow | None = None
     images: int = 0
 
     def total(self) -> Layer:
@@ -127,13 +133,14 @@ class Study:
         """Measures one image's maps; ``on_run`` is given each layer's name, words and streams."""
         code = self.options.code()
         word_bits, block_size, _ = code
+        zero = self.options.design.zero_word
         for name, words in maps.written.items():
             layer = self.layers.setdefault(name, Layer(name, LayerCycles(name)))
             run = cycles.measure(layer.cycles, words, self.options.design)
             if on_run is not None:
                 on_run(name, words, run)
-            layer.traffic.add(traffic.measure(words, self.options.interface, *code))
-            blocks = schedule.blocks_of(words, word_bits, block_size)
+            layer.traffic.add(traffic.measure(words, self.options.interface, *code, zero))
+            blocks = schedule.blocks_of(words, word_bits, block_size, zero)
             layer.scheduled_cycles += schedule.cycles(blocks, schedule.cycles_per_symbol(blocks))
             layer.published_cycles += schedule.cycles(
                 blocks, schedule.cycles_per_plane(blocks, word_bits)
@@ -142,19 +149,25 @@ class Study:
             words = maps.read[convolution.name]
             row = self.convolutions.setdefault(convolution.name, ConvolutionInput(convolution))
             row.words += words.numel()
-            row.zeros += zero_count(words)
-            row.traffic.add(traffic.measure(words, self.options.interface, *code))
+            zero = maps.zero_words[convolution.name]
+            row.zeros += zero_count(words, zero)
+            row.traffic.add(traffic.measure(words, self.options.interface, *code, zero))
         self.images += 1
 
     def sweep(self, maps: ImageMaps) -> None:
-        """The first image at other memory widths, buffers and bursts."""
+        """The first image at other memory widths, buffers, bursts, lanes and chunks."""
         words = list(maps.written.values())
+        code = self.options.code()
+        zero = self.options.design.zero_word
         w = self.options.design.word_bits
         widths = sorted({max(1, w // 8), max(1, w // 4), max(1, w // 2), w, 2 * w, 8 * w})
         self.widths = cycles.sweep_widths(words, self.options.design, widths)
         self.tiles = traffic.sweep(
-            words, self.options.interface, self.options.code(), SWEPT_BUFFERS, SWEPT_BURSTS
+            words, self.options.interface, code, SWEPT_BUFFERS, SWEPT_BURSTS, zero
         )
+        self.lanes = wide.sweep_lanes(words, code, self.options.interface.buffer_bytes, zero)
+        self.chunks = wide.sweep_chunks(words, code, zero)
+        self.raw_blocks = wide.raw_blocks(words, code, zero)
 
 
 def run(
@@ -171,7 +184,9 @@ def run(
             yield prepared[i][0]
 
     study = Study(options)
-    with MapRecorder(network.model, options.quantizer).entered() as recorder:
+    with MapRecorder(
+        network.model, options.quantizer, options.design.zero_word
+    ).entered() as recorder:
         for image in each("calibrating"):
             recorder.calibrate(image)
         for image in each("measuring"):

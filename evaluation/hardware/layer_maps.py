@@ -45,16 +45,22 @@ class ImageMaps:
     written: dict[str, Tensor] = dataclasses.field(default_factory=dict)  # by ReLU call
     read: dict[str, Tensor] = dataclasses.field(default_factory=dict)  # by convolution
     convolutions: list[Convolution] = dataclasses.field(default_factory=list)
+    # The word that stands for 0, by convolution: the zero point, or 0 where values are negative.
+    zero_words: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 class MapRecorder:
     """Records the maps of images that run one by one through a model, while it is entered.
 
     Scales are calibrated: the largest magnitude of a map over all images seen in
-    :meth:`calibrate`, as in the papers' evaluation.
+    :meth:`calibrate`, as in the papers' evaluation. With a zero point, maps without negative values
+    have it as the word that stands for 0, and all words from there on.
     """
 
-    def __init__(self, model: nn.Module, quantizer: torch_ebpc.Quantizer) -> None:
+    def __init__(
+        self, model: nn.Module, quantizer: torch_ebpc.Quantizer, zero_point: int = 0
+    ) -> None:
+        self._zero_point = zero_point
         self._model = model
         self._quantizer = quantizer
         self._largest: dict[str, float] = {}
@@ -91,8 +97,8 @@ class MapRecorder:
         with torch.inference_mode():
             self._model(image.unsqueeze(0))
 
-    def _words(self, key: str, x: Tensor) -> Tensor | None:
-        """The map's words; None while calibrating."""
+    def _words(self, key: str, x: Tensor) -> tuple[Tensor, int] | None:
+        """The map's words and the one that stands for 0; None while calibrating."""
         low, high = (bound.item() for bound in torch.aminmax(x))
         if self._maps is None:
             self._largest[key] = max(self._largest.get(key, 0.0), abs(low), abs(high))
@@ -100,16 +106,25 @@ class MapRecorder:
         quantizer = self._quantizer
         if low < 0 and not quantizer.signed:  # the image itself; ReLU maps are never negative
             quantizer = dataclasses.replace(quantizer, signed=True)
-        return quantizer.quantize(x[0], quantizer.scale_for(self._largest[key]))
+        scale = quantizer.scale_for(self._largest[key])
+        if low < 0 or self._zero_point == 0:
+            return quantizer.quantize(x[0], scale), 0
+        # From the zero point to the largest word.
+        span = quantizer.largest_word - self._zero_point
+        scale = self._largest[key] / (quantizer.headroom * span) or 1.0
+        steps = (
+            (x[0] / scale).round() if quantizer.rounding == "nearest" else (x[0] / scale).trunc()
+        )
+        return (steps.clamp(max=span) + self._zero_point).to(quantizer.dtype), self._zero_point
 
     def _relu_hook(self, layer: str) -> Any:
         def hook(module: nn.ReLU, inputs: tuple[Tensor], output: Tensor) -> None:
             call = self._calls[layer] = self._calls.get(layer, 0) + 1
             name = f"{layer}#{call}"
-            words = self._words(f"relu {name}", output)
-            if self._maps is None or words is None:
+            found = self._words(f"relu {name}", output)
+            if self._maps is None or found is None:
                 return
-            self._maps.written[name] = words
+            self._maps.written[name], _ = found
             if self._unwritten:
                 first = self._unwritten[0]
                 self._maps.convolutions[first] = dataclasses.replace(
@@ -121,10 +136,10 @@ class MapRecorder:
 
     def _convolution_hook(self, name: str) -> Any:
         def hook(module: nn.Conv2d, inputs: tuple[Tensor], output: Tensor) -> None:
-            words = self._words(f"convolution {name}", inputs[0])
-            if self._maps is None or words is None:
+            found = self._words(f"convolution {name}", inputs[0])
+            if self._maps is None or found is None:
                 return
-            self._maps.read[name] = words
+            self._maps.read[name], self._maps.zero_words[name] = found
             self._unwritten.append(len(self._maps.convolutions))
             self._maps.convolutions.append(
                 Convolution(
@@ -141,10 +156,11 @@ class MapRecorder:
         return hook
 
 
-def zero_count(words: Tensor) -> int:
-    """How many words are zero, also of dtypes that PyTorch hardly calculates with."""
+def zero_count(words: Tensor, zero_word: int = 0) -> int:
+    """How many words are the zero word, also of dtypes that PyTorch hardly calculates with."""
     integer = {1: torch.int8, 2: torch.int16}[words.dtype.itemsize]
-    return words.numel() - int(words.view(integer).count_nonzero())
+    zero = torch.tensor(zero_word).to(words.dtype).view(integer)
+    return int((words.view(integer) == zero).sum())
 
 
 def _three(x: Tensor) -> tuple[int, int, int]:

@@ -5,36 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from tabulate import tabulate
-
+from evaluation.common.tables import Table
 from evaluation.hardware import traffic
 from evaluation.hardware.cycles import Tally
 from evaluation.hardware.energy import MEMORIES
 from evaluation.hardware.hardware_study import Layer, Study
+from evaluation.hardware.wide import ADDRESS_BITS
 from torch_ebpc import hardware
 
 LARGEST_ENCODER_BITS = 300  # claimed for W = 8, N = 8 in the abstract of arXiv 1810.03979
 PUBLISHED_WORDS_PER_CYCLE = (0.8, 1.0)  # arXiv 1908.11645, table II
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    title: str
-    headers: list[str]
-    rows: list[list[str]]
-    note: str = ""
-    note_is_code: bool = False
-
-    def text(self, tablefmt: str = "simple") -> str:
-        texts = {i for row in self.rows for i, cell in enumerate(row) if not _is_number(cell)}
-        align = ["left" if i in texts else "right" for i in range(len(self.headers))]
-        return str(
-            tabulate(self.rows, self.headers, tablefmt, colalign=align, disable_numparse=True)
-        )
-
-
-def _is_number(cell: str) -> bool:
-    return not cell or cell.replace(",", "").replace(".", "").replace("%", "").strip().isdigit()
 
 
 def all_tables(study: Study) -> list[Table]:
@@ -45,10 +25,12 @@ def all_tables(study: Study) -> list[Table]:
         *stalls(study),
         stalls_by_layer(study),
         widths(study),
+        lanes(study),
         bursts(study),
         interface(study),
         energy_and_bandwidth(study),
         tiles(study),
+        chunks(study),
         energies(study),
     ]
 
@@ -208,6 +190,23 @@ def widths(study: Study) -> Table:
     return Table("Memory width", headers, rows, note)
 
 
+def lanes(study: Study) -> Table:
+    rows = []
+    for row in study.lanes:
+        figures = [row.words / each for each in (row.map_cycles, row.tile_cycles)]
+        cells = [f"{row.lanes}", f"{row.wide_bits:,}", *(f"{each:.3f}" for each in figures)]
+        rows.append([*cells, f"{row.narrow_bits:,}", f"{row.words / row.narrow_cycles:.3f}"])
+    headers = ["words a cycle at most", "one wide: bits", "maps", "tiles"]
+    headers += ["narrow ones: bits", "a tile each"]
+    note = (
+        "All layers of one image, without back-pressure: words per cycle of one encoder that takes"
+        " so many words of one transmission, each map or each tile a transmission, and of so many"
+        " encoders of one word, which take the tiles in turn. Register bits of each, without logic."
+        " Every transmission is counted until its last beat has left."
+    )
+    return Table("Several words a cycle", headers, rows, note)
+
+
 _BINS = ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, 32), (33, 63), (64, 64))
 
 
@@ -294,6 +293,35 @@ def tiles(study: Study) -> Table:
         " together, so small tiles lose to padding what the code gains."
     )
     return Table("What small transmissions cost", headers, rows, note)
+
+
+def chunks(study: Study) -> Table:
+    word_bits = study.options.design.word_bits
+    rows = []
+    for row in study.chunks:
+        addresses = row.chunk_words > 0
+        ratios = [row.ratio(), row.ratio(fallback=True)]
+        ratios.append(row.ratio(fallback=True, addresses=addresses))
+        cells = [f"{row.chunk_words:,}" if row.chunk_words else "a map", f"{row.chunks:,}"]
+        cells += [f"{each:.3f}" for each in ratios] + [f"{100 * row.raw_chunks / row.chunks:.1f}"]
+        rows.append([*cells, f"{row.chunk_words * word_bits:,}" if row.chunk_words else ""])
+    headers = ["words of a chunk", "chunks", "ratio of streams", "raw fallback"]
+    headers += ["and addresses", "chunks raw %", "fallback's buffer, bits"]
+    blocks = study.raw_blocks
+    note = (
+        "One image, every chunk a transmission that can be decoded by itself, its two streams in"
+        " whole words one after the other. 'raw fallback' stores a chunk as it is where that is"
+        " smaller, with a flag of one bit; an encoder knows only at the chunk's end, so it keeps"
+        f" the chunk until then. 'and addresses' has {ADDRESS_BITS} bits more for each chunk."
+    )
+    if blocks is not None:
+        note += (
+            f" A fallback within the plane stream, a flag and, if shorter, the words of each block"
+            f" of {blocks.chunk_words} as they are, takes the maps' ratio from"
+            f" {blocks.ratio():.3f} to {blocks.ratio(fallback=True):.3f}:"
+            f" {100 * blocks.raw_chunks / max(blocks.chunks, 1):.1f} % of the blocks are raw."
+        )
+    return Table("Random access and raw fallback", headers, rows, note)
 
 
 def energies(study: Study) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from evaluation.common.tables import Picture, Section, Table
+from evaluation.common.tables import Cell, Picture, Section, Table
 from evaluation.paper import published
 from evaluation.paper.averages import DEFINITIONS, extremes, ratio_of_sums
 from evaluation.paper.claims import (
@@ -23,7 +23,7 @@ from evaluation.paper.variants import BASELINES, METHOD_TITLES, METHODS, TYPES, 
 
 
 def types_table(study: Study) -> Table:
-    """Methods x types, the published figure behind each of ours where there is one."""
+    """Methods x types, with the published figure next to each of ours where there is one."""
     plan, readings = study.main.plan, study.main.readings("types")
     types = [type for type in plan.types if plan.by_type(type) in study.main.counts.bits]
     beside = study.main.network.name == "resnet34"
@@ -153,7 +153,7 @@ def claims_section(study: Study) -> Section:
         widths = [f"against {width} bit" if width else "own width" for width in verdict.widths]
         rows = []
         for each in verdict.readings:
-            row = [each.rule, each.average]
+            row: list[Cell] = [each.rule, each.average]
             for width in verdict.widths:
                 if width and width <= each.word_bits:
                     row.append(None)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from evaluation.common.files import write_json
 from evaluation.paper.paper_study import Measured, Study
-from torch_ebpc.report import written
 
 EXPECTED = Path(__file__).with_name("expected.json")
 # Counts are exact for equal maps; maps differ between CPUs and builds of PyTorch in the last bits,
@@ -41,7 +41,7 @@ def store(study: Study, path: Path = EXPECTED) -> None:
     entries = [entry for entry in _entries(path) if entry["identity"] != identity]
     rounded = {name: round(ratio, 5) for name, ratio in ratios(study).items()}
     entries.append({"identity": identity, "tolerance": TOLERANCE, "ratios": rounded})
-    written(json.dumps(entries, indent=1) + "\n", path)
+    write_json(entries, path)
 
 
 def ratios(study: Study) -> dict[str, float]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from evaluation.common.tables import Picture, Section, Table
+from evaluation.common.tables import Cell, Picture, Section, Table
 from evaluation.paper import published
 from evaluation.paper.averages import DEFINITIONS
 from evaluation.paper.figures import plane_shares
 from evaluation.paper.paper_study import MAPS, Measured, Study
-from evaluation.paper.plan import LARGE
+from evaluation.paper.plan import LARGE, SETTINGS_CODES, SETTINGS_WORDS
 from evaluation.paper.variants import METHOD_TITLES
 from evaluation.paper.word_statistics import BIN, LONGEST_RUN, TILE_WORDS
 
@@ -20,7 +20,7 @@ def ablations_section(study: Study) -> Section:
     section = Section("Ablations")
     readings = main.readings("ablations")
     base = readings.ratio(plan.headline)
-    rows = []
+    rows: list[list[Cell]] = []
     for label, each in main.group("ablations").items():
         found = readings.averages(each)
         change = (
@@ -35,6 +35,21 @@ def ablations_section(study: Study) -> Section:
             f" {rule.order}; {readings.image_count} images. A batch has {rule.batch_size} images.",
             ["change", *list(DEFINITIONS)[:3], "change of the ratio of sums"],
             rows,
+        )
+    )
+
+    readings, group = main.readings("settings"), main.group("settings")
+    columns = [words for words in SETTINGS_WORDS if any(each.startswith(words) for each in group)]
+    section.parts.append(
+        Table(
+            "All settings at 8 bit, ratio of sums, the maximum over all images at 0.75 of full"
+            f" scale; {readings.image_count} images.",
+            ["code", *columns],
+            [
+                [code, *(readings.ratio(group[f"{words}; {code}"]) for words in columns)]
+                for code in SETTINGS_CODES
+            ],
+            digits=3,
         )
     )
 
@@ -103,7 +118,8 @@ def software_section(study: Study) -> Section:
         ),
     ]
     compressors = [method for method in extent.compressors if method != "entropy"]
-    ahead, behind = [], []
+    ahead: list[str] = []
+    behind: list[str] = []
     for type in types:
         best = max(compressors, key=lambda method: ratio[f"{type} {method}"])
         mine = max(("ebpc", LARGE), key=lambda method: ratio[f"{type} {method}"])
@@ -237,7 +253,7 @@ def statistics_section(study: Study) -> Section:
     rows = []
     for low, high in ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, 32), (33, LONGEST_RUN)):
         label = str(low) if low == high else f"{low} to {high}"
-        row = [label if high < LONGEST_RUN else f"{low} or longer"]
+        row: list[Cell] = [label if high < LONGEST_RUN else f"{low} or longer"]
         for histogram in (zero_runs, bursts):
             count = int(histogram[low - 1 : high].sum())
             row += [count, 100 * count / max(int(histogram.sum()), 1)]
@@ -269,10 +285,10 @@ def statistics_section(study: Study) -> Section:
         (f"tile of {TILE_WORDS} words", stats.tile_bits),
     ):
         share = histogram.cumsum() / max(histogram.sum(), 1)
-        row = [name, int(histogram.sum())]
-        row += [BIN * float(np.searchsorted(share, q / 100) + 1) for q in (5, 25, 50, 75, 95, 99)]
-        row.append(100 * float(histogram[int(bits / BIN) :].sum()) / max(histogram.sum(), 1))
-        rows.append(row)
+        cells: list[Cell] = [name, int(histogram.sum())]
+        cells += [BIN * float(np.searchsorted(share, q / 100) + 1) for q in (5, 25, 50, 75, 95, 99)]
+        cells.append(100 * float(histogram[int(bits / BIN) :].sum()) / max(histogram.sum(), 1))
+        rows.append(cells)
     section.parts += [
         Table(
             f"Bits per word of transmissions coded alone, percentiles in steps of {BIN} bit.",

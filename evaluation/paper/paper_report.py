@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import csv
 import datetime
-import json
 import platform
-import re
 import resource
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
+import pandas as pd
 
-from evaluation.common.files import whole_files
+from evaluation.common.files import whole_files, write_json
 from evaluation.common.tables import Picture, Section, Table
 from evaluation.paper import comparison_sections, further_sections, notes
 from evaluation.paper.averages import DEFINITIONS
+from evaluation.paper.claims import in_a_line
 from evaluation.paper.figures import draw
 from evaluation.paper.paper_study import Measured, Study
+from torch_ebpc import _html
 from torch_ebpc.report import software_versions
-
-TEMPLATE = Path(__file__).with_name("templates") / "report.html.jinja"
 
 
 def write_report(study: Study, folder: Path, run: dict[str, Any]) -> None:
@@ -33,17 +30,14 @@ def write_report(study: Study, folder: Path, run: dict[str, Any]) -> None:
         run: what may differ between runs of equal figures, as from :func:`run_record`.
     """
     with whole_files(folder) as new:
-        names = list(draw(study, new))
+        draw(study, new)
         all_sections = build_sections(study, run)
         (new / "report.md").write_text(_markdown(study, all_sections), encoding="utf-8")
-        (new / "report.html").write_text(
-            _html(study, all_sections, {name: new / f"{name}.svg" for name in names}),
-            encoding="utf-8",
-        )
+        (new / "report.html").write_text(_page(study, all_sections, new), encoding="utf-8")
         _write_counts(study, new / "counts.csv")
         _write_layers(study, new / "layers.csv")
         content = figures_of(study) | {"provenance": study.provenance, "run": run}
-        (new / "report.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_json(content, new / "report.json")
 
 
 def run_record(begin: float, end: float, processes: int) -> dict[str, Any]:
@@ -80,16 +74,20 @@ def title(study: Study) -> str:
     return f"{study.main.network.name}: compression ratios, ours beside the published ones"
 
 
-def summary(study: Study) -> str:
+def summary(study: Study) -> list[str]:
+    """What was measured, the total, and a verdict on each claim, in a line each."""
     main = study.main
     headline = main.readings("types").averages(main.plan.headline)["ratio of sums"]
-    return (
+    lines = [
         f"{main.what.capitalize()} of {main.network.name}; images: {study.images}; weights:"
-        f" {main.network.weights}; top-1 {main.top1}."
-        f" EBPC, {main.plan.headline.words.type}: {headline:.3f}. A ratio is uncompressed /"
-        " compressed, in bits before padding and without container; averages are named. Images and"
-        " weights are not those of the papers, so no figure is the papers' own network."
-    )
+        f" {main.network.weights}; top-1 {main.top1}.",
+        f"EBPC, {main.plan.headline.words.type}: {headline:.3f} (ratio of sums). A ratio is"
+        " uncompressed / compressed bits, before padding and without container.",
+    ]
+    if main.network.name == "resnet34":
+        lines += map(in_a_line, comparison_sections.verdicts(study))
+    lines.append("Images and weights are not those of the papers: theirs would give other figures.")
+    return lines
 
 
 def figures_of(study: Study) -> dict[str, Any]:
@@ -148,7 +146,7 @@ def _markdown(study: Study, all_sections: list[Section]) -> str:
     lines = [f"# {title(study)}"]
     if study.main.network.warning:
         lines.append(f"**{study.main.network.warning}**")
-    lines.append(summary(study))
+    lines.append("\n".join(f"- {line}" for line in summary(study)))
     for section in all_sections:
         lines.append(f"## {section.title}")
         for part in section.parts:
@@ -161,29 +159,29 @@ def _markdown(study: Study, all_sections: list[Section]) -> str:
     return "\n\n".join(lines) + "\n"
 
 
-def _html(study: Study, all_sections: list[Section], pictures: dict[str, Path]) -> str:
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(
-        title=title(study),
-        warning=study.main.network.warning,
-        summary=summary(study),
-        sections=all_sections,
-        svg={name: _inline(name, path) for name, path in pictures.items()},
-    )
-
-
-def _inline(name: str, path: Path) -> Markup:
-    """An SVG as an element of the page. Its ids get a prefix, because those of two pictures would
-    clash in one page."""
-    text = path.read_text(encoding="utf-8")
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\bid="', f'id="{name}-', text)
-    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
-    return Markup(text)
+def _page(study: Study, all_sections: list[Section], folder: Path) -> str:
+    """All of it in one file: the summary, the pictures, and the sections, folded."""
+    pictures = [
+        ((folder / f"{part.name}.svg").read_bytes(), part.caption)
+        for section in all_sections
+        for part in section.parts
+        if isinstance(part, Picture)
+    ]
+    folded = [
+        _html.folded(
+            section.title,
+            [
+                _html.table(part.text("html"), part.caption)
+                if isinstance(part, Table)
+                else _html.paragraph(part)
+                for part in section.parts
+                if not isinstance(part, Picture)
+            ],
+        )
+        for section in all_sections
+    ]
+    warning = study.main.network.warning
+    return _html.page(title(study), summary(study), [_html.pictures(pictures), *folded], warning)
 
 
 def _write_counts(study: Study, path: Path) -> None:
@@ -204,13 +202,10 @@ def _write_counts(study: Study, path: Path) -> None:
 
 def _write_layers(study: Study, path: Path) -> None:
     """Ratios and percentiles of every call, for all types by EBPC."""
-    readings = study.main.readings("types")
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        for i, type in enumerate(study.main.plan.types):
-            variant = study.main.plan.by_type(type)
-            if variant in study.main.counts.bits:
-                table = readings.layers(variant)
-                if i == 0:
-                    writer.writerow(["type", *table.columns])
-                writer.writerows([type, *row] for row in table.astype(object).values.tolist())
+    main, readings = study.main, study.main.readings("types")
+    variants = {type: main.plan.by_type(type) for type in main.plan.types}
+    tables = {
+        type: readings.layers(each) for type, each in variants.items() if each in main.counts.bits
+    }
+    table = pd.concat(tables, names=["type"]).reset_index("type")
+    table.to_csv(path, index=False, lineterminator="\n")

@@ -17,12 +17,12 @@ from evaluation.common.networks import NoWeightsError, load_model
 from evaluation.paper import software
 from evaluation.paper.averages import Readings
 from evaluation.paper.counts import Counts
-from evaluation.paper.passes import UNIT_IMAGES, Runner, Store
+from evaluation.paper.passes import UNIT_IMAGES, Runner
 from evaluation.paper.plan import Extent, Plan, network_plan, small_plan
 from evaluation.paper.presets import Preset
 from evaluation.paper.ranks import Ranks
 from evaluation.paper.sweep import Sweep
-from evaluation.paper.tap_selection import TapSelection, default_selection, only_relu
+from evaluation.paper.tap_selection import Of, TapSelection, default_selection, only_relu
 from evaluation.paper.word_statistics import Statistics, measure_statistics
 from torch_ebpc.cli.images import ImageSet
 from torch_ebpc.cli.measurement import Accuracy
@@ -115,16 +115,9 @@ def run_study(
             "program": program_sha256(),
         }
         digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
-        runner = Runner(Store(work / digest[:16]), ranks, len(images.files))
-        return Sweep(
-            loaded,
-            images,
-            selection,
-            runner,
-            rule.batch_size or 1,
-            every,
-            f"{loaded.name} {selection.of}",
-        )
+        name = f"{loaded.name} {selection.of}"
+        runner = Runner(work, digest, ranks)
+        return Sweep(loaded, images, selection, runner, rule.batch_size or 1, every, name)
 
     def measured(what: str, each: Sweep, plan: Plan) -> Measured | None:
         """None where the network has no such tensors, or no image qualifies."""
@@ -147,7 +140,11 @@ def run_study(
 
     gradients = []
     plan = small_plan(rule, tuple(t for t in GRADIENT_TYPES if t in extent.types))
-    for what, of in (("of the outputs", "gradients"), ("of the inputs", "input gradients")):
+    of_what: tuple[tuple[str, Of], ...] = (
+        ("of the outputs", "gradients"),
+        ("of the inputs", "input gradients"),
+    )
+    for what, of in of_what:
         selection = dataclasses.replace(taps, of=of)
         each = sweep(network, selection, plan, extent.gradients_every)
         if of == "gradients" or only_relu(network.model, taps):

@@ -23,6 +23,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "gelu": functional.gelu,
     "add": operator.add,
 }
+Of = Literal["outputs", "inputs", "gradients", "input gradients"]
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.GELU, nn.LeakyReLU)
 
 
@@ -39,7 +40,7 @@ class TapSelection:
 
     layers: tuple[str, ...] = tuple(kind.__name__ for kind in ACTIVATIONS)
     functions: tuple[str, ...] = ()
-    of: Literal["outputs", "inputs", "gradients", "input gradients"] = "outputs"
+    of: Of = "outputs"
 
     def __post_init__(self) -> None:
         for name in self.functions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ def photographs(*names: str) -> list[ImageFile]:
     paths = [Path(skimage.__file__).parent / "data" / name for name in names]
     for path in paths:
         if not path.is_file():
-            raise FileNotFoundError(f"scikit-image {skimage.__version__} carries no {path.name}")
+            raise FileNotFoundError(
+                f"scikit-image {version('scikit-image')} carries no {path.name}"
+            )
     return [ImageFile(path, path.name) for path in paths]
 
 
@@ -46,7 +49,6 @@ def record(weights: Path) -> dict[str, Any]:
         and ``provenance``: text by name.
     """
     import PIL
-    import skimage
 
     network = load_torchvision("resnet34", weights)
     photograph = ImageSet("", photographs(PHOTOGRAPH))
@@ -69,7 +71,7 @@ def record(weights: Path) -> dict[str, Any]:
         "torch": str(torch.__version__),
         "torchvision": str(import_torchvision().__version__),
         "pillow": PIL.__version__,
-        "scikit-image": skimage.__version__,
+        "scikit-image": version("scikit-image"),
         "torch_ebpc": torch_ebpc.__version__,
     }
     return {"maps": maps, "provenance": provenance}

@@ -140,7 +140,7 @@ TEST(Threads, TheFirstDamageIsTheOneThatIsSaidWhateverItsKind) {
       const SegmentPlace& place = parsed.segments[i];
       container[place.offset + place.bytes - 1] ^= 1;
       if (random() % 2 == 0) {  // noticed by its decoder alone, if at all
-        store<std::uint32_t>(&container[table_offset(1, tensor) + 8 * i + 4],
+        store<std::uint32_t>(&container[table_offset(3, tensor) + entry_bytes(3) * i + 8],
                              portable_kernel.crc32c(0, &container[place.offset], place.bytes));
       }
     }

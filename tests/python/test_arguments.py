@@ -71,7 +71,9 @@ def test_operators_have_the_documented_defaults(name):
 @pytest.mark.parametrize("name", ["compress", "encode", "count_bits", "count_transmission_bits"])
 def test_functions_have_the_documented_defaults(name):
     _, *optional = inspect.signature(getattr(torch_ebpc, name)).parameters.values()
-    defaults = {**DEFAULTS, "zero": None} if name == "compress" else DEFAULTS
+    defaults = {**DEFAULTS, "code": None}
+    if name == "compress":
+        defaults["zero"] = None
     assert {p.name: p.default for p in optional} == {p.name: defaults[p.name] for p in optional}
 
 

@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 import torch
 from cli_inputs import array, error_of, state
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+import torch_ebpc
 from torch_ebpc.cli.main import main
 
-
-@pytest.fixture(autouse=True)
-def _in_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_folder")
 
 
 # ---- Tensors of every kind -----------------------------------------------------------------------
@@ -109,3 +107,42 @@ def test_an_output_that_is_no_file_is_refused(capsys, target):
     np.save("x.npy", array("int8"))
     assert main(["compress", "x.npy", "-o", target, "--force"]) == 2
     assert error_of(capsys) == f"expected the name of a file to write, got {target!r}"
+
+
+# ---- Zeros ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("zero", "found"), [("-128", -128), ("auto", -128), (None, 0)])
+def test_an_npy_file_has_the_zero_that_is_asked_for(zero, found):
+    x = torch.randn(9000).relu().mul(16).clamp(max=255).sub(128).to(torch.int8)
+    np.save("x.npy", x.numpy())
+    arguments = [] if zero is None else ["--zero", zero]
+    assert main(["compress", "x.npy", *arguments]) == 0
+    assert torch_ebpc.inspect(torch_ebpc.map_file("x.npy.ebpc")).zero == found
+    assert main(["decompress", "x.npy.ebpc", "-o", "y.npy"]) == 0
+    assert np.array_equal(np.load("y.npy"), x.numpy())
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+@pytest.mark.parametrize("zero", ["auto", "0"])
+def test_pruned_weights_in_files_are_as_small_as_they_can_be(suffix, zero):
+    x = torch.randn(20_000)
+    x = x * (x.abs() > 1.5)
+    save = torch.save if suffix == "pt" else save_file
+    save({"w": x}, f"x.{suffix}")
+    assert main(["compress", f"x.{suffix}", "--zero", zero, "-o", "asked"]) == 0
+    assert main(["compress", f"x.{suffix}", "-o", "plain"]) == 0
+    larger = Path("asked").stat().st_size - Path("plain").stat().st_size
+    assert larger == 0 if zero == "auto" else larger > 5000
+    assert main(["decompress", "plain", "-o", f"y.{suffix}"]) == 0
+    y = torch.load("y.pt") if suffix == "pt" else load_file("y.safetensors")
+    assert torch.equal(y["w"].view(torch.int32), x.view(torch.int32))
+
+
+def test_a_zero_that_is_no_value_is_refused_by_name(capsys):
+    np.save("x.npy", np.zeros(9, np.uint8))
+    assert main(["compress", "x.npy", "--zero", "-1"]) == 2
+    assert error_of(capsys) == "x.npy: zero must be a value of torch.uint8, got -1"
+    with pytest.raises(SystemExit):
+        main(["compress", "x.npy", "--zero", "all"])
+    assert "argument --zero: invalid zero value: 'all'" in capsys.readouterr().err

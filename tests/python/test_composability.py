@@ -204,7 +204,7 @@ def test_meta_tensors_have_no_bytes():
 def test_another_default_device_changes_no_check_of_parameters():
     model = torch.nn.ReLU()
     with torch.device("meta"):
-        torch_ebpc.CompressionMeter(model)
+        torch_ebpc.CompressionMeter(model, mode="insert")
         torch_ebpc.save_compressed(model)
         torch_ebpc.insert_compression(model)
 
@@ -251,7 +251,7 @@ def test_models_and_reports_are_copied_and_pickled_after_a_meter():
     model = small_network()
     expected = model(images())
     before = {name: len(module._forward_hooks) for name, module in model.named_modules()}
-    with torch_ebpc.CompressionMeter(model, functions=[torch.add]) as meter:
+    with torch_ebpc.CompressionMeter(model, functions=[torch.add], mode="insert") as meter:
         model(images())
     assert {name: len(module._forward_hooks) for name, module in model.named_modules()} == before
     for same in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
@@ -327,7 +327,7 @@ def test_quantized_tensors_are_refused_with_a_hint_and_their_integers_taken(dtyp
 @pytest.mark.usefixtures("_deprecations_of_quantization")
 def test_maps_that_are_quantized_are_left_out_by_a_quantizer(quantized):
     quantizer = torch_ebpc.Quantizer(bits=8)
-    with torch_ebpc.CompressionMeter(quantized, ["1"], quantizer=quantizer) as meter:
+    with torch_ebpc.CompressionMeter(quantized, ["1"], quantizer=quantizer, mode="insert") as meter:
         quantized(images())
     why = "of dtype quint8, where a quantizer needs floating point"
     assert meter.report().left_out == {"1#1": why}

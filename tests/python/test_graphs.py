@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 import warnings
 
@@ -38,7 +39,10 @@ KINDS = ("scripted", "traced", "exported")
 
 
 def measured(model, **options):
-    with torch.inference_mode(), torch_ebpc.CompressionMeter(model, **options) as meter:
+    with (
+        torch.inference_mode(),
+        torch_ebpc.CompressionMeter(model, **{"mode": "insert"} | options) as meter,
+    ):
         outputs = [model(images()) for _ in range(3)]  # TorchScript optimizes at the second
     return meter.report(), outputs
 
@@ -159,7 +163,7 @@ def test_gradients_pass_through_a_measured_script(tmp_path):
         (graph, {"layers": (), "functions": [torch.relu]}),
     ):
         x = images().requires_grad_()
-        with torch_ebpc.CompressionMeter(measured_model, **options):
+        with torch_ebpc.CompressionMeter(measured_model, **{"mode": "insert"} | options):
             measured_model(x).sum().backward()
         gradients.append(x.grad)
     torch.testing.assert_close(*gradients)
@@ -178,7 +182,7 @@ def test_a_model_within_another_is_tapped_alone(tmp_path):
 def test_what_does_not_work_on_a_graph_is_refused(tmp_path, kind):
     graph = as_graph(kind, small_network(), tmp_path)
     with pytest.raises(TypeError, match=r"^model must not be a TorchScript module .*functions=\["):
-        torch_ebpc.CompressionMeter(graph)
+        torch_ebpc.CompressionMeter(graph, mode="insert")
     if kind != "exported":
         with pytest.raises(
             ValueError, match=r"^of must be 'outputs' or 'inputs' for .* below autograd"
@@ -204,7 +208,9 @@ def test_an_exception_leaves_the_block_as_itself_and_nothing_behind(tmp_path, ki
     with taps, pytest.raises((KeyError, RuntimeError)):  # handled within the block
         graph(images())
     quantizer = torch_ebpc.Quantizer(signed=False, scale="calibrated")
-    meter = torch_ebpc.CompressionMeter(graph, functions=[torch.relu], quantizer=quantizer)
+    meter = torch_ebpc.CompressionMeter(
+        graph, functions=[torch.relu], quantizer=quantizer, mode="insert"
+    )
     with pytest.raises(ValueError, match=r"^1#1: was not calibrated"), meter:
         graph(images())
 
@@ -291,7 +297,9 @@ def test_gradients_pass_through_what_an_exported_program_replaces_in_place(tmp_p
         (graph, {"layers": (), "functions": [torch.relu]}),
     ):
         x = images().requires_grad_()
-        with torch_ebpc.CompressionMeter(tapped, quantizer=torch_ebpc.Quantizer(bits=4), **options):
+        with torch_ebpc.CompressionMeter(
+            tapped, quantizer=torch_ebpc.Quantizer(bits=4), **{"mode": "insert"} | options
+        ):
             tapped(x).square().sum().backward()
         gradients.append(x.grad)
     torch.testing.assert_close(*gradients)
@@ -328,3 +336,58 @@ def test_a_graph_in_other_threads_is_tapped(tmp_path, kind):
     rows = meter.report().rows
     assert sorted(row.name for row in rows) == SMALL_CALLS
     assert {row.images for row in rows} == {6}
+
+
+# ---- Quantized programs --------------------------------------------------------------------------
+
+
+class Quantizing(nn.Module):
+    """What PT2E makes of a convolution and a ReLU, but for the weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.register_buffer("scale", torch.tensor([0.125]))
+        self.register_buffer("point", torch.tensor([-7]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        quantized = torch.ops.quantized_decomposed
+        limits = (-128, 127, torch.int8)
+        x = quantized.quantize_per_tensor(x, 0.125, -3, *limits)
+        x = quantized.dequantize_per_tensor(x, 0.125, -3, *limits)
+        x = self.conv(x).relu()
+        named = {"quant_min": -128, "quant_max": 127, "dtype": torch.int8}
+        x = quantized.quantize_per_tensor.default(x, 0.125, zero_point=-128, **named)
+        x = quantized.dequantize_per_tensor.default(x, 0.125, -128, *limits)
+        x = quantized.quantize_per_tensor.tensor(x, self.scale, self.point, *limits)
+        return quantized.dequantize_per_tensor.tensor(x, self.scale, self.point, *limits)
+
+
+@pytest.mark.parametrize("kind", ["python", "fx", "exported"])
+@pytest.mark.parametrize("of", ["outputs", "inputs"])
+def test_quantized_integers_bring_their_zero_point(tmp_path, kind, of):
+    importlib.import_module("torch.ao.quantization.fx._decomposed")
+    model = Quantizing().eval()
+    if kind == "fx":
+        model = torch.fx.symbolic_trace(model)
+    elif kind == "exported":
+        model = as_graph(kind, model, tmp_path)
+    function = f"{'de' if of == 'inputs' else ''}quantize_per_tensor"
+    functions = [getattr(torch.ops.quantized_decomposed, function)]
+    report, _ = measured(model, layers=(), functions=functions, of=of, mode="observe", verify=True)
+    assert [row.name for row in report.rows] == [f"{function}#{call}" for call in (1, 2, 3)]
+    assert [row.zero for row in report.rows] == [-3, -128, -7]
+    assert {row.dtype for row in report.rows} == {"int8"}
+    assert report.rows[0].zeros == 3 * (images().mul(8).round() == 0).sum()
+    assert report.rows[1].zeros == report.rows[2].zeros > 0
+    assert f"{function}#1 -3, {function}#2 -128, {function}#3 -7" in repr(report)
+
+
+def test_what_is_made_of_floating_point_has_no_zero_point():
+    class Fake(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.ops.aten.fake_quantize_per_tensor_affine.default(x, 0.5, 3, -128, 127)
+
+    function = torch.fake_quantize_per_tensor_affine
+    report, _ = measured(Fake(), layers=(), functions=[function], mode="observe")
+    assert report.rows[0].zero == 0

@@ -2,7 +2,7 @@
 
 - `python` is run, in order and in one namespace,
 - `console` is a shell's session: its lines `$ ...` are run, and have to succeed,
-- `text`, or a block of no language, right behind a `python` block is what that prints, as the other
+- `text`, or a block of no language, right after a `python` block is what that prints, as the other
   lines of a session are what its commands print (standard error too): `...` stands for anything,
   blanks for blanks, however many, and a number with decimals also for those next to it in the last
   one, since convolutions differ between CPUs; below `<!-- numbers vary -->` any number for any,
@@ -163,6 +163,12 @@ def test_a_page_does_what_it_says(page, tmp_path, monkeypatch):
         shutil.copy(Path(skimage.__file__).parent / "data" / name, photos)
     for example in sybil.Sybil([blocks_of]).parse(page):
         example.evaluate()
+
+
+def test_the_readme_is_read_in_a_minute():
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) <= 150
+    assert max(map(len, lines)) <= 100
 
 
 def test_the_notebook_is_stored_without_outputs():

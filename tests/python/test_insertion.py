@@ -11,7 +11,7 @@ import threading
 import pytest
 import torch
 from sample_inputs import DTYPES, FLOATING, assert_same_bits, feature_map, special_values
-from small_models import SMALL_CALLS, Residual, images, small_network
+from small_models import SMALL_CALLS, Residual, images
 from torch import Tensor, nn
 
 import torch_ebpc
@@ -23,7 +23,10 @@ from torch_ebpc import (
     reset_compression,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+pytestmark = [
+    pytest.mark.usefixtures("without_gradients"),
+    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
+]
 
 QUANTIZERS = [
     None,
@@ -33,18 +36,6 @@ QUANTIZERS = [
     Quantizer(bits=12),
 ]
 quantized = pytest.mark.parametrize("quantizer", QUANTIZERS, ids=repr)
-
-
-@pytest.fixture
-def network():
-    return small_network()
-
-
-@pytest.fixture(autouse=True)
-def _without_gradients(request):
-    """Gradients are on in the tests about gradients alone."""
-    with torch.set_grad_enabled("gradient" in request.node.name):
-        yield
 
 
 def saved_and_loaded(model):
@@ -77,7 +68,9 @@ def counts_of(report):
 
 def metered(model, x, **arguments):
     """The output under a meter that inserts compression, and its report."""
-    with CompressionMeter(model, methods=("ebpc", "zvc"), **arguments) as meter:
+    with CompressionMeter(
+        model, methods=("ebpc", "zvc"), **{"mode": "insert"} | arguments
+    ) as meter:
         if getattr(arguments.get("quantizer"), "scale", None) == "calibrated":
             with meter.calibrate():
                 model(x)
@@ -111,7 +104,7 @@ def test_counts_add_up_over_batches_of_any_size(network, form):
     code = {"block_size": 5, "max_zero_run": 4, "base": "reused"}
     inserted = form(insert_compression(network, example_inputs=images(1), **code))
     reset_compression(inserted)
-    with CompressionMeter(network, methods=("ebpc", "zvc"), **code) as meter:
+    with CompressionMeter(network, methods=("ebpc", "zvc"), **{"mode": "insert"} | code) as meter:
         for x in (images(2), images(5), images(1)):
             network(x)
             inserted(x)

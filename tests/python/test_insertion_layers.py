@@ -195,7 +195,7 @@ def test_a_calibrated_scale_stays_when_the_models_dtype_changes(convert):
     model = nn.Sequential(nn.ReLU())
     x = torch.rand(64, 8) * 1e-4
     inserted = convert(insert_compression(model, quantizer=CALIBRATED, example_inputs=x))
-    with CompressionMeter(model, quantizer=CALIBRATED) as meter:
+    with CompressionMeter(model, quantizer=CALIBRATED, mode="insert") as meter:
         with meter.calibrate():
             model(x)
         for dtype in (torch.float16, torch.bfloat16):

@@ -13,14 +13,9 @@ from torch_ebpc import CompressionMeter, FloatCast, Quantizer
 
 
 def run(model, x, **arguments):
-    with CompressionMeter(model, **arguments) as meter, torch.no_grad():
+    with CompressionMeter(model, **{"mode": "insert"} | arguments) as meter, torch.no_grad():
         y = model(x)
     return y, meter.report()
-
-
-@pytest.fixture
-def network():
-    return small_network()
 
 
 # ---- Inserted and observed -----------------------------------------------------------------------
@@ -150,7 +145,7 @@ def test_container_bytes_are_those_of_the_packed_map():
 
 
 def test_batches_accumulate_into_the_sums_over_all_images(network):
-    with CompressionMeter(network) as meter, torch.no_grad():
+    with CompressionMeter(network, mode="insert") as meter, torch.no_grad():
         network(images(5)[:2])
         after_first = meter.report()
         network(images(5)[2:])
@@ -170,7 +165,7 @@ def test_a_fixed_scale_makes_batches_and_single_images_count_the_same():
     model = nn.Sequential(nn.ReLU())
     x = images(4)
     for quantizer in (Quantizer(scale=0.05), None):
-        with CompressionMeter(model, quantizer=quantizer) as meter:
+        with CompressionMeter(model, quantizer=quantizer, mode="insert") as meter:
             for each in x.split(1):
                 model(each)
         _, at_once = run(model, x, quantizer=quantizer)
@@ -181,7 +176,7 @@ def test_a_fixed_scale_makes_batches_and_single_images_count_the_same():
 
 
 def test_a_meter_may_be_entered_again_and_goes_on_counting(network):
-    meter = CompressionMeter(network)
+    meter = CompressionMeter(network, mode="insert")
     for images_so_far in (2, 4):
         with meter, torch.no_grad():
             network(images())
@@ -192,16 +187,16 @@ def test_a_meter_may_be_entered_again_and_goes_on_counting(network):
 # ---- Calibration ---------------------------------------------------------------------------------
 
 
-def test_calibration_takes_the_largest_magnitude_of_every_call(network):
+def test_calibration_takes_the_range_of_every_call(network):
     quantizer = Quantizer(scale="calibrated")
     with torch.no_grad():
         plain = network[1](network[0](images()))
-    with CompressionMeter(network, quantizer=quantizer) as meter, torch.no_grad():
+    with CompressionMeter(network, quantizer=quantizer, mode="insert") as meter, torch.no_grad():
         with meter.calibrate():
             network(images())
             network(0.5 * images())
         assert list(meter.calibration) == SMALL_CALLS
-        assert meter.calibration["1#1"] == plain.max().item()
+        assert meter.calibration["1#1"] == (plain.min().item(), plain.max().item())
         assert not meter.report().rows  # nothing was measured
         network(images())
     assert [row.name for row in meter.report().rows] == SMALL_CALLS
@@ -210,19 +205,24 @@ def test_calibration_takes_the_largest_magnitude_of_every_call(network):
 def test_calibrating_does_not_touch_the_model(network):
     with torch.no_grad():
         expected = network(images())
-        with CompressionMeter(network, quantizer=Quantizer(bits=2)) as meter, meter.calibrate():
+        with (
+            CompressionMeter(network, quantizer=Quantizer(bits=2), mode="insert") as meter,
+            meter.calibrate(),
+        ):
             assert_same_bits(network(images()), expected)
 
 
 def test_calibration_makes_results_independent_of_the_batch_size():
     model = nn.Sequential(nn.ReLU())
     x = images(4) * torch.tensor([1.0, 0.1, 3.0, 0.5]).reshape(4, 1, 1, 1)
-    with CompressionMeter(model, quantizer=Quantizer(scale="calibrated")) as one_by_one:
+    with CompressionMeter(
+        model, quantizer=Quantizer(scale="calibrated"), mode="insert"
+    ) as one_by_one:
         with one_by_one.calibrate():
             model(x)
         for each in x.split(1):
             model(each)
-    other = CompressionMeter(model, quantizer=Quantizer(scale="calibrated"))
+    other = CompressionMeter(model, quantizer=Quantizer(scale="calibrated"), mode="insert")
     other.calibration = one_by_one.calibration
     with other:
         model(x)
@@ -231,14 +231,14 @@ def test_calibration_makes_results_independent_of_the_batch_size():
 
 def test_measuring_without_calibration_is_an_error_that_names_the_call(network):
     with (
-        CompressionMeter(network, quantizer=Quantizer(scale="calibrated")),
+        CompressionMeter(network, quantizer=Quantizer(scale="calibrated"), mode="insert"),
         pytest.raises(ValueError, match=r"^1#1: was not calibrated: .*meter\.calibrate\(\)"),
     ):
         network(images())
 
 
 def test_calibrating_outside_of_the_meter_is_an_error(network):
-    meter = CompressionMeter(network)
+    meter = CompressionMeter(network, mode="insert")
     with pytest.raises(RuntimeError, match="enter the CompressionMeter before calibrating"):
         meter.calibrate().__enter__()
 
@@ -267,7 +267,7 @@ def test_layers_by_type_name_list_and_predicate(network, layers, expected):
 
 def test_layers_that_were_never_called_are_named(network):
     network.add_module("unused", nn.ReLU())
-    with CompressionMeter(network) as meter:
+    with CompressionMeter(network, mode="insert") as meter:
         network[2](torch.randn(1, 4, 5, 5))
     assert meter.report().never_called == ["1", "3.relu", "unused"]
     assert "never called: 1, 3.relu, unused" in repr(meter.report())

@@ -59,7 +59,7 @@ def test_what_cannot_be_measured_is_passed_on_and_named(why, mode):
 
 def test_inputs_that_are_indices_are_measured_as_words_of_32_bits():
     model = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 2))
-    with CompressionMeter(model, [nn.Embedding, nn.Linear], of="inputs") as meter:
+    with CompressionMeter(model, [nn.Embedding, nn.Linear], of="inputs", mode="insert") as meter:
         model(torch.tensor([[1, 2]]))
     report = meter.report()
     assert [row.name for row in report.rows] == ["0#1", "1#1"]
@@ -75,7 +75,7 @@ def test_inputs_that_are_indices_are_measured_as_words_of_32_bits():
 @pytest.mark.parametrize("quantizer", [Quantizer(), FloatCast(torch.float16)])
 def test_a_quantizer_leaves_integers_out(quantizer):
     model = nn.Sequential(nn.Identity())
-    with CompressionMeter(model, nn.Identity, quantizer=quantizer) as meter:
+    with CompressionMeter(model, nn.Identity, quantizer=quantizer, mode="insert") as meter:
         for dtype in (torch.int8, torch.int64, torch.complex64):
             x = torch.ones(2, 3, dtype=dtype)
             assert model(x) is x
@@ -114,7 +114,7 @@ def test_views_and_plain_subclasses_are_measured(make):
         "subclass": torch.rand(2, 3).as_subclass(Named),
     }[make]
     model = nn.Sequential(nn.Identity())
-    with CompressionMeter(model, nn.Identity, verify=True) as meter:
+    with CompressionMeter(model, nn.Identity, verify=True, mode="insert") as meter:
         found = model(x)
     assert_same_bits(found.detach().resolve_neg(), x.detach().resolve_neg())
     assert meter.report().rows[0].verified_values == x.numel()
@@ -122,14 +122,14 @@ def test_views_and_plain_subclasses_are_measured(make):
 
 def test_what_is_traced_without_data_is_left_out():
     model = nn.Sequential(nn.ReLU())
-    with CompressionMeter(model) as meter:
+    with CompressionMeter(model, mode="insert") as meter:
         with FakeTensorMode():
             model(torch.rand(3))
         torch.export.export(model, (torch.rand(3, 3),))
     reasons = meter.report().left_out  # of as many calls as PyTorch makes to trace them
     assert reasons["0#1"] == "a FakeTensor, which has no plain memory"
     assert set(reasons.values()) == {reasons["0#1"]}
-    with CompressionMeter(model) as meter:
+    with CompressionMeter(model, mode="insert") as meter:
         functionalize(model)(torch.rand(3))
     assert meter.report().left_out == {"0#1": "a tensor of torch.func.functionalize"}
 
@@ -196,7 +196,7 @@ def test_words_of_two_dtypes_make_no_common_row(first):
 
 def test_a_cast_that_overflows_is_counted_and_named():
     model = nn.Sequential(nn.ReLU())
-    with CompressionMeter(model, quantizer=FloatCast(torch.float16)) as meter:
+    with CompressionMeter(model, quantizer=FloatCast(torch.float16), mode="insert") as meter:
         y = model(torch.tensor([[1e5, 1.0, float("inf")]]))
     assert y.tolist() == [[float("inf"), 1.0, float("inf")]]
     report = meter.report()

@@ -10,16 +10,11 @@ import weakref
 import pytest
 import torch
 from sample_inputs import assert_same_bits
-from small_models import SMALL_CALLS, images, small_network
+from small_models import SMALL_CALLS, images
 from torch import nn
 
 import torch_ebpc
 from torch_ebpc import CompressionMeter, EBPCFormatError, Quantizer
-
-
-@pytest.fixture
-def network():
-    return small_network()
 
 
 def hooks_of(model):
@@ -42,20 +37,20 @@ class Failing(nn.Module):
 
 def test_hooks_are_there_inside_and_gone_outside(network):
     assert not hooks_of(network)
-    with CompressionMeter(network):
+    with CompressionMeter(network, mode="insert"):
         assert hooks_of(network)
     assert not hooks_of(network)
 
 
 def test_hooks_are_gone_after_an_exception_in_the_block(network):
-    with pytest.raises(KeyError), CompressionMeter(network):
+    with pytest.raises(KeyError), CompressionMeter(network, mode="insert"):
         raise KeyError
     assert not hooks_of(network)
 
 
 def test_hooks_are_gone_after_an_exception_in_the_model_and_counting_starts_anew(network):
     failing = nn.Sequential(network, Failing())
-    meter = CompressionMeter(failing)
+    meter = CompressionMeter(failing, mode="insert")
     with pytest.raises(ZeroDivisionError), meter:
         failing(images())
     assert not hooks_of(failing)
@@ -66,7 +61,7 @@ def test_hooks_are_gone_after_an_exception_in_the_model_and_counting_starts_anew
 
 
 def test_a_model_that_failed_in_the_middle_names_its_calls_right_the_next_time(network):
-    with CompressionMeter(network) as meter:
+    with CompressionMeter(network, mode="insert") as meter:
         with pytest.raises(RuntimeError):
             network(torch.randn(2, 3, 1, 1))
         network(images())
@@ -75,7 +70,7 @@ def test_a_model_that_failed_in_the_middle_names_its_calls_right_the_next_time(n
 
 def test_the_model_pickles_and_deep_copies_afterwards(network):
     with torch.no_grad():
-        with CompressionMeter(network):
+        with CompressionMeter(network, mode="insert"):
             expected = network(images())
         for again in (pickle.loads(pickle.dumps(network)), copy.deepcopy(network)):
             assert_same_bits(again(images()), expected)
@@ -85,7 +80,7 @@ def test_the_model_pickles_and_deep_copies_afterwards(network):
 def test_hooks_of_others_stay(network):
     seen = []
     network[1].register_forward_hook(lambda *_: seen.append(1))
-    with CompressionMeter(network):
+    with CompressionMeter(network, mode="insert"):
         network(images())
     network(images())
     assert len(seen) == 2
@@ -116,7 +111,7 @@ def test_no_tensor_is_kept(network, mode, quantizer):
 def test_the_models_training_mode_and_parameters_are_left_alone(network):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     network.train()
-    with CompressionMeter(network, quantizer=Quantizer(bits=4)):
+    with CompressionMeter(network, quantizer=Quantizer(bits=4), mode="insert"):
         network(images())
     assert network.training
     for name, value in network.state_dict().items():
@@ -149,10 +144,13 @@ def test_verify_catches_one_wrong_bit_and_names_layer_call_and_index(network, mo
 def test_verify_catches_a_negative_zero_for_a_zero(monkeypatch):
     model = nn.Sequential(nn.ReLU())
     monkeypatch.setattr(torch_ebpc.ops, "decompress", lambda packed, **_: -torch.zeros(2, 3))
-    with CompressionMeter(model) as meter:
+    with CompressionMeter(model, mode="insert") as meter:
         model(torch.zeros(2, 3))
     assert meter.report().rows[0].verified_values == 0
-    with CompressionMeter(model, verify=True), pytest.raises(AssertionError, match="at index 0"):
+    with (
+        CompressionMeter(model, verify=True, mode="insert"),
+        pytest.raises(AssertionError, match="at index 0"),
+    ):
         model(torch.zeros(2, 3))
 
 
@@ -161,7 +159,7 @@ def test_verify_catches_another_shape_or_dtype(monkeypatch):
     for wrong in (torch.zeros(3, 2), torch.zeros(2, 3, dtype=torch.int32)):
         monkeypatch.setattr(torch_ebpc.ops, "decompress", lambda packed, wrong=wrong, **_: wrong)
         with (
-            CompressionMeter(model, verify=True),
+            CompressionMeter(model, verify=True, mode="insert"),
             pytest.raises(AssertionError, match=r"^0#1: .*differs: torch.float32 \(2, 3\) became"),
         ):
             model(torch.zeros(2, 3))
@@ -173,12 +171,15 @@ def test_an_error_of_the_decoder_names_the_call(monkeypatch):
 
     monkeypatch.setattr(torch_ebpc.ops, "decompress", failing)
     model = nn.Sequential(nn.ReLU())
-    with CompressionMeter(model), pytest.raises(EBPCFormatError, match=r"^0#1: no container$"):
+    with (
+        CompressionMeter(model, mode="insert"),
+        pytest.raises(EBPCFormatError, match=r"^0#1: no container$"),
+    ):
         model(torch.zeros(2, 3))
 
 
 def test_verified_values_are_counted(network):
-    with CompressionMeter(network, verify=True) as meter:
+    with CompressionMeter(network, verify=True, mode="insert") as meter:
         network(images())
     report = meter.report()
     assert [row.verified_values for row in report.rows] == [800] * 5
@@ -195,7 +196,7 @@ class TwoOutputs(nn.Module):
 
 def test_an_output_that_is_no_tensor_is_measured_part_by_part():
     model = nn.Sequential(TwoOutputs())
-    with CompressionMeter(model, TwoOutputs) as meter:
+    with CompressionMeter(model, TwoOutputs, mode="insert") as meter:
         model(torch.zeros(1))
     assert [row.name for row in meter.report().rows] == ["0[0]#1", "0[1]#1"]
 
@@ -206,17 +207,19 @@ def test_what_is_not_finite_is_an_error_that_names_the_call(value):
     x = torch.tensor([[1.0, value]])
     for scale in ("batch", 1.0):
         with (
-            CompressionMeter(model, nn.Identity, quantizer=Quantizer(scale=scale)),
+            CompressionMeter(model, nn.Identity, quantizer=Quantizer(scale=scale), mode="insert"),
             pytest.raises(ValueError, match=r"^0#1: .*must be finite"),
         ):
             model(x)
-    meter = CompressionMeter(model, nn.Identity, quantizer=Quantizer(scale="calibrated"))
+    meter = CompressionMeter(
+        model, nn.Identity, quantizer=Quantizer(scale="calibrated"), mode="insert"
+    )
     with meter, meter.calibrate(), pytest.raises(ValueError, match=r"^0#1: .*must be finite"):
         model(x)
 
 
 def test_entering_twice_is_an_error_and_keeps_the_first(network):
-    meter = CompressionMeter(network)
+    meter = CompressionMeter(network, mode="insert")
     with meter:
         with pytest.raises(RuntimeError, match="entered already; make a second one"):
             meter.__enter__()
@@ -226,7 +229,10 @@ def test_entering_twice_is_an_error_and_keeps_the_first(network):
 
 
 def test_two_meters_on_one_model_measure_both(network):
-    with CompressionMeter(network) as outer, CompressionMeter(network, mode="observe") as inner:
+    with (
+        CompressionMeter(network, mode="insert") as outer,
+        CompressionMeter(network, mode="observe") as inner,
+    ):
         network(images())
     for row, other in zip(outer.report().rows, inner.report().rows, strict=True):
         assert row.value_bits == other.value_bits
@@ -244,7 +250,7 @@ def test_two_meters_on_one_model_measure_both(network):
         ({"layers": int}, TypeError, r"layers must be module types, names or a predicate"),
         ({"layers": [3]}, TypeError, r"layers must be module types, names .*, got 3$"),
         ({"layers": 3}, TypeError, r"layers must be module types, names .*, got 3$"),
-        ({"mode": "replace"}, ValueError, r"mode must be 'insert' or 'observe', got 'replace'"),
+        ({"mode": "replace"}, ValueError, r"mode must be 'observe' or 'insert', got 'replace'"),
         ({"transmission": "row"}, ValueError, r"transmission must be 'image', .*, got 'row'"),
         ({"methods": "ebpc"}, ValueError, r"methods must be a non-empty sequence .*'ebpc'"),
         ({"methods": ()}, ValueError, r"methods must be a non-empty sequence"),
@@ -258,10 +264,10 @@ def test_two_meters_on_one_model_measure_both(network):
 )
 def test_wrong_arguments_are_named_before_anything_runs(network, arguments, exception, message):
     with pytest.raises(exception, match=message):
-        CompressionMeter(network, **arguments)
+        CompressionMeter(network, **{"mode": "insert"} | arguments)
     assert not hooks_of(network)
 
 
 def test_what_is_no_module_is_refused():
     with pytest.raises(TypeError, match=r"^model must be a torch\.nn\.Module, got function$"):
-        CompressionMeter(lambda x: x)
+        CompressionMeter(lambda x: x, mode="insert")

@@ -108,17 +108,144 @@ def test_words_of_a_dtype_without_a_code_are_left_out():
 )
 def test_words_go_with_observed_outputs_alone(arguments, error, message):
     with pytest.raises(error, match=message):
-        CompressionMeter(nn.Sequential(nn.ReLU()), **({"mode": "observe"} | arguments))
+        CompressionMeter(nn.Sequential(nn.ReLU()), **arguments)
 
 
 def test_a_relu_inside_of_a_quantizing_layer_is_warned_of(monkeypatch):
     model = nn.Sequential(nn.ReLU(), QuantReLU())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        CompressionMeter(model)
+        CompressionMeter(model, mode="insert")
     monkeypatch.setattr(QuantReLU, "__module__", "brevitas.nn.quant_activation")
     with pytest.warns(UserWarning, match=r"^1\.act_quant: of Brevitas, measured in floating point"):
-        CompressionMeter(model)
+        CompressionMeter(model, mode="insert")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         CompressionMeter(model, QuantReLU, words=lambda y: y.int(), mode="observe")
+
+
+# ---- Order ---------------------------------------------------------------------------------------
+
+
+class Passing(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def measured(x, **arguments):
+    """Row and output of a module that returns what it gets."""
+    model = nn.Sequential(Passing())
+    with torch.no_grad(), CompressionMeter(model, Passing, **arguments) as meter:
+        y = model(x)
+    (row,) = meter.report().rows
+    return row, y, meter.report()
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("mode", ["insert", "observe"])
+def test_in_the_order_nhwc_the_permuted_words_are_coded(mode, channels_last):
+    x = torch.randn(2, 5, 6, 7).relu()
+    if channels_last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    row, y, report = measured(x, order="nhwc", mode=mode, verify=True, methods=("ebpc", "zvc"))
+    permuted = x.permute(0, 2, 3, 1).contiguous()
+    assert row.bits_after("ebpc") == sum(torch_ebpc.count_bits(each) for each in permuted)
+    assert row.bits_after("ebpc") != sum(torch_ebpc.count_bits(each) for each in x)
+    assert (row.shape, row.images, row.verified_values) == ((5, 6, 7), 2, x.numel())
+    assert row.bits_after("zvc") == measured(x, methods=("zvc",))[0].bits_after("zvc")
+    assert torch.equal(x, y)
+    assert x.stride() == y.stride()
+    assert "32-bit words in the order NHWC" in repr(report)
+    assert report.provenance["order"] == "nhwc"
+
+
+def test_in_the_order_nhwc_quantized_maps_come_back_in_their_own():
+    x = torch.randn(2, 3, 4, 5)
+    quantizer = Quantizer(affine=True)
+    assert torch.equal(
+        measured(x, order="nhwc", quantizer=quantizer, mode="insert")[1],
+        measured(x, quantizer=quantizer, mode="insert")[1],
+    )
+
+
+@pytest.mark.parametrize("shape", [(), (40,), (4, 10), (2, 5, 6), (2, 3, 4, 5, 6)])
+def test_only_maps_of_four_dimensions_have_another_order(shape):
+    x = torch.randn(shape)
+    bits = [measured(x, order=order)[0].bits_after("ebpc") for order in ("nchw", "nhwc")]
+    assert bits[0] == bits[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"order": "hwcn"}, "order must be 'nchw' or 'nhwc', got 'hwcn'"),
+        ({"order": "nhwc", "transmission": "channel"}, "transmission must be 'image' or 'tensor'"),
+    ],
+)
+def test_other_orders_are_errors(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        CompressionMeter(nn.ReLU(), **arguments)
+
+
+# ---- Zero points ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["insert", "observe"])
+def test_an_affine_quantizer_says_the_zero_word(mode):
+    x = torch.randn(2, 3, 20, 20).relu() - 0.25
+    x[0, 0] = 0
+    row, y, report = measured(x, quantizer=Quantizer(affine=True), mode=mode, verify=True)
+    scale, zero_point = Quantizer(affine=True).parameters_for(x.min().item(), x.max().item())
+    words = ((x / scale).round() + zero_point).to(torch.int8)
+    assert -128 < row.zero == zero_point < 0
+    assert row.zeros == (words == zero_point).sum() > 400
+    assert row.bits_after("ebpc") == sum(
+        torch_ebpc.count_bits(each, zero=zero_point) for each in words
+    )
+    assert f"zero points, the words that are zeros: 0#1 {zero_point}" in repr(report)
+    assert (y - x).abs().max() <= (0.5001 * scale if mode == "insert" else 0)
+
+
+def test_relu_maps_come_to_the_same_bits_whatever_the_zero_point():
+    x = torch.randn(2, 8, 30, 30).relu()
+    unsigned, signed, affine = (
+        measured(x, quantizer=quantizer)[0]
+        for quantizer in (
+            Quantizer(signed=False),
+            Quantizer(affine=True),
+            Quantizer(signed=False, affine=True),
+        )
+    )
+    assert (unsigned.zero, signed.zero, affine.zero) == (0, -128, 0)
+    assert unsigned.zeros == signed.zeros == affine.zeros
+    assert unsigned.bits_after("ebpc") == affine.bits_after("ebpc")
+    assert signed.ratio("ebpc") == pytest.approx(affine.ratio("ebpc"), rel=0.001)
+
+
+def test_a_zero_point_that_varies_is_said_to():
+    model = nn.Sequential(Passing())
+    with CompressionMeter(model, Passing, quantizer=Quantizer(affine=True), mode="insert") as meter:
+        model(torch.tensor([-1.0, 1.0, 0.0]))
+        model(torch.tensor([0.0, 1.0, 0.0]))
+    assert meter.report().rows[0].zero is None
+    assert meter.report().rows[0].zeros == 3
+    assert "0#1 varies" in repr(meter.report())
+
+
+def test_calibration_gives_every_batch_the_same_zero_point():
+    model = nn.Sequential(Passing())
+    quantizer = Quantizer(affine=True, scale="calibrated")
+    with CompressionMeter(model, Passing, quantizer=quantizer, mode="insert") as meter:
+        with meter.calibrate():
+            model(torch.tensor([-1.0, 1.0]))
+            model(torch.tensor([0.0, 3.0]))
+        model(torch.tensor([0.0, 1.0]))
+        model(torch.tensor([-9.0, 1.0]))
+    (row,) = meter.report().rows
+    assert meter.calibration == {"0#1": (-1.0, 3.0)}
+    assert (row.zero, row.overflows) == (-64, 1)
+
+
+def test_an_affine_quantizer_needs_no_zero_beside_it():
+    with pytest.raises(ValueError, match="zero must be None with an affine quantizer"):
+        CompressionMeter(nn.ReLU(), quantizer=Quantizer(affine=True), zero=3, mode="insert")

@@ -136,6 +136,7 @@ def test_the_meter_verifies_every_method(transmission, quantizer):
             methods=METHODS,
             transmission=transmission,
             verify=True,
+            mode="insert",
         ) as meter,
         torch.no_grad(),
     ):
@@ -159,7 +160,7 @@ def test_a_method_that_decodes_to_something_else_is_found(method, transmission, 
     message = rf"1#1: transmission {transmission}, method {method}: .* at index 3"
     network = small_network()
     with (
-        CompressionMeter(network, methods=("zvc", method), verify=True),
+        CompressionMeter(network, methods=("zvc", method), verify=True, mode="insert"),
         pytest.raises(AssertionError, match=message),
     ):
         network(images())

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torch_ebpc import FloatCast, Quantizer
+import torch_ebpc
+from torch_ebpc import CompressionMeter, FloatCast, Quantizer
 
 
 def quantized(quantizer, *values, scale=1.0):
@@ -127,6 +129,74 @@ def test_an_empty_map_is_quantized():
     assert Quantizer().quantize(torch.empty(0, 3), 1.0).shape == (0, 3)
 
 
+# ---- Affine --------------------------------------------------------------------------------------
+
+AFFINE = Quantizer(affine=True)
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "smallest", "largest", "scale", "zero_point"),
+    [
+        (AFFINE, 0.0, 255.0, 1.0, -128),
+        (AFFINE, 3.0, 255.0, 1.0, -128),  # 0 is always within the range
+        (AFFINE, -255.0, -3.0, 1.0, 127),
+        (AFFINE, -127.5, 127.5, 1.0, 0),  # the tie goes to the even -128
+        (AFFINE, -100.0, 155.0, 1.0, -28),
+        (AFFINE, 0.0, 0.0, 1.0, -128),
+        (Quantizer(affine=True, signed=False), -100.0, 155.0, 1.0, 100),
+        (Quantizer(4, affine=True), -5.0, 10.0, 1.0, -3),
+        (Quantizer(16, affine=True), 0.0, 65535.0, 1.0, -32768),
+        (Quantizer(affine=True, headroom=0.5), -100.0, 155.0, 2.0, -78),
+        (Quantizer(), -127.0, 3.0, 1.0, 0),
+        (Quantizer(scale=0.25), -127.0, 3.0, 0.25, 0),
+    ],
+)
+def test_the_range_comes_to_the_ends_of_the_words(quantizer, smallest, largest, scale, zero_point):
+    assert quantizer.parameters_for(smallest, largest) == (scale, zero_point)
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated")
+@pytest.mark.parametrize("signed", [True, False])
+@given(st.floats(-1e3, 1e3, width=32), st.floats(-1e3, 1e3, width=32))
+def test_affine_words_are_those_of_pytorchs_observers(signed, one, other):
+    dtype = torch.qint8 if signed else torch.quint8
+    x = torch.linspace(min(one, other), max(one, other), 50)
+    observer = torch.ao.quantization.MinMaxObserver(dtype, eps=1e-30)
+    observer(x)
+    scale, zero_point = (each.item() for each in observer.calculate_qparams())
+    quantizer = Quantizer(affine=True, signed=signed)
+    found = quantizer.parameters_for(x.min().item(), x.max().item())
+    if x.any():
+        assert found == (pytest.approx(scale, rel=1e-6), pytest.approx(zero_point, abs=1))
+    words = quantizer.quantize(x, scale, zero_point=zero_point)
+    expected = torch.quantize_per_tensor(x, scale, zero_point, dtype).int_repr()
+    assert (words.int() - expected.int()).abs().max() <= 1  # which multiplies by 1 / scale
+    assert quantizer.saturated(x, scale, zero_point=zero_point) <= 2  # at the ends, by rounding
+
+
+def test_affine_words_saturate_and_come_back():
+    x = torch.tensor([-3.0, -1.0, 0.0, 1.0, 99.0, 100.0])
+    words = AFFINE.quantize(x, 1.0, zero_point=28)
+    assert words.tolist() == [25, 27, 28, 29, 127, 127]
+    assert AFFINE.saturated(x, 1.0, zero_point=28) == 1
+    assert AFFINE.dequantize(words, 1.0, torch.float32, 28).tolist() == [-3, -1, 0, 1, 99, 99]
+    assert quantized(Quantizer(affine=True, signed=False), -3.0, 2.0) == [0, 2]
+
+
+def test_affine_truncation_goes_towards_the_zero_point():
+    truncate = Quantizer(affine=True, rounding="truncate")
+    x = torch.tensor([-1.9, -0.9, 0.9, 1.9])
+    assert truncate.quantize(x, 1.0, zero_point=5).tolist() == [4, 5, 5, 6]
+    assert truncate.quantize(x, 1.0, zero_point=-5).tolist() == [-6, -5, -5, -4]
+
+
+@pytest.mark.parametrize("bound", [float("inf"), float("nan")])
+def test_a_range_that_is_not_finite_is_refused(bound):
+    for quantizer in (Quantizer(), AFFINE):
+        with pytest.raises(ValueError, match="x must be finite to be quantized"):
+            quantizer.parameters_for(-bound, 1.0)
+
+
 # ---- Errors ------------------------------------------------------------------------------------
 
 
@@ -170,6 +240,13 @@ def test_negative_values_are_refused_where_words_are_unsigned():
         ({"scale": float("nan")}, ValueError, "scale must be positive and finite, got nan"),
         ({"headroom": 0.0}, ValueError, "headroom must be above 0 and at most 1, got 0.0"),
         ({"headroom": 1.1}, ValueError, "headroom must be above 0 and at most 1, got 1.1"),
+        ({"affine": 1}, TypeError, "affine must be a bool, got int"),
+        (
+            {"affine": True, "scale": 0.5},
+            ValueError,
+            "scale must be 'batch' or 'calibrated' for affine quantization, whose zero point comes"
+            " from the same values, got 0.5",
+        ),
         ({"headroom": "all"}, TypeError, "headroom must be a number, got a str"),
     ],
 )
@@ -189,9 +266,8 @@ def test_a_quantizer_is_a_value():
 def test_a_float_cast_has_the_bits_of_its_dtype():
     assert FloatCast(torch.float16).bits == FloatCast(torch.bfloat16).bits == 16
     assert FloatCast(torch.float32).bits == 32
-    with pytest.raises(
-        ValueError, match=r"^dtype must be float16, bfloat16 or float32, got torch.int8$"
-    ):
+    assert FloatCast(torch.float8_e4m3fn).bits == 8
+    with pytest.raises(ValueError, match=r"^dtype must be one of float16, .*, got torch.int8$"):
         FloatCast(torch.int8)
 
 
@@ -209,14 +285,40 @@ def test_what_is_no_floating_point_tensor_is_refused(x):
         Quantizer().quantize(x, 1.0)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_a_cast_counts_the_finite_values_that_it_makes_infinite(dtype):
+FLOAT8 = [
+    *(torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz),
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, *FLOAT8])
+def test_a_cast_counts_the_finite_values_that_are_beyond_its_range(dtype):
     largest = torch.finfo(dtype).max
     x = torch.tensor([largest, largest * 1.5, -2.0 * largest, 1.0], dtype=torch.float64)
     more = torch.tensor([float("inf"), float("nan")], dtype=torch.float64)
     cast = FloatCast(dtype)
     assert cast.overflows(x) == cast.overflows(torch.cat([x, more])) == 2
     assert cast.overflows(x[:1]) == cast.overflows(x.to(dtype)) == cast.overflows(x[:0]) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, *FLOAT8])
+def test_what_is_rounded_to_the_largest_value_is_no_overflow(dtype):
+    limits = torch.finfo(dtype)
+    step = limits.eps * 2.0 ** int(math.log2(limits.max))
+    x = torch.tensor([limits.max + share * step for share in (0.49, 0.51)], dtype=torch.float64)
+    assert FloatCast(dtype).overflows(x) == 1
+    assert FloatCast(dtype).cast(x)[0].double() == limits.max
+
+
+@pytest.mark.parametrize("dtype", FLOAT8)
+def test_float8_words_are_measured(dtype):
+    x = torch.tensor([[0.0, -0.0, 1.0, -2.0, 3.0]])
+    model = torch.nn.Identity()
+    cast = FloatCast(dtype, negative_zero="zero")
+    with CompressionMeter(model, torch.nn.Identity, quantizer=cast, mode="insert") as meter:
+        assert torch.equal(model(x), x)
+    (row,) = meter.report().rows
+    assert (row.word_bits, row.zeros, row.negative_zeros) == (8, 2, 0)
+    assert row.bits_after("ebpc") == torch_ebpc.count_bits(x.abs().copysign(x + 0.0).to(dtype))
 
 
 def test_a_cast_may_make_negative_zeros_zeros():

@@ -12,6 +12,7 @@ import re
 import pandas
 import pytest
 import torch
+from browsing import look_at
 from small_models import SMALL_CALLS, images, small_network
 
 import torch_ebpc
@@ -26,7 +27,9 @@ def report() -> Report:
     quantizer = Quantizer(bits=8, headroom=0.75)
     with (
         torch.no_grad(),
-        CompressionMeter(model, quantizer=quantizer, methods=METHODS, verify=True) as meter,
+        CompressionMeter(
+            model, quantizer=quantizer, methods=METHODS, verify=True, mode="insert"
+        ) as meter,
     ):
         model(images(3))
     return meter.report()
@@ -102,7 +105,7 @@ def test_rows_of_different_widths_have_no_total():
 
 
 def test_nothing_measured_is_a_report_too():
-    empty = CompressionMeter(small_network()).report()
+    empty = CompressionMeter(small_network(), mode="insert").report()
     assert empty.rows == []
     assert empty.total().values == 0
     assert empty.never_called == ["1", "2.relu", "3.relu"]
@@ -118,14 +121,14 @@ def row_fields(report: Report) -> list[str]:
 
 
 def test_an_empty_report_says_where_functions_are_seen():
-    meter = CompressionMeter(small_network(), (), functions=[torch.relu])
+    meter = CompressionMeter(small_network(), (), functions=[torch.relu], mode="insert")
     hint = "functions are seen only inside of the forward of the model or one of its modules"
     assert repr(meter.report()) == f"nothing was measured\nnever called: relu()\n{hint}"
 
 
 def test_of_an_empty_map_there_is_no_share_and_no_width():
     model = torch.nn.Sequential(torch.nn.ReLU())
-    with CompressionMeter(model, methods=["ebpc"]) as meter:
+    with CompressionMeter(model, methods=["ebpc"], mode="insert") as meter:
         model(torch.zeros(0, 4))
     report = meter.report()
     assert report.heading() == "1 call, 0 samples each"
@@ -270,6 +273,48 @@ def test_markdown_shows_the_numbers_of_the_table(report):
         assert any([cell for cell in row if cell] == line for row in markdown), line
 
 
+def test_a_page_shows_the_numbers_of_the_table_and_escapes_names(report, tmp_path):
+    page = report.to_html()
+    for row in report.rows:
+        assert f"<td>{row.name}" in page
+        assert f"{row.ratio('ebpc'):.2f}</td>" in page
+    assert f"EBPC {report.total().ratio('ebpc'):.2f}, ZVC" in page
+    assert report.provenance["date"] in page
+    strange = Report([row_of("<b>#1", values=1, value_bits={"zvc": 1})], ("zvc",), title="a & b")
+    page = strange.to_html()
+    assert "<b>#1" not in page
+    assert page.count("&lt;b&gt;#1") == 2  # the bars and the table
+    assert "<h1>a &amp; b</h1>" in page
+    assert "&lt;b&gt;#1" in strange._repr_html_()
+
+
+def test_nothing_measured_is_a_page_too():
+    report = Report([], ("ebpc",), never_called=["0"])
+    for text in (report.to_html(), report._repr_html_()):
+        assert "nothing was measured" in text
+        assert "never called: 0" in text
+
+
+def test_the_page_reads_well_in_a_browser(report, tmp_path):
+    report.to_html(tmp_path / "report.html")
+    look_at(tmp_path / "report.html")
+
+
+def test_a_notebook_shows_the_table(report):
+    shown = report._repr_html_()
+    assert shown.startswith(f"<p>{report.heading()}</p>")
+    assert report.table("html") in shown
+    assert "verified bit by bit" in shown
+
+
+def test_scalars_are_the_ratios_and_zeros_of_all_rows_and_of_the_total(report):
+    scalars = report.scalars()
+    assert len(scalars) == (len(report.rows) + 1) * (1 + len(METHODS))
+    assert scalars["ebpc_ratio/total"] == report.total().ratio("ebpc")
+    assert scalars["zero_share/1-1"] == report.rows[0].zero_share
+    assert not [name for name in scalars if not re.fullmatch(r"[-/\w.]+", name)]
+
+
 def test_json_makes_the_same_report_again(report):
     again = Report.from_json(report.to_json())
     assert again.rows == report.rows
@@ -296,6 +341,7 @@ def test_the_provenance_says_what_was_measured_with_what(report):
         "rounding": "nearest",
         "scale": "batch",
         "headroom": 0.75,
+        "affine": False,
     }
     assert found["verified"] is True
     assert found["torch_ebpc"] == torch_ebpc.__version__
@@ -312,7 +358,7 @@ def test_the_provenance_says_what_was_measured_with_what(report):
 
 def test_a_report_is_a_copy_that_later_batches_do_not_change():
     model = small_network()
-    with CompressionMeter(model) as meter:
+    with CompressionMeter(model, mode="insert") as meter:
         model(images())
         first = meter.report()
         before = first.to_csv()

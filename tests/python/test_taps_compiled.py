@@ -10,28 +10,18 @@ import pytest
 import torch
 import torch._dynamo
 from sample_inputs import assert_same_bits
-from small_models import SMALL_CALLS, images, small_network
+from small_models import SMALL_CALLS, images
 from torch import nn
 
 from torch_ebpc import CompressionMeter, Quantizer, Taps, insert_compression
 
 pytestmark = [
+    pytest.mark.usefixtures("without_gradients"),
     pytest.mark.filterwarnings("error::UserWarning"),
     pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
 ]
 
 COMPILED = r"the model is compiled by torch\.compile, which leaves hooks out: while"
-
-
-@pytest.fixture(autouse=True)
-def _without_gradients():
-    with torch.no_grad():
-        yield
-
-
-@pytest.fixture
-def network():
-    return small_network()
 
 
 def compiled(model, calls=None):
@@ -63,10 +53,10 @@ def test_a_compiled_model_is_measured_without_its_code_and_with_a_warning(networ
     model = compiled(network, calls)
     expected = model(images())
     assert calls == [1]
-    with CompressionMeter(network, quantizer=Quantizer()) as plain:
+    with CompressionMeter(network, quantizer=Quantizer(), mode="insert") as plain:
         output = network(images())
     with pytest.warns(UserWarning, match=COMPILED):
-        meter = CompressionMeter(model, quantizer=Quantizer()).__enter__()
+        meter = CompressionMeter(model, quantizer=Quantizer(), mode="insert").__enter__()
     assert_same_bits(model(images()), output)
     meter.__exit__(None, None, None)
     assert [row.name for row in meter.report().rows] == SMALL_CALLS
@@ -160,7 +150,7 @@ def test_a_scripted_part_is_left_out_with_a_warning(network):
 def test_scripted_layers_are_refused(network, layers):
     network[2] = torch.jit.script(network[2])
     with pytest.raises(ValueError, match=r"layers: '2(\.relu)?' is TorchScript, in which hooks"):
-        CompressionMeter(network, layers)
+        CompressionMeter(network, layers, mode="insert")
 
 
 # ---- Graphs --------------------------------------------------------------------------------------
@@ -169,16 +159,16 @@ def test_scripted_layers_are_refused(network, layers):
 def test_a_graph_of_torch_export_is_refused(network):
     graph = torch.export.export(network, (images(),)).module()
     with pytest.raises(TypeError, match=r"model must not be .* or a graph of torch\.export"):
-        CompressionMeter(graph)
+        CompressionMeter(graph, mode="insert")
     whole = nn.Sequential(graph, nn.ReLU())
     with pytest.raises(ValueError, match=r"layers: '0\.6' only holds the parameters of a graph"):
-        CompressionMeter(whole, "0.6")
+        CompressionMeter(whole, "0.6", mode="insert")
 
 
 def test_an_exported_program_is_no_module(network):
     program = torch.export.export(network, (images(),))
     with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module, got ExportedProgram"):
-        CompressionMeter(program)
+        CompressionMeter(program, mode="insert")
 
 
 def test_modules_of_other_graphs_are_measured(network):

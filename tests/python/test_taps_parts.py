@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from small_models import Returns
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -24,17 +25,6 @@ class Output:
     logits: Tensor
     states: tuple[Tensor, ...] = ()
     loss: Tensor | None = None
-
-
-class Returns(nn.Module):
-    """Returns what ``make`` makes of its input."""
-
-    def __init__(self, make: Any) -> None:
-        super().__init__()
-        self.make = make
-
-    def forward(self, x: Tensor) -> Any:
-        return self.make(x)
 
 
 MADE = {
@@ -90,7 +80,7 @@ def test_an_output_in_which_nothing_is_replaced_is_the_object_itself():
 
 def test_a_recurrent_layer_is_measured_part_by_part():
     model = nn.Sequential(nn.Linear(4, 4), nn.LSTM(4, 3))
-    with CompressionMeter(model, lambda name, module: name != "") as meter:
+    with CompressionMeter(model, lambda name, module: name != "", mode="insert") as meter:
         for _ in range(2):
             model(torch.rand(5, 2, 4))
     rows = meter.report().rows

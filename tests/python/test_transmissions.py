@@ -20,7 +20,7 @@ ALL = images(5)
 def report_of(*batches, **arguments):
     network = small_network()
     arguments = {"quantizer": Quantizer(scale=0.02), "mode": "observe"} | arguments
-    with CompressionMeter(network, **arguments) as meter, torch.no_grad():
+    with CompressionMeter(network, **{"mode": "insert"} | arguments) as meter, torch.no_grad():
         for batch in batches:
             network(batch)
     return meter.report()
@@ -76,7 +76,7 @@ def test_reports_of_before_transmissions_were_kept_can_be_read():
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (5,), (), (2, 3, 4), (0,)])
 def test_transmissions_of_any_shape_add_up(shape, transmission):
     model = nn.Sequential(nn.ReLU())
-    with CompressionMeter(model, transmission=transmission, verify=True) as meter:
+    with CompressionMeter(model, transmission=transmission, verify=True, mode="insert") as meter:
         model(torch.ones(shape))
     (row,) = meter.report().rows
     assert sum(row.transmission_words) == row.values == torch.ones(shape).numel()
@@ -161,7 +161,13 @@ def test_the_meter_measures_inputs():
 def test_inserted_tensors_train(of):
     network = small_network()
     with CompressionMeter(
-        network, layers=nn.Conv2d, functions=[torch.add], of=of, quantizer=Quantizer(), verify=True
+        network,
+        layers=nn.Conv2d,
+        functions=[torch.add],
+        of=of,
+        quantizer=Quantizer(),
+        verify=True,
+        mode="insert",
     ):
         network(ALL).sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
@@ -180,4 +186,4 @@ def test_the_meter_measures_gradients():
 
 def test_gradients_cannot_be_replaced():
     with pytest.raises(ValueError, match="mode must be 'observe' for gradients"):
-        CompressionMeter(small_network(), of="gradients")
+        CompressionMeter(small_network(), of="gradients", mode="insert")

@@ -143,7 +143,7 @@ def test_a_plot_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
     path = tmp_path / "layers.png"
     path.write_bytes(b"old")
     model = torch.nn.Sequential(torch.nn.ReLU())
-    with torch_ebpc.CompressionMeter(model) as meter:
+    with torch_ebpc.CompressionMeter(model, mode="insert") as meter:
         model(torch.ones(2, 3))
 
     def fail(figure, file, **options):

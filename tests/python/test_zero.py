@@ -342,3 +342,93 @@ def test_words_of_any_dtype_are_measured(dtype):
     assert row.bits_before == 8 * x.nbytes
     assert row.bits_after("ebpc") == sum(torch_ebpc.count_bits(each) for each in x)
     assert row.verified_values == row.values
+
+
+# ---- In models and files -------------------------------------------------------------------------
+
+
+class Integers(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mul(8).round().clamp(-128, 127).to(torch.int8)
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated")
+@pytest.mark.parametrize("form", [lambda model: model, torch.jit.script])
+def test_an_inserted_layer_of_integers_has_the_zero_point_that_it_is_given(form):
+    x = torch.randn(2, 3, 20, 20).relu() - 16
+    model = torch.nn.Sequential(Integers())
+    with torch_ebpc.CompressionMeter(
+        model, Integers, zero=-128, methods=("ebpc", "zvc"), mode="insert"
+    ) as meter:
+        words = model(x)
+    inserted = form(torch_ebpc.insert_compression(model, Integers, zero=-128, example_inputs=x))
+    assert torch.equal(inserted(x), words)
+    (row,), (expected,) = torch_ebpc.compression_report(inserted).rows, meter.report().rows
+    assert (row.zero, row.zeros) == (-128, (words == -128).sum())
+    assert row.container_bytes == expected.container_bytes
+    assert row.position_bits == expected.position_bits
+    assert row.value_bits == expected.value_bits
+
+
+def test_inserted_layers_of_floating_point_have_no_zero_point():
+    model = torch.nn.Sequential(torch.nn.ReLU(), Integers())
+    layers = ["0", "1"]
+    x = torch.randn(2, 30)
+    with pytest.warns(UserWarning, match="0 is left without .* zero=3 is the zero point of integ"):
+        inserted = torch_ebpc.insert_compression(model, layers, zero=3, example_inputs=x)
+    assert [
+        row.layer for row in (inserted(x), torch_ebpc.compression_report(inserted))[1].rows
+    ] == ["1"]
+    scripted = torch.jit.script(torch_ebpc.insert_compression(torch.nn.ReLU(), zero=3))
+    with pytest.raises(torch.jit.Error, match="zero must be 0 for a layer that returns floating"):
+        scripted(x)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"zero": -0.5}, TypeError, "zero must be an int, got float"),
+        ({"zero": 3, "quantizer": torch_ebpc.Quantizer()}, ValueError, "zero must be 0 with a qu"),
+        ({"quantizer": torch_ebpc.Quantizer(affine=True)}, ValueError, "quantizer must be symm"),
+    ],
+)
+def test_an_inserted_zero_is_a_constant_of_integers(arguments, error, message):
+    with pytest.raises(error, match=message):
+        torch_ebpc.insert_compression(torch.nn.ReLU(), **arguments)
+
+
+def test_saved_tensors_of_zeros_of_both_signs_are_as_small_as_they_can_be():
+    x = torch.randn(1 << 16, generator=torch.Generator().manual_seed(0))
+    x = (x * (x.abs() > 1.5)).requires_grad_()
+    ratios = {}
+    for zero in ("auto", 0):
+        with torch_ebpc.save_compressed(zero=zero, min_ratio=1.0) as saved:
+            y = (x * 1).square()
+        (row,) = saved.report().rows
+        ratios[zero] = row.packed_tensor_bytes / row.container_bytes
+        (gradient,) = torch.autograd.grad(y.sum(), x)
+        assert torch.equal((2 * x).view(torch.int32), gradient.view(torch.int32))
+    assert ratios["auto"] > 1.3 * ratios[0]
+    with pytest.raises(ValueError, match="zero must be 'auto' or 0, got 5"):
+        torch_ebpc.save_compressed(zero=5)
+
+
+def test_a_reported_estimate_knows_both_zeros():
+    x = torch.randn(1 << 16, generator=torch.Generator().manual_seed(0))
+    x = (x * (x.abs() > 1.5)).requires_grad_()
+    found = []
+    for compress in (True, False):
+        with torch_ebpc.save_compressed(compress=compress) as saved:
+            (x * 1).square()
+        found.append(saved.report().rows[0].container_bytes)
+    assert found[1] == pytest.approx(found[0], rel=0.05)
+
+
+def test_packed_weights_of_zeros_of_both_signs_are_as_small_as_they_can_be():
+    x = torch.randn(20_000, generator=torch.Generator().manual_seed(0))
+    content = {"pruned": x * (x.abs() > 1.5), "ints": (x > 2).int() + 7}
+    packed = torch_ebpc.pack(content)
+    for name, tensor in content.items():
+        assert torch.equal(packed[name], torch_ebpc.compress(tensor, zero="auto"))
+        assert packed[name].numel() < 0.8 * torch_ebpc.pack(content, zero=0)[name].numel()
+    assert torch_ebpc.inspect(torch_ebpc.pack(content, zero=7)["ints"]).zero == 7

@@ -126,7 +126,7 @@ def hooks() -> None:
     model, images = network(), torch.randn(2, 3, 16, 16)
     with torch.no_grad():
         expected = model(images)
-        with torch_ebpc.CompressionMeter(model, verify=True) as meter:
+        with torch_ebpc.CompressionMeter(model, verify=True, mode="insert") as meter:
             assert same_bits(model(images), expected)
         report = meter.report()
         assert [row.name for row in report.rows] == ["1#1", "3#1"]
@@ -139,7 +139,7 @@ def hooks() -> None:
             model(images)
         assert seen == ["1#1", "3#1"]
         quantizer = torch_ebpc.Quantizer(bits=8, signed=False, scale="calibrated")
-        with torch_ebpc.CompressionMeter(model, quantizer=quantizer) as meter:
+        with torch_ebpc.CompressionMeter(model, quantizer=quantizer, mode="insert") as meter:
             with meter.calibrate():
                 model(images)
             assert (model(images) - expected).abs().max() < 0.1

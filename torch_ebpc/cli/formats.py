@@ -1,9 +1,9 @@
 """Files of tensors: what they are, and how they are packed and unpacked.
 
 A packed .pt or .safetensors file is a file of the same kind in which each uint8 tensor is a
-container (see :func:`torch_ebpc.pack`), so that whatever reads such files opens it. It says so: a
-.pt file is a dict ``{"torch_ebpc_packed": 1, "content": ...}``, a .safetensors file has a metadata
-entry ``torch_ebpc_packed``, ``"1"``.
+container (see :func:`torch_ebpc.pack`), so that any program that reads such files can open
+it. It is marked: a .pt file is a dict ``{"torch_ebpc_packed": 1, "content": ...}``, a .safetensors
+file has a metadata entry ``torch_ebpc_packed``, ``"1"``.
 """
 
 from __future__ import annotations
@@ -95,8 +95,11 @@ def _parts(x: Tensor) -> Iterator[Tensor]:
 
 def _compress_npy(path: Path, file: BinaryIO, target: str, options: argparse.Namespace) -> None:
     x = read_npy(path)
+    if options.zero == "auto":  # for which all words have to be there
+        file.write(torch_ebpc.compress(x, options.word_bits, **_code(options)).numpy().data)
+        return
     encoder = torch_ebpc.ContainerEncoder(
-        tuple(x.shape), x.dtype, "contiguous", options.word_bits, *_code(options)
+        tuple(x.shape), x.dtype, word_bits=options.word_bits, **_code(options)
     )
     file.seek(encoder.header_bytes)
     with progress("compressing", x.nbytes, quiet=options.quiet) as bar:
@@ -198,7 +201,7 @@ def _loaded(path: Path) -> Any:
             importlib.import_module("torch._dynamo")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle's, zip's and PyTorch's own
-        # PyTorch says the reason behind paragraphs about what else one could do.
+        # PyTorch gives the reason after paragraphs of advice.
         reason = re.search(r"WeightsUnpickler error: (.*)", str(error))
         raise ValueError(
             "expected a file that torch.load(weights_only=True) reads, found:"
@@ -249,7 +252,7 @@ def _compress_pt(path: Path, file: BinaryIO, target: str, options: argparse.Name
     content, packed = read_pt(path, options.max_bytes)
     check_packed(packed, expected=False)
     with progress("compressing", path.stat().st_size, quiet=options.quiet) as bar:
-        content = torch_ebpc.pack(content, *_code(options), progress=bar.update)
+        content = torch_ebpc.pack(content, **_code(options), progress=bar.update)
     _save_pt({_MARK: _VERSION, "content": content}, file)
 
 
@@ -274,8 +277,10 @@ def _save_pt(content: Any, file: BinaryIO) -> None:
         raise
 
 
-def _code(options: argparse.Namespace) -> tuple[int, int, str, str]:
-    return options.block_size, options.max_zero_run, options.base, options.codec
+def _code(options: argparse.Namespace) -> dict[str, Any]:
+    names = ("block_size", "max_zero_run", "base", "codec")
+    zero = {} if options.zero is None else {"zero": options.zero}
+    return {name: getattr(options, name) for name in names} | zero
 
 
 def check_packed(packed: bool, *, expected: bool) -> None:
@@ -300,7 +305,7 @@ def _compress_safetensors(
         with progress("compressing", path.stat().st_size, quiet=options.quiet) as bar:
             for name in source.keys():  # noqa: SIM118 (it is not a dict)
                 x = source.get_tensor(name)
-                tensors[name] = torch_ebpc.pack(x, *_code(options), progress=bar.update)
+                tensors[name] = torch_ebpc.pack(x, **_code(options), progress=bar.update)
     # Not save_file: it writes another file, which would then be in the place of this one.
     file.write(save(tensors, {**metadata, _MARK: str(_VERSION)}))
 

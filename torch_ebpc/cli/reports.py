@@ -17,7 +17,7 @@ from torch_ebpc.cli.streams import PIPE, check_target, named, opened_source, ope
 from torch_ebpc.report import METHOD_TITLES, save_figure, tabulated
 
 DIFFERENT = 1
-_FILES = ("csv", "json", "md", "plot")
+_FILES = ("csv", "json", "md", "html", "plot")
 
 
 def report(options: argparse.Namespace) -> int:
@@ -70,6 +70,7 @@ def write_report(report: torch_ebpc.Report, options: argparse.Namespace) -> None
         "csv": report.to_csv,
         "json": report.to_json,
         "md": report.to_markdown,
+        "html": report.to_html,
     }
     for name in _FILES:
         target = getattr(options, name)
@@ -99,8 +100,9 @@ def _plot_format(target: str) -> str:
 def _compare(
     first: torch_ebpc.Report, second: torch_ebpc.Report, options: argparse.Namespace
 ) -> int:
-    if options.plot is not None:
-        raise ValueError("--plot is for one report, got two")
+    for name in ("html", "plot"):
+        if getattr(options, name) is not None:
+            raise ValueError(f"--{name} is for one report, got two")
     methods = _methods(first, second, options.methods)
     records = _records(first, second, methods)
     if all(getattr(options, each) != PIPE for each in ("csv", "json", "md")):

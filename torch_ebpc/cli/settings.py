@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import torch_ebpc
 
+FLOATS = (
+    *("float16", "bfloat16", "float32"),
+    *("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"),
+)
 _METHODS = "of ebpc, bpc, zvc, zero_rle, csc, none; the first is the one that tables are about"
 
 
@@ -19,12 +23,15 @@ class Settings:
     released notebook: signed 8 bit, each layer's maximum over all images at 0.75 of full scale,
     truncated; N = 8, base sent."""
 
-    dtype: Literal["fixed", "float16", "bfloat16", "float32", "native"] = "fixed"
+    dtype: str = "fixed"  # or "native", or a floating-point type of FloatCast
     bits: int = 8
     signed: bool = True
     rounding: Literal["nearest", "truncate"] = "truncate"
     scale: Literal["batch", "calibrated"] = "calibrated"
     headroom: float = 0.75
+    affine: bool = False
+    zero: float | None = None
+    order: Literal["nchw", "nhwc"] = "nchw"
     block_size: int = 8
     max_zero_run: int = 16
     base: Literal["sent", "reused"] = "sent"
@@ -48,7 +55,7 @@ class Settings:
             return None
         if self.dtype == "fixed":
             return torch_ebpc.Quantizer(
-                self.bits, self.signed, self.rounding, self.scale, self.headroom
+                self.bits, self.signed, self.rounding, self.scale, self.headroom, self.affine
             )
         return torch_ebpc.FloatCast(getattr(torch, self.dtype))
 
@@ -68,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     words = parser.add_argument_group("words")
     words.add_argument(
         "--dtype",
-        choices=["fixed", "float16", "bfloat16", "float32", "native"],
+        choices=["fixed", *FLOATS, "native"],
         default=default.dtype,
         help="fixed point, or maps by the bit pattern of a floating-point type, or of their own",
     )
@@ -88,6 +95,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--headroom", type=float, default=default.headroom,
         help="share of full scale that the maximum comes to",
     )  # fmt: skip
+    words.add_argument(
+        "--affine", action="store_true",
+        help="minimum and maximum at the ends of full scale, with a zero point",
+    )  # fmt: skip
+    words.add_argument(
+        "--zero", type=_number, metavar="VALUE",
+        help="the word that stands for 0 in maps of --dtype native, where they do not say it",
+    )  # fmt: skip
+    words.add_argument(
+        "--order",
+        choices=["nchw", "nhwc"],
+        default=default.order,
+        help="of the words of a map of images: row-major, or all channels of a pixel together",
+    )
 
     code = parser.add_argument_group("code")
     code.add_argument("--block-size", type=positive, default=default.block_size)
@@ -105,6 +126,18 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
     values = {name: value for name, value in vars(arguments).items() if name in fields}
     lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     return Settings(**(values | lists))
+
+
+def zero(text: str) -> float | str:
+    """``"auto"``, or a number: an int where it is one, since large ones are no floats."""
+    return text if text == "auto" else _number(text)
+
+
+def _number(text: str) -> float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
 
 
 def positive(text: str) -> int:

@@ -2,9 +2,13 @@
 
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -114,22 +118,48 @@ inline Bytes mixed_container(DType dtype, Codec codec = Codec::ebpc) {
   return compressed(tensor, default_parameters(dtype), memory, {}, codec);
 }
 
-/// Small containers of version 2, of one segment each: one for every coding that there is.
+/// Those that segments are written in. The others are read, of containers that there are.
+inline constexpr std::array written_codings{0U,  1U,  3U,  5U,  7U,  13U,           15U,
+                                            16U, 17U, 18U, 19U, 20U, coding_default};
+
+inline Bytes golden_container(const std::string& name) {
+  std::ifstream file(EBPC_GOLDEN_DIR "/containers/" + name, std::ios::binary);
+  EXPECT_TRUE(file.good()) << name;
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+inline layout::SegmentEntry first_entry(const Bytes& container) {
+  const ContainerInfo info = inspect(container);
+  return layout::SegmentEntry::read(&container[layout::table_offset(info.version, info.tensor)],
+                                    info.version);
+}
+
+/// Small containers of one segment each: one for every coding that there is, of version 2 where it
+/// has been written.
 inline std::vector<Bytes> containers_of_every_coding() {
   Random random(21);
-  std::vector<Bytes> containers(SegmentCoding::count);
+  std::vector<Bytes> written(coding_count);
   for (int round = 0; round < 100'000; ++round) {
     const DType dtype = all_dtypes[random() % all_dtypes.size()];
     const Parameters p = default_parameters(dtype);
-    const std::size_t words = 1 + random() % (20 << random() % 5);
+    const std::size_t words = 1 + random() % (20 << random() % 6);
     const TensorInfo tensor{dtype, MemoryFormat::contiguous, {static_cast<std::int64_t>(words)}};
     const Bytes container = compressed(
         tensor, p, segment_memory(random, p, traits(dtype).bytes, words), {}, Codec::automatic);
-    const auto coding =
-        layout::SegmentEntry::read(&container[layout::table_offset(2, tensor)], 2).coding;
-    Bytes& smallest = containers[coding];
+    Bytes& smallest = written[first_entry(container).coding];
     if (smallest.empty() || container.size() < smallest.size()) smallest = container;
-    if (round > 2000 && std::ranges::none_of(containers, &Bytes::empty)) break;
+    if (round > 2000 && std::ranges::none_of(written_codings, [&](std::uint32_t coding) {
+          return written[coding].empty();
+        }))
+      break;
+  }
+  std::vector<Bytes> containers;
+  for (Bytes& container : written) {
+    if (!container.empty()) containers.push_back(std::move(container));
+  }
+  for (std::uint32_t coding = 0; coding < SegmentCoding::count; ++coding) {
+    std::string number = std::to_string(100 + coding).substr(1);
+    containers.push_back(golden_container("v2_coding_" + number + ".ebpc"));
   }
   return containers;
 }
