@@ -25,14 +25,16 @@ OPTIONS ?=
 
 .PHONY: help setup evaluate paper bench bench-hooks bench-training bench-kernels hardware synthesize libtorch docs
 .PHONY: wheel test-wheel bit-equality
-.PHONY: test test-cpp test-python test-accelforge test-portable sanitize fuzz coverage lint format clean
+.PHONY: test test-cpp build-cpp-tests test-rtl test-python test-examples test-accelforge test-portable sanitize fuzz coverage lint format clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make evaluate       ResNet-34: the compression ratio of every ReLU call (OPTIONS="--help" lists options)'
 	@echo 'make paper          the tables of the paper: methods, types, networks, claims, pictures (OPTIONS too)'
 	@echo 'make test           all tests, C++ and Python'
+	@echo 'make test-rtl       the RTL in lockstep with the model on all words of ResNet-34 (minutes)'
 	@echo 'make test-portable  the C++ tests for other CPUs, in emulators: aarch64, and s390x, which is big-endian'
+	@echo 'make test-examples  docs/examples with the packages that they are for (heavy; an environment of its own)'
 	@echo 'make bench          speed of compressing and decompressing, beside other compressors'
 	@echo 'make bench-hooks    what a meter adds to the forward passes of ResNet-34'
 	@echo 'make bench-training peak memory and time of training with save_compressed, beside what PyTorch has'
@@ -59,6 +61,7 @@ setup: $(VENV)/.installed
 $(VENV)/.requirements: requirements.txt .ci/environment .ci/system-packages
 	command -v $(CXX) >/dev/null || .ci/system-packages g++
 	.ci/environment $(VENV) $(PYTHON)
+	@echo 'installing requirements.txt into $(VENV): minutes, and gigabytes where PyTorch comes with CUDA'
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt
 	touch $@
 
@@ -69,7 +72,7 @@ $(VENV)/.installed: $(VENV)/.requirements $(NATIVE_SOURCES) CMakeLists.txt setup
 # ---- Main job --------------------------------------------------------------------------------------
 
 evaluate: setup
-	$(BIN)/python -m evaluation.resnet34 $(OPTIONS)
+	$(BIN)/python -m evaluation.paper.resnet34 $(OPTIONS)
 
 paper: setup
 	$(BIN)/python -m evaluation.paper $(OPTIONS)
@@ -78,15 +81,15 @@ libtorch: setup
 	$(BIN)/python -m evaluation.libtorch $(OPTIONS)
 
 bench: setup
-	$(BIN)/python -m evaluation.throughput --json reports/throughput.json --plot reports/throughput.svg $(OPTIONS)
+	$(BIN)/python -m evaluation.bench.throughput --json reports/throughput.json --plot reports/throughput.svg $(OPTIONS)
 
 bench-hooks: setup
-	$(BIN)/python -m evaluation.overhead --json reports/overhead.json $(OPTIONS)
+	$(BIN)/python -m evaluation.bench.overhead --json reports/overhead.json $(OPTIONS)
 bench-training: setup
-	$(BIN)/python -m evaluation.training --json reports/training.json $(OPTIONS)
+	$(BIN)/python -m evaluation.bench.training --json reports/training.json $(OPTIONS)
 
 bit-equality: setup
-	$(BIN)/python -m evaluation.bit_equality $(OPTIONS)
+	$(BIN)/python -m evaluation.bench.bit_equality $(OPTIONS)
 
 bench-kernels: $(VENV)/.requirements
 	.ci/system-packages libbenchmark-dev
@@ -105,12 +108,22 @@ synthesize: setup
 
 test: test-cpp test-python
 
+build/recorded.words: $(VENV)/.installed evaluation/recorded/resnet34.pt evaluation/hardware/recorded_words.py
+	$(BIN)/python -m evaluation.hardware.recorded_words $@
+
 # In the build folder of the operators, so that the codec is compiled once for both.
-test-cpp: setup
+build-cpp-tests: setup build/recorded.words
 	.ci/system-packages libgtest-dev nlohmann-json3-dev verilator
 	cmake -S . -B build/operators -DTORCH_EBPC_BUILD_TESTS=ON
 	cmake --build build/operators --target ebpc_tests
+
+export EBPC_RECORDED_WORDS := $(abspath build/recorded.words)
+test-cpp: build-cpp-tests
 	ctest --test-dir build/operators --output-on-failure --parallel $(JOBS)
+
+# All 3,562,496 words of ResNet-34's recorded maps, of which `make test` takes a part: minutes.
+test-rtl: build-cpp-tests
+	EBPC_ALL_WORDS=1 ctest --test-dir build/operators --output-on-failure --parallel $(JOBS) --tests-regex HardwareRtl
 
 PORTABLE_TESTS := test-aarch64 test-s390x
 .PHONY: $(PORTABLE_TESTS)
@@ -124,62 +137,76 @@ $(PORTABLE_TESTS): test-%: $(VENV)/.requirements
 	ctest --test-dir build/test-$* --output-on-failure --parallel $(JOBS)
 
 # Simulators that read our exports and want older libraries than ours.
-build/simulators/.installed: $(VENV)/.requirements
+build/simulators/.installed: tests/python/simulators.txt $(VENV)/.requirements
 	.ci/environment build/simulators $(PYTHON)
-	build/simulators/bin/python -m pip install --quiet scalesim==3.0.0 'numpy<2.4'
+	build/simulators/bin/python -m pip install --quiet --requirement $<
 	touch $@
 
 # It wants Python 3.12 and its search takes half a minute, so it is no part of `make test`.
-test-accelforge: setup
+ACCELFORGE := accelforge==1.0.467
+build/accelforge/.$(ACCELFORGE): $(VENV)/.requirements
 	.ci/environment build/accelforge python3.12
-	build/accelforge/bin/python -m pip install --quiet accelforge==1.0.467
+	build/accelforge/bin/python -m pip install --quiet $(ACCELFORGE)
+	touch $@
+
+test-accelforge: setup build/accelforge/.$(ACCELFORGE)
 	$(BIN)/python -m pytest tests/python/test_hardware_exports.py -k accelforge
 
+# Heavy packages of others, in an environment of their own.
+test-examples: wheel
+	.ci/environment build/examples $(PYTHON)
+	build/examples/bin/python -m pip install --quiet "$$(grep '^torch==' requirements.txt)" \
+	  --requirement docs/examples/requirements.txt dist/*.whl
+	build/examples/bin/python -m pip install --quiet --no-deps silero-vad==6.2.3
+	set -e; for example in docs/examples/*.py; do echo "== $$example"; build/examples/bin/python $$example; done
+
 # Each file's tests in one process, which share what they have made.
+# Without a browser, what looks at pages with one is skipped, visibly.
 test-python: setup build/simulators/.installed
+	-.ci/system-packages chromium-headless-shell
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 # ---- Faults and hostile input ----------------------------------------------------------------------
 
-# Every C++ test with the address and undefined behaviour sanitizers, and the operators' Python tests with the
-# library of the same build; what runs in threads with the thread sanitizer.
-SANITIZED := $(CONFIGURE) -S . -DTORCH_EBPC_BUILD_TESTS=ON -DCMAKE_BUILD_TYPE=Debug \
-  -DCMAKE_CXX_FLAGS=-O1 -DCMAKE_CXX_COMPILER=g++
+SANITIZED := $(CONFIGURE) -S . -DTORCH_EBPC_BUILD_TESTS=ON -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O1
 SANITIZED_PYTHON_TESTS := arguments errors golden_containers hardware methods ops partial statistics stream threads
 # Python is not linked with the sanitizers, so they have to be in the process before it. What CPython keeps to
 # its end is no leak of ours.
-WITH_SANITIZERS = LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
+WITH_SANITIZERS = LD_PRELOAD="$$(clang++-19 -print-file-name=libclang_rt.asan-x86_64.so)" \
   ASAN_OPTIONS=detect_leaks=0 PYTHONSAFEPATH=1 PYTHONPATH=build/asan-python:.
 
-sanitize: setup
-	.ci/system-packages libgtest-dev nlohmann-json3-dev
-	$(SANITIZED) -B build/asan -DTORCH_EBPC_SANITIZE=address,undefined -DPython3_EXECUTABLE=$(BIN)/python
+# One build with the address and undefined behaviour sanitizers is for the tests and for the fuzzers.
+build/asan/.configured: $(VENV)/.installed CMakeLists.txt tests/cpp/CMakeLists.txt tests/fuzz/CMakeLists.txt
+	.ci/system-packages libgtest-dev nlohmann-json3-dev clang-19 libclang-rt-19-dev
+	$(SANITIZED) -B build/asan -DCMAKE_CXX_COMPILER=clang++-19 -DTORCH_EBPC_BUILD_FUZZERS=ON \
+	  -DPython3_EXECUTABLE=$(BIN)/python
+	touch $@
+
+# Every C++ test, and the operators' Python tests with the library of the same build; what runs in threads with
+# the thread sanitizer.
+sanitize: build/asan/.configured
 	cmake --build build/asan --target ebpc_tests torch_ebpc
 	ctest --test-dir build/asan --output-on-failure --parallel $(JOBS)
 	rm -rf build/asan-python && mkdir build/asan-python && cp -r torch_ebpc build/asan-python
 	cp build/asan/libtorch_ebpc.so build/asan-python/torch_ebpc/lib
 	$(WITH_SANITIZERS) $(BIN)/python -c "import torch_ebpc; assert 'asan-python' in torch_ebpc.__file__, torch_ebpc.__file__"
 	$(WITH_SANITIZERS) $(BIN)/pytest -p no:cacheprovider $(SANITIZED_PYTHON_TESTS:%=tests/python/test_%.py)
-	$(SANITIZED) -B build/tsan -DTORCH_EBPC_SANITIZE=thread -DTORCH_EBPC_BUILD_OPERATORS=OFF
+	$(SANITIZED) -B build/tsan -DTORCH_EBPC_SANITIZE=thread -DTORCH_EBPC_BUILD_OPERATORS=OFF \
+	  -DCMAKE_CXX_COMPILER=g++
 	cmake --build build/tsan --target ebpc_tests
 	ctest --test-dir build/tsan --output-on-failure --parallel $(JOBS)
 
 FUZZERS := compress decode decompress hardware kernels
 SECONDS ?= 60
 
-build/fuzz/.configured: $(VENV)/.requirements CMakeLists.txt tests/fuzz/CMakeLists.txt
-	.ci/system-packages clang-19 libclang-rt-19-dev
-	$(CONFIGURE) -S . -B build/fuzz -DCMAKE_CXX_COMPILER=clang++-19 -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-	  -DTORCH_EBPC_BUILD_OPERATORS=OFF -DTORCH_EBPC_BUILD_FUZZERS=ON
-	touch $@
-
 # What a fuzzer finds is written to build/fuzz; what it has learnt stays in build/fuzz/corpus.
-fuzz: build/fuzz/.configured
-	cmake --build build/fuzz
+fuzz: build/asan/.configured
+	cmake --build build/asan --target $(FUZZERS:%=fuzz_%)
+	mkdir -p build/fuzz
 	$(BIN)/python tests/fuzz/make_seeds.py build/fuzz/seeds
 	set -e; cd build/fuzz; for fuzzer in $(FUZZERS); do \
 	  mkdir -p corpus/$$fuzzer; echo "$$fuzzer, $(SECONDS) s"; \
-	  tests/fuzz/fuzz_$$fuzzer corpus/$$fuzzer seeds/$$fuzzer -max_total_time=$(SECONDS) -max_len=20000 \
+	  ../asan/tests/fuzz/fuzz_$$fuzzer corpus/$$fuzzer seeds/$$fuzzer -max_total_time=$(SECONDS) -max_len=20000 \
 	    -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 -verbosity=0 2>$$fuzzer.log || { cat $$fuzzer.log; exit 1; }; \
 	  grep number_of_executed_units $$fuzzer.log; \
 	done

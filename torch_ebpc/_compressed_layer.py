@@ -1,7 +1,7 @@
 """Compression of a layer's output that scripts, traces, saves, compiles and exports with the layer.
 
 It is a forward hook, with buffers and attributes on the layer itself: the layer keeps its class,
-its name, its parameters and whatever else a model reads of it.
+its name, its parameters and all else that a model reads of it.
 
 TorchScript, torch.compile, torch.export and FX all read this module's code, so it keeps to what
 they have in common. TorchScript is deprecated upstream; no other module of the package uses it.

@@ -108,8 +108,10 @@ def inventory(
     word_bits: int = 8,
     block_size: int = 8,
     max_zero_run: int = 16,
+    lanes: int = 1,
 ) -> Inventory:
-    """The registers of a design, ``"encoder"`` or ``"decoder"``.
+    """The registers of a design, ``"encoder"`` or ``"decoder"``; with more than one lane those of
+    the wide encoder.
 
     Raises:
         ValueError: an argument is out of range.
@@ -120,7 +122,7 @@ def inventory(
     """
     with translated():
         text: str = torch.ops.torch_ebpc.hardware_inventory(
-            design, word_bits, block_size, max_zero_run
+            design, word_bits, block_size, max_zero_run, lanes
         )
     groups = []
     for line in text.splitlines():

@@ -7,9 +7,25 @@ from pathlib import Path
 
 import torch
 
-__version__: str = importlib.metadata.version("torch_ebpc")
-
 _PACKAGE = Path(__file__).resolve().parent
+
+
+def _hint() -> str:
+    """What to do when the library is missing or does not fit."""
+    folder = _PACKAGE.parent
+    if (folder / "setup.py").exists():
+        return (
+            f"You are importing the source folder {folder}, which hides an installed torch_ebpc."
+            " Change to another folder, or build the library in this one: 'pip install -e .'."
+        )
+    return "Install torch_ebpc again: 'pip install .' in its source folder."
+
+
+try:
+    __version__: str = importlib.metadata.version("torch_ebpc")
+except importlib.metadata.PackageNotFoundError:
+    raise ImportError(f"torch_ebpc is not installed. {_hint()}") from None
+
 LIBRARY_PATH = _PACKAGE / "lib" / "libtorch_ebpc.so"
 
 cmake_prefix_path: str = str(_PACKAGE / "share" / "cmake")
@@ -23,7 +39,7 @@ def load() -> None:
     Raises:
         ImportError: the library is missing, does not load, or is of another version.
     """
-    hint = "Install torch_ebpc again: 'pip install .' in its source folder."
+    hint = _hint()
     if not LIBRARY_PATH.exists():
         raise ImportError(f"torch_ebpc's library is missing: {LIBRARY_PATH} does not exist. {hint}")
     try:

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, UntypedStorage, nn
 
 from torch_ebpc import ops
-from torch_ebpc._bits import unpacked_bools
+from torch_ebpc._bits import packed_bools, unpacked_bools
 from torch_ebpc.saved_report import SavedRow
 
 # A view with gaps is kept by its whole storage, unless that has more than so many times its bytes.
 _LARGEST_STORAGE = 4
-# How much of a tensor is counted to find out whether it is worth compressing.
+# How much of a tensor is compressed to find out whether it is worth compressing.
 _SAMPLE_SEGMENTS, _SEGMENT_WORDS = 16, 4096
 
 
@@ -75,23 +75,37 @@ def word_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def estimated_bytes(words: Tensor, code: dict[str, Any]) -> int:
-    """What the words would be coded in, as far as a sample of them tells."""
+    """What the words would be compressed to, as far as a sample of them tells."""
     segments = words.numel() // _SEGMENT_WORDS
     sample = words
     if segments >= 2:
         sample = words[: segments * _SEGMENT_WORDS].view(segments, _SEGMENT_WORDS)
-        sample = sample[:: max(2, segments // _SAMPLE_SEGMENTS)]
-    return -(-ops.compress(sample, **code).numel() * words.numel() // max(1, sample.numel()))
+        # By an odd step: an even one might meet the same rows of each map, such as the first of
+        # causal attention, which are nearly all zero.
+        sample = sample[:: max(2, segments // _SAMPLE_SEGMENTS) | 1]
+    packed = ops.compress(sample, **code).numel()
+    return -(-packed * words.numel() // max(1, sample.numel()))
 
 
 def suited(words: Tensor, code: dict[str, Any]) -> Tensor:
-    """Bytes as words of 32 bits where these become smaller, such as those in which oneDNN's
-    recurrent layers save floating-point numbers; other words as they are."""
-    aligned = words.data_ptr() % 4 == words.storage_offset() % 4 == words.nbytes % 4 == 0
-    if words.dtype != torch.uint8 or not aligned:
+    """Other words of the same bytes, where these become smaller: bits of masks, and words of 32
+    bits of bytes such as those in which oneDNN's recurrent layers save floating-point numbers."""
+    other = packed_bools(words) if words.dtype == torch.bool else _wide(words)
+    if other is words:
         return words
-    wide = words.view(torch.int32)
-    return min(words, wide, key=lambda each: estimated_bytes(each, code))
+    return min(words, other, key=lambda each: estimated_bytes(each, code))
+
+
+def as_saved(words: Tensor, dtype: torch.dtype, tensor_bytes: int) -> Tensor:
+    """The words of a tensor of that dtype and size, of those that suited it better."""
+    if dtype == torch.bool and words.nbytes < tensor_bytes:
+        return unpacked_bools(words, tensor_bytes)
+    return words.view(dtype)
+
+
+def _wide(words: Tensor) -> Tensor:
+    aligned = words.data_ptr() % 4 == words.storage_offset() % 4 == words.nbytes % 4 == 0
+    return words.view(torch.int32) if words.dtype == torch.uint8 and aligned else words
 
 
 def is_parameter(x: Tensor) -> bool:
@@ -120,7 +134,6 @@ class Container(NamedTuple):
     """Compressed words."""
 
     data: Tensor  # uint8 [bytes]
-    has_bits: bool  # of bools, eight in a byte
 
     @property
     def bytes(self) -> int:
@@ -128,9 +141,7 @@ class Container(NamedTuple):
 
     def words(self, elements: Range) -> Tensor:
         words = ops.decompress(self.data, max_bytes=elements.bytes)
-        if self.has_bits:
-            return unpacked_bools(words.view(torch.uint8), elements.elements)
-        return words
+        return as_saved(words, elements.dtype, elements.bytes)
 
 
 class Cast(NamedTuple):
@@ -177,7 +188,7 @@ def cast_of_leaf(x: Tensor, elements: Range, fingerprint: tuple[int, int]) -> Ca
     ):
         return None
     cast = Cast(leaf, leaf._version, base.dtype, fingerprint)
-    # Either may have been written into since, by whatever way.
+    # Either may have been changed since, in ways that no version counter sees.
     return cast if fingerprint_of(cast.cast_again()) == fingerprint else None
 
 
@@ -200,7 +211,7 @@ class Stored:
     # There is one for every saved tensor; fewer objects wake the garbage collector less often.
     __slots__ = (
         "__weakref__", "_held", "_storage", "content", "row", "saves", "stored_bytes",
-        "tensor_bytes", "unpacks", "words",
+        "tensor_bytes", "unpacks", "unsettled", "words",
     )  # fmt: skip
 
     def __init__(
@@ -219,11 +230,17 @@ class Stored:
         self.row = row  # of the report, that it counts in
         self.saves = 0
         self.unpacks = 0
+        # Its key and memory, while that may still be written to by the operation that saves it.
+        self.unsettled: tuple[Any, Tensor] | None = None
         self.words: Tensor | None = None  # unpacked, for us alone, while they are due once more
         held.add(self.tensor_bytes, self.stored_bytes)
 
     def __del__(self) -> None:
         self._held.release(self.tensor_bytes, self.stored_bytes)
+
+    def replace(self, content: Container) -> None:
+        self._held.add(0, content.bytes - self.stored_bytes)
+        self.content, self.stored_bytes = content, content.bytes
 
     def is_of(self, storage: UntypedStorage) -> bool:
         return self._storage is not None and self._storage() is storage

@@ -28,6 +28,8 @@ _AUTO_CODINGS = (
     *("words, mask", "N=15, mask", "N=31, mask", "N=63, mask"),
     *("words, R=16", "N=15, R=16", "N=31, R=16", "N=63, R=16"),
     *("words, R=256", "N=15, R=256", "N=31, R=256", "N=63, R=256"),
+    *("entropy", "entropy, mask", "entropy, R=256"),
+    *("entropy, mask of repeats", "entropy, R=256 of repeats", "default"),
 )
 CODINGS: dict[str, tuple[str, ...]] = {"ebpc": ("raw", "ebpc"), "auto": _AUTO_CODINGS}
 """How a segment may be coded: by the container's codec, in the order of their numbers."""
@@ -52,9 +54,10 @@ class CodingCount:
 
     coding: str
     """``"raw"``, or ``"ebpc"`` where the container has parameters for all segments. Where segments
-    choose (``codec="auto"``), how the non-zero words are coded (as they are, ``"words"``, or in
-    blocks of N with the base re-used), and then how the zeros are (a ``mask``, or runs of up to R);
-    ``"words, mask"`` is zero-value compression."""
+    choose (``codec="auto"``), how words are coded (their upper bits in an ``"entropy"`` code, in
+    blocks of N with the base re-used, or as they are, ``"words"``), and then how those are known
+    that are left out (a ``mask``, or runs of up to R): zeros, or ``repeats`` of the word before.
+    ``"default"`` is EBPC as :func:`compress` has it by default."""
     segments: int
     words: int  #: of these segments
 

@@ -23,11 +23,11 @@ _READ_BYTES = 1 << 22
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Opens a file for writing that appears, or replaces the one that is there, when all has been
-    written and has reached the disk; with any exception nothing is changed or left behind. A file
-    that is replaced hands on its mode; a new one has the mode that the umask says.
+    written and has reached the disk; with any exception nothing is changed and nothing
+    stays. A file that is replaced hands on its mode; a new one has the mode of the umask.
 
-    It is written under another name beside ``path``, ``.torch_ebpc.*.tmp``, which only a kill or
-    power failure leaves behind.
+    It is written under another name beside ``path``, ``.torch_ebpc.*.tmp``, which stays only
+    after a kill or power failure.
 
     Raises:
         OSError: the file cannot be written, with its name; on a full disk ``errno.ENOSPC``.

@@ -6,7 +6,8 @@ base sent, padded to whole words. The functions here run whole transmissions and
 architect asks of them: cycles, stall causes, FIFO depths, bursts, and the registers themselves.
 
 ``word_bits`` (W), ``block_size`` (N) and ``max_zero_run`` (R) are as in :mod:`torch_ebpc.ops`, with
-N up to 32; the base is always sent. One call is one transmission of 1 to 2^24 - 1 words.
+N up to 32; the base is always sent. One call is one transmission of 1 to 2^24 - 1 words. ``lanes``
+above 1 takes the wide encoder, which has that many words in a cycle.
 
 Example:
     >>> x = torch.tensor([0, 3, 4, 6, 0, 0, 5, 0], dtype=torch.int8).repeat(100)
@@ -116,6 +117,7 @@ class Run:
         zero, plane: the two streams.
         zero_stream, plane_stream: int64 [words]: the words of the streams, W bits each.
         word_bits, block_size, max_zero_run: W, N and R.
+        zero_word: the word that counts as zero.
     """
 
     cycles: int
@@ -128,6 +130,7 @@ class Run:
     word_bits: int
     block_size: int
     max_zero_run: int
+    zero_word: int
 
     @property
     def words_per_cycle(self) -> float:
@@ -142,7 +145,8 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class EncoderRun(Run):
-    """A :class:`Run` of the encoder, which was offered a word in every cycle.
+    """A :class:`Run` of the encoder, which was offered a word in every cycle, or one for each
+    lane.
 
     Attributes:
         shape, dtype: of the tensor that went in.
@@ -169,8 +173,15 @@ def run_encoder(
     block_size: int = 8,
     max_zero_run: int = 16,
     memory: MemoryPort = MemoryPort(),
+    zero_word: int = 0,
+    lanes: int = 1,
 ) -> EncoderRun:
     """Sends a tensor through the encoder, as one transmission in row-major order.
+
+    Args:
+        zero_word: the word that counts as zero, as ``zero`` of :func:`encode`.
+        lanes: words that the encoder is offered in a cycle, 1 to 8 and at most N. Above 1 it is the
+            wide encoder; the streams are the same.
 
     Raises:
         TypeError: ``x`` is not a tensor, or its dtype or layout is not supported.
@@ -184,7 +195,13 @@ def run_encoder(
     check_input("x", x, cuts_graph=False)
     with translated():
         zero, plane, counters, bursts = torch.ops.torch_ebpc.hardware_encode.default(
-            x.detach(), word_bits, block_size, max_zero_run, *dataclasses.astuple(memory)
+            x.detach(),
+            word_bits,
+            block_size,
+            max_zero_run,
+            *dataclasses.astuple(memory),
+            zero_word,
+            lanes,
         )
     width = TRAITS[x.dtype].word_bits if word_bits is None else word_bits
     return EncoderRun(
@@ -194,6 +211,7 @@ def run_encoder(
         word_bits=width,
         block_size=block_size,
         max_zero_run=max_zero_run,
+        zero_word=zero_word,
         shape=tuple(x.shape),
         dtype=x.dtype,
     )
@@ -221,6 +239,7 @@ def run_decoder(encoded: EncoderRun, memory: MemoryPort = MemoryPort()) -> Decod
             encoded.block_size,
             encoded.max_zero_run,
             *dataclasses.astuple(memory),
+            encoded.zero_word,
         )
     return DecoderRun(
         **_run_fields(DECODER_STALLS, counters, bursts),
@@ -229,6 +248,7 @@ def run_decoder(encoded: EncoderRun, memory: MemoryPort = MemoryPort()) -> Decod
         word_bits=encoded.word_bits,
         block_size=encoded.block_size,
         max_zero_run=encoded.max_zero_run,
+        zero_word=encoded.zero_word,
         tensor=tensor,
     )
 
@@ -267,6 +287,8 @@ def _fake_encode(
     bits_per_cycle: int = 0,
     burst_bytes: int = 64,
     fifo_words: int = 0,
+    zero_word: int = 0,
+    lanes: int = 1,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     context = torch.library.get_ctx()
     zero = input.new_empty(context.new_dynamic_size(), dtype=torch.int64)
@@ -286,6 +308,7 @@ def _fake_decode(
     bits_per_cycle: int = 0,
     burst_bytes: int = 64,
     fifo_words: int = 0,
+    zero_word: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     words = zero_stream.new_empty(shape, dtype=dtype)
     return words, *_fake_counters(zero_stream, DECODER_STALLS)

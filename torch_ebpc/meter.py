@@ -44,8 +44,8 @@ class CompressionMeter:
 
     While it is entered, every matched call is measured: one row of the report, named
     ``layer#call`` with calls counted from 1 in each forward pass of the model (``layer1.0.relu#1``,
-    ``layer1.0.relu#2``); batches accumulate. It sits on :class:`torch_ebpc.Taps`: nothing of it is
-    left in the model when the block is left, also by an exception, and no tensor is kept. A model
+    ``layer1.0.relu#2``); batches accumulate. It uses :class:`torch_ebpc.Taps`: when the block
+    is left, also by an exception, nothing of it stays in the model, and no tensor is kept. A model
     that torch.compile has compiled is measured without its compiled code, as said there.
 
     What has no words that can be read is left out, passed on untouched, and named in the report

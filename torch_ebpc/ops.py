@@ -27,8 +27,8 @@ Parameters of the code (JETCAS 2019, section III), the same everywhere:
 
 :class:`Code` holds them as one value, which functions take as ``code=``.
 
-Whoever only wants small tensors leaves the last three alone and passes ``codec="auto"`` to
-:func:`compress`: then each segment of 4096 words is coded in the smallest of sixteen ways.
+For small containers without choosing the last three, pass ``codec="auto"`` to :func:`compress`:
+then each segment of 4096 words is coded in the way that suits it best.
 
 Autograd: packed bytes and streams are integers and carry no gradient. So that no graph is cut in
 silence, :func:`compress` and :func:`encode` refuse a tensor that requires grad while grad mode is
@@ -118,8 +118,8 @@ def compress(
     Args:
         x: the tensor; see the module for dtypes, and for the other arguments.
         codec: ``"ebpc"``, EBPC with these parameters; or ``"auto"``: each segment of 4096 words in
-            the smallest of EBPC with several parameters, zero-value compression and the words as
-            they are. It is mostly smaller and takes longer.
+            a way of its own, mostly with its words' upper bits in an entropy code. It is smaller
+            but for tensors of a few words, and ``docs/auto.md`` says how fast.
         zero: the value that counts as zero, as for :func:`count_bits`; or ``"auto"``: of
             floating-point numbers both 0 and -0.0 (where there are some of the latter), of integers
             the most frequent one in a sample. By default 0 with ``codec="ebpc"`` and ``"auto"``

@@ -34,7 +34,7 @@ class Quantizer:
         signed: two's complement words, as the papers use. A map that is never negative then has
             only ``bits - 1`` of them to itself; ``signed=False`` gives it all.
         rounding: ``"nearest"`` (ties to even) or ``"truncate"`` (towards zero).
-        scale: where the values' range comes from. ``"batch"``: from every batch anew.
+        scale: where the values' range comes from. ``"batch"``: from each batch.
             ``"calibrated"``: from all batches of a calibration pass before the measurement
             (:meth:`CompressionMeter.calibrate`), so that results do not depend on the batch size.
             Or a number: the scale itself, for all layers; of symmetric quantization alone.

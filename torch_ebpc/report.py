@@ -10,11 +10,13 @@ import io
 import json
 import platform
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from torch_ebpc import _html
 from torch_ebpc._library import __version__
 from torch_ebpc.config import cpu_name, kernel
 from torch_ebpc.files import whole_file
@@ -230,6 +232,52 @@ class Report:
         table = self.table() if self.rows else ""
         return "\n".join(filter(None, (self.heading(), table, self.footing())))
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        table = self.table("html") if self.rows else ""
+        footing = escape(self.footing()).replace("\n", "<br>")
+        return f"<p>{escape(self.heading())}</p>\n{table}\n<p>{footing}</p>"
+
+    def to_html(self, path: str | Path | None = None) -> str:
+        """One page that fetches nothing: what was measured and the totals, bars of all rows, and,
+        folded until asked for, the table and the provenance. Also written to ``path``."""
+        summary = [self.heading()]
+        for total in self._totals():
+            ratios = [f"{METHOD_TITLES[each]} {total.ratio(each):.2f}" for each in self.methods]
+            summary.append(f"uncompressed / compressed bits in total: {', '.join(ratios)}")
+            summary.append(f"{total.values:,} values, {100 * total.zero_share:.1f} % of them zeros")
+        summary += self.footing().splitlines()
+        parts = []
+        if self.rows:
+            titles = ", ".join(METHOD_TITLES[method] for method in self.methods)
+            bars = [(row.name, [row.ratio(each) for each in self.methods]) for row in self.rows]
+            parts += [
+                _html.bars(bars, f"Ratio of every call; from top to bottom: {titles}."),
+                _html.folded("Every call", [_html.table(self.table("html"))]),
+            ]
+        provenance = _html.table(provenance_table(self.provenance, "html"))
+        parts.append(_html.folded("How it was measured", [provenance]))
+        title = self.title or str(self.provenance.get("model", "Compression of feature maps"))
+        return written(_html.page(title, summary, parts), path)
+
+    def scalars(self) -> dict[str, float]:
+        """Numbers for TensorBoard and other loggers, by names such as ``ebpc_ratio/total``: the
+        share of zeros and the ratio by each method, of each row and of the total.
+
+        Example:
+            >>> model = torch.nn.Sequential(torch.nn.ReLU())
+            >>> with torch_ebpc.CompressionMeter(model, methods=("ebpc",)) as meter:
+            ...     y = model(torch.tensor([[-1.0, 2.0]]))
+            >>> list(meter.report().scalars())
+            ['zero_share/0-1', 'ebpc_ratio/0-1', 'zero_share/total', 'ebpc_ratio/total']
+        """
+        scalars = {}
+        for row in self._rows_and_total():
+            name = row.name.replace("#", "-")  # which TensorBoard would replace
+            scalars[f"zero_share/{name}"] = row.zero_share
+            scalars |= {f"{each}_ratio/{name}": row.ratio(each) for each in self.methods}
+        return scalars
+
     def to_markdown(self, path: str | Path | None = None) -> str:
         """The table with heading, footing and provenance in Markdown; also written to ``path``."""
         parts = (
@@ -362,10 +410,10 @@ def csv_text(records: Sequence[dict[str, Any]], fields: Sequence[str] | None = N
     return text.getvalue()
 
 
-def provenance_table(provenance: dict[str, Any]) -> str:
-    """A provenance in Markdown."""
+def provenance_table(provenance: dict[str, Any], tablefmt: str = "github") -> str:
+    """A provenance as a table, by default in Markdown."""
     lines = [(key, _as_text(value)) for key, value in provenance.items()]
-    return tabulated(lines, ["provenance", ""], "github", 2)
+    return tabulated(lines, ["provenance", ""], tablefmt, 2)
 
 
 def _as_text(value: Any) -> str:

@@ -6,9 +6,11 @@ import copy
 import dataclasses
 import json
 from collections.abc import Callable, Iterable
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch_ebpc import _html
 from torch_ebpc.report import csv_text, provenance_table, tabulated, written
 
 if TYPE_CHECKING:
@@ -213,19 +215,40 @@ class SavedReport:
             )
         return "\n".join(lines)
 
+    def _tables(self, tablefmt: str) -> list[str]:
+        layers = [self.layer_table(tablefmt)] if self.has_layers else []
+        return [*layers, self.kind_table(tablefmt)]
+
     def __repr__(self) -> str:
-        tables = [self.kind_table()]
-        if self.has_layers:
-            tables.insert(0, self.layer_table())
-        return "\n\n".join(filter(None, (self.heading(), *tables, self.footing())))
+        parts = (self.heading(), *self._tables("simple"), self.footing())
+        return "\n\n".join(filter(None, parts))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        footing = escape(self.footing()).replace("\n", "<br>")
+        tables = "\n".join(self._tables("html"))
+        return f"<p>{escape(self.heading())}</p>\n{tables}\n<p>{footing}</p>"
+
+    def to_html(self, path: str | Path | None = None) -> str:
+        """One page that fetches nothing: the sums and what was left as it is, bars of the layers
+        or of what made the tensors, and, folded until asked for, tables and provenance. Also
+        written to ``path``."""
+        rows = self.by_layer() if self.has_layers else self.by_kind()
+        bars = [(row.layer or f"{row.made_by} {row.dtype}", [row.ratio]) for row in rows]
+        parts = [
+            _html.bars(bars, "Tensor bytes / stored bytes."),
+            _html.folded("Tables", map(_html.table, self._tables("html"))),
+        ]
+        provenance = _html.table(provenance_table(self.provenance, "html"))
+        parts.append(_html.folded("How it was measured", [provenance]))
+        summary = [self.heading(), *self.footing().splitlines()]
+        return written(_html.page("What autograd saved", summary, parts), path)
 
     def to_markdown(self, path: str | Path | None = None) -> str:
         """Tables, heading, footing and provenance in Markdown; also written to ``path``."""
-        tables = [self.kind_table("github")]
-        if self.has_layers:
-            tables.insert(0, self.layer_table("github"))
         footing = "\n".join(f"- {line}" for line in self.footing().splitlines())
-        parts = (self.heading(), *tables, footing, provenance_table(self.provenance))
+        provenance = provenance_table(self.provenance)
+        parts = (self.heading(), *self._tables("github"), footing, provenance)
         return written("\n\n".join(filter(None, parts)) + "\n", path)
 
     def to_csv(self, path: str | Path | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import re
 import sys
@@ -15,7 +16,6 @@ import torch
 from torch import Tensor, UntypedStorage, nn
 
 from torch_ebpc import ops
-from torch_ebpc._bits import packed_bools
 from torch_ebpc._compiled import is_compiled
 from torch_ebpc._malloc import Trimmer
 from torch_ebpc._saved_memory import (
@@ -35,7 +35,6 @@ from torch_ebpc._saved_memory import (
     why_unusual,
     words_of,
 )
-from torch_ebpc.code import Code
 from torch_ebpc.nested import bytes_of
 from torch_ebpc.report import software_versions
 from torch_ebpc.saved_report import (
@@ -54,7 +53,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
     """A context manager under which autograd keeps compressed what it saves for the backward pass:
     lossless, so that gradients are the same to the last bit.
 
-    Made of ``torch.autograd.graph.saved_tensors_hooks``. Only the forward pass has to be inside;
+    It uses ``torch.autograd.graph.saved_tensors_hooks``. Only the forward pass has to be inside;
     the backward pass decompresses a tensor whenever it asks for it. One object can be entered again
     and again, and by several threads at once; it reports on all of it.
 
@@ -93,10 +92,10 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
             report says of saved tensors only what made them.
         min_bytes: smaller tensors are left as they are: their bookkeeping costs more than they do.
         min_ratio: so are those that have fewer than this times the bytes of their container.
-        block_size, max_zero_run, base: as for :func:`torch_ebpc.compress`, but for the default:
-            floating-point words become smaller with ``block_size=16``.
-        zero: ``"auto"``, as for :func:`torch_ebpc.compress`, or 0: -0.0, which dropout makes, is
-            then no zero. Other zeros would not be values of all dtypes that are saved.
+        block_size, max_zero_run, base, zero: of EBPC, as for :func:`torch_ebpc.compress`, and zero
+            one of ``"auto"`` and 0: other zeros would not be values of all dtypes that are saved.
+            If none of the four is given, each segment is coded as with ``codec="auto"``, which is
+            smaller.
         compress: if false, nothing is compressed: the report says what autograd saves, and by a
             sample what it would be kept in.
         trim: whether to give freed memory back to the system.
@@ -121,10 +120,10 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         *,
         min_bytes: int = 16384,
         min_ratio: float = 1.05,
-        block_size: int = 16,
-        max_zero_run: int = 16,
-        base: str = "sent",
-        zero: str | int = "auto",
+        block_size: int | None = None,
+        max_zero_run: int | None = None,
+        base: str | None = None,
+        zero: str | int | None = None,
         compress: bool = True,
         trim: bool = True,
     ) -> None:
@@ -141,15 +140,19 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         for name, value in (("compress", compress), ("trim", trim)):
             if not isinstance(value, bool):
                 raise TypeError(f"{name} must be a bool, got {type(value).__name__}")
-        self._code: dict[str, Any] = {
+        if zero not in ("auto", 0, None):
+            raise ValueError(f"zero must be 'auto' or 0, got {zero!r}")
+        given = {
             "block_size": block_size,
             "max_zero_run": max_zero_run,
             "base": base,
             "zero": zero,
         }
-        if zero not in ("auto", 0):
-            raise ValueError(f"zero must be 'auto' or 0, got {zero!r}")
-        Code(None, block_size, max_zero_run, base)  # which says now what is wrong with them
+        self._code: dict[str, Any] = {
+            name: value for name, value in given.items() if value is not None
+        } or {"codec": "auto"}
+        # So that wrong parameters are refused now and not in the middle of a forward pass.
+        ops.compress(torch.empty(0, dtype=torch.int8, device="cpu"), **self._code)
 
         self._model = model
         self._min_bytes = min_bytes
@@ -198,6 +201,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         hooks, self._thread.hooks = self._thread.hooks, None
         if hooks is not None:
             hooks.__exit__(exception_type, exception, traceback)
+        self._settle(self._thread.packs)
         with self._lock:
             self._threads -= 1
             if self._threads == 0:
@@ -214,6 +218,8 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
 
     def _pack(self, x: Tensor) -> Kept | Packed:
         begin = time.perf_counter()
+        self._thread.packs += 1
+        self._settle(self._thread.packs - 2)
         row = self._row(self._layers.running(), made_by(x), _name(x.dtype))
         handle, what = self._saved(x, row)
         stored = handle.stored
@@ -264,7 +270,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
             why = "part of a larger storage"
         else:
             words = words_of(x, elements)
-            # Whoever has written into this memory, and by whatever way: the same bytes are found.
+            # By its bytes, since memory may be written to in ways that no version counter sees.
             fingerprint = fingerprint_of(words)
             key: _Key = (id(storage), elements, fingerprint)
             stored, what = self._again(key, storage), REPEATED
@@ -276,12 +282,39 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
                         row = self._row(row.layer, CAST, row.dtype)
                     stored, what = Stored(storage, tensor_bytes, content, row, self._held), PACKED
                     self._stored[key] = stored
+                    if x.grad_fn is None and x._version == 0 and isinstance(content, Container):
+                        stored.unsettled = key, words
+                        self._thread.unsettled.append((self._thread.packs, stored))
             if stored is not None:
                 handle = Packed(x, stored, elements) if self._compress else Kept(x, stored)
                 return handle, what
             why = "hardly smaller"
         stored = self._stored[left] = Stored(storage, tensor_bytes, None, row, self._held)
         return Kept(x, stored), why
+
+    # PyTorch 2.13 saves the noise of torch.rrelu before the operation has filled it, and no version
+    # counter shows that. The operation then saves its input, and is done when the next one saves.
+
+    def _settle(self, last: int) -> None:
+        """Of this thread's packs up to that number."""
+        unsettled = self._thread.unsettled
+        while unsettled and unsettled[0][0] <= last:
+            self._settle_one(unsettled.popleft()[1])
+
+    def _settle_one(self, stored: Stored) -> None:
+        """Compresses once more what was written to after it was saved."""
+        if stored.unsettled is None:
+            return
+        with self._lock:
+            if stored.unsettled is None:
+                return
+            key, words = stored.unsettled
+            if words._version == 0 and fingerprint_of(words) != key[2]:
+                self._stored.pop(key, None)
+                before = stored.stored_bytes
+                stored.replace(Container(ops.compress(suited(words, self._code), **self._code)))
+                stored.row.container_bytes += stored.stored_bytes - before
+            stored.unsettled = None
 
     def _again(self, key: _Key, storage: UntypedStorage) -> Stored | None:
         stored = self._stored.get(key)
@@ -296,13 +329,12 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
 
     def _compressed(self, words: Tensor) -> Container | Estimate | None:
         """What to keep of them; None if it would be hardly smaller."""
-        smallest = packed_bools(words)
-        has_bits = smallest is not words
-        smallest = suited(smallest, self._code)
-        content: Container | Estimate = Estimate(estimated_bytes(smallest, self._code))
-        if self._compress and content.bytes * self._min_ratio <= words.nbytes:
-            content = Container(ops.compress(smallest, **self._code), has_bits)
-        return content if content.bytes * self._min_ratio <= words.nbytes else None
+        enough = words.nbytes / self._min_ratio
+        words = suited(words, self._code)
+        content: Container | Estimate = Estimate(estimated_bytes(words, self._code))
+        if self._compress and content.bytes <= enough:
+            content = Container(ops.compress(words, **self._code))
+        return content if content.bytes <= enough else None
 
     def _unpack(self, saved: Kept | Packed) -> Tensor:
         if isinstance(saved, Kept):
@@ -310,9 +342,10 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
             return saved.unpack()
         begin = time.perf_counter()
         stored = saved.stored
+        self._settle_one(stored)
         row = stored.row
         with self._lock:
-            # Whoever takes the words is alone with them.
+            # Taking the words out leaves them to this call alone.
             words, stored.words = stored.words, None
             last = None if self._last_unpacked is None else self._last_unpacked()
             if last is not None:
@@ -370,7 +403,10 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
 
 
 class _Entered(threading.local):
-    hooks: torch.autograd.graph.saved_tensors_hooks | None = None
+    def __init__(self) -> None:
+        self.hooks: torch.autograd.graph.saved_tensors_hooks | None = None
+        self.packs = 0
+        self.unsettled: collections.deque[tuple[int, Stored]] = collections.deque()
 
 
 # What became of saved memory that was not left as it is.

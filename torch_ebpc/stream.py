@@ -1,7 +1,7 @@
 """Containers of tensors that do not fit into memory: written and read piece by piece.
 
-The encoder and the decoder are C++ (``csrc/ebpc/container_stream.h``), behind a handle that closes
-with the object.
+The encoder and the decoder are C++ (``csrc/ebpc/container_stream.h``); a handle to them closes with
+the object.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class ContainerDecoder(OpenHandle):
         Raises:
             EBPCFormatError, EBPCChecksumError: as :func:`decompress`, here or from the iterator,
                 and then again from whatever is called. Elements that came before that are right.
-            TypeError, ValueError: ``data`` is neither of that.
+            TypeError, ValueError: ``data`` is none of these.
         """
         if not isinstance(data, Tensor):
             try:

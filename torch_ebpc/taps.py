@@ -99,8 +99,8 @@ class Taps:
             or ``of`` is none of the three.
         TypeError: an argument has the wrong type, or hooks do not run in the model.
 
-    **Passes.** Calls are counted anew in each pass, and by each thread for itself. A pass is a call
-    of ``model``, or of a module of it that is called by itself, such as ``model.encoder(x)``; what
+    **Passes.** Each pass counts its calls from 1, and each thread its own. A pass is a call of
+    ``model``, or of a module of it that is called by itself, such as ``model.encoder(x)``; what
     runs inside of it belongs to it, the model itself too if it calls itself. A method that is not
     ``forward``, such as ``model.encode(x)``, is therefore as many passes as it calls modules, and
     functions are seen inside of those alone. What a backward pass computes again, for a checkpoint,
@@ -324,7 +324,7 @@ class Taps:
         else:
             output = self._tap_outputs(tap, function(*arguments, **keywords))
         if target is not None and output is not target:
-            # Whoever reads the tensor that was changed in place reads the replacement.
+            # Later readers of the tensor that was changed in place have to see the replacement.
             return target.copy_(output)
         return output
 

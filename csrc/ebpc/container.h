@@ -18,7 +18,7 @@ namespace ebpc {
 /// How the segments of a container are coded.
 enum class Codec : std::uint8_t {
   ebpc,       // all with the same parameters: format version 1
-  automatic,  // each in the way that makes it the smallest: format version 2
+  automatic,  // each in the way that makes it the smallest; since format version 2
 };
 
 /// Which words the zero streams of a container mark.
@@ -64,7 +64,7 @@ struct ContainerInfo {
   std::uint64_t segments = 0;
   std::uint64_t raw_segments = 0;  // stored as they are, because coding would not make them smaller
   std::uint64_t raw_words = 0;     // words in those
-  std::array<CodingCount, 16> codings{};  // by the numbers that codings have in FORMAT.md; 0 is raw
+  std::array<CodingCount, 22> codings{};  // by the numbers that codings have in FORMAT.md; 0 is raw
   std::uint64_t zero_stream_bits = 0;     // of all coded segments, before padding, with signs
   std::uint64_t plane_stream_bits = 0;    // of all coded segments, before padding
   std::uint64_t header_bytes = 0;

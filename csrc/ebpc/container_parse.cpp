@@ -54,21 +54,20 @@ void check_streams(std::uint64_t at, const ContainerCode& code, const SegmentEnt
     malformed(at, "stream bytes of segment " + std::to_string(segment), expected,
               std::to_string(found));
   };
-  ZeroCoding zero = ZeroCoding::runs_16;
-  if (code.codec == Codec::automatic) {
-    if (entry.coding >= SegmentCoding::count) {
+  const bool chosen = code.codec == Codec::automatic;
+  if (chosen) {
+    if (entry.coding >= coding_count) {
       malformed(at, "coding of segment " + std::to_string(segment),
-                "less than " + std::to_string(SegmentCoding::count) + ", which this library reads",
+                "less than " + std::to_string(coding_count) + ", which this library reads",
                 std::to_string(entry.coding));
     }
-    zero = SegmentCoding::of(entry.coding).zero;
   } else if (entry.coding != coding_ebpc) {
     malformed(at, "coding of segment " + std::to_string(segment), "0 (raw) or 1 (EBPC)",
               std::to_string(entry.coding));
   }
   const bool has_signs = entry.zeros == SegmentZeros::both;
-  const int zeros_known =
-      code.zeros == Zeros::both_signs && zero != ZeroCoding::none ? segment_zeros_count : 1;
+  const bool marks = !chosen || marks_zeros(entry.coding);
+  const int zeros_known = code.zeros == Zeros::both_signs && marks ? segment_zeros_count : 1;
   if (static_cast<int>(entry.zeros) >= zeros_known) {
     malformed(at, "zeros of segment " + std::to_string(segment),
               "less than " + std::to_string(zeros_known),
@@ -80,16 +79,17 @@ void check_streams(std::uint64_t at, const ContainerCode& code, const SegmentEnt
               has_signs ? "from 1 to " + std::to_string(bytes_for_bits(words)) : "0",
               std::to_string(entry.sign_bytes));
   }
-  if (zero == ZeroCoding::none) {
-    if (entry.zero_bytes != 0) fail("no zero stream", entry.zero_bytes);
-    if (entry.plane_bytes == 0) fail("a plane stream", 0);
-  } else if (zero == ZeroCoding::mask) {
+  const FirstStream first = chosen ? first_stream_of(entry.coding) : FirstStream::coded;
+  if (first == FirstStream::coded) {
+    if (entry.zero_bytes == 0) fail("a zero stream", 0);
+  } else if (first == FirstStream::mask) {
     const std::uint64_t mask_bytes = bytes_for_bits(words);
     if (entry.zero_bytes != mask_bytes) {
       fail(std::to_string(mask_bytes) + " in the mask", entry.zero_bytes);
     }
-  } else if (entry.zero_bytes == 0) {
-    fail("a zero stream", 0);
+  } else {
+    if (entry.zero_bytes != 0) fail("no zero stream", entry.zero_bytes);
+    if (entry.plane_bytes == 0) fail("a plane stream", 0);
   }
   if (entry.stream_bytes() >= raw_bytes) {
     fail("less than " + std::to_string(raw_bytes), entry.stream_bytes());
@@ -251,7 +251,7 @@ ContainerInfo read_fields(std::span<const std::uint8_t> header) {
 
 /// Sums over segments, for checking a header and describing a container.
 struct TableTotals {
-  std::array<CodingCount, SegmentCoding::count> codings{};
+  std::array<CodingCount, coding_count> codings{};
   std::uint64_t coded_bytes = 0;  // of those that are not raw
 };
 

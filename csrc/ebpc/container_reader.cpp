@@ -126,17 +126,17 @@ class TaskDecoder {
   /// them. Those whose zero is -0.0 are a batch of their own.
   std::size_t batch_of(const SegmentEntry& entry) const {
     std::size_t number = entry.coding;
-    if (chosen_by_segment()) {
+    if (chosen_by_segment() && number < SegmentCoding::count) {
       SegmentCoding coding = SegmentCoding::of(entry.coding);
       if (coding.zero == ZeroCoding::none) coding.zero = ZeroCoding::mask;
       number = coding.number();
     }
-    return entry.zeros == SegmentZeros::negative ? number + SegmentCoding::count : number;
+    return entry.zeros == SegmentZeros::negative ? number + coding_count : number;
   }
 
   DecodeJob job_of(const SegmentEntry& entry, const std::uint8_t* payload, MutableWordSpan out) {
     DecodeJob job{payload, entry.zero_bytes, payload + entry.zero_bytes, entry.plane_bytes, out};
-    if (entry.zero_bytes > 0) return job;
+    if (entry.zero_bytes > 0 || entry.coding >= SegmentCoding::count) return job;
     // Without a zero stream all words are non-zero.
     job.zero_bytes = bytes_for_bits(out.count);
     job.zero_stream = ones_.data();
@@ -150,10 +150,10 @@ class TaskDecoder {
 
   JobStatus decode_some(std::size_t batch, std::span<const DecodeJob> jobs) const {
     Parameters p = row_.info.code.parameters;
-    if (batch >= SegmentCoding::count) p.zero = negative_zero(p);
+    if (batch >= coding_count) p.zero = negative_zero(p);
     if (!chosen_by_segment()) return decode_jobs(kernel_, p, jobs);
-    const auto number = static_cast<std::uint32_t>(batch % SegmentCoding::count);
-    return decode_segment_streams(kernel_, p, SegmentCoding::of(number), jobs);
+    const auto number = static_cast<std::uint32_t>(batch % coding_count);
+    return decode_segment_streams(kernel_, p, number, jobs);
   }
 
   /// Decodes what is well-formed. Segments that are not are lost; or the first of all is noted.
@@ -226,7 +226,7 @@ class TaskDecoder {
   MutableWordSpan words_;
   std::uint8_t* lost_;
   const Kernel& kernel_ = active_kernel();
-  std::array<Batch, 2 * SegmentCoding::count> batches_;  // by coding, and whether zeros are -0.0
+  std::array<Batch, 2 * coding_count> batches_;  // by coding, and whether zeros are -0.0
   std::array<std::uint8_t, segment_words / 8> last_ones_;
   std::optional<Failure> failure_;
 };

@@ -164,6 +164,7 @@ class alignas(apart) Scratch {
     Parameters p = code_.parameters;
     SegmentStreams streams;
     WordSpan coded_words = words;
+    const std::uint64_t raw_bytes = words.count * static_cast<std::uint64_t>(words.bytes_per_word);
     if (code_.zeros == Zeros::both_signs) {
       streams.zeros = zeros_of(words, p);
       if (streams.zeros == SegmentZeros::both) {
@@ -171,8 +172,16 @@ class alignas(apart) Scratch {
         coded_words.data = unsigned_words_.get();
       }
     }
-    streams.coded = encode_streams(kernel, p, coded_words, zero_stream, plane_stream);
-    const std::uint64_t raw_bytes = words.count * static_cast<std::uint64_t>(words.bytes_per_word);
+    if (code_.codec == Codec::automatic) {
+      const EntropyInput input{words, coded_words, bytes_for_bits(streams.sign_bits)};
+      streams.coded = encode_smallest(kernel, p, input, zero_stream, plane_stream);
+      if (!marks_zeros(streams.coded.coding)) {
+        streams.zeros = SegmentZeros::first;
+        streams.sign_bits = 0;
+      }
+    } else {
+      streams.coded = encode_streams(kernel, p, coded_words, zero_stream, plane_stream);
+    }
     return streams.coded.coding != coding_raw && streams.bytes() < raw_bytes ? streams
                                                                              : SegmentStreams{};
   }
@@ -181,14 +190,6 @@ class alignas(apart) Scratch {
   /// than coding.
   CodedStreams encode_streams(const Kernel& kernel, const Parameters& p, WordSpan words,
                               std::uint8_t* zero_stream, std::uint8_t* plane_stream) {
-    if (code_.codec == Codec::automatic) {
-      const CodedStreams smallest = smallest_coding(kernel, p, words);
-      if (smallest.coding != coding_raw) {
-        encode_segment_streams(kernel, p, SegmentCoding::of(smallest.coding), words, zero_stream,
-                               plane_stream);
-      }
-      return smallest;
-    }
     const CodedStreams raw{coding_raw, {}};
     const auto is_smaller = [&words](const StreamBits& bits) {
       return bytes_for_bits(bits.zero) + bytes_for_bits(bits.plane) <
@@ -333,41 +334,46 @@ CodedTotals encode_segments(const ContainerCode& code, int version, WordSpan wor
 
 int version_of(DType dtype, const ContainerCode& code) {
   const bool is_new = static_cast<int>(dtype) >= dtypes_before_version_3 ||
-                      code.parameters.zero != 0 || code.zeros != Zeros::one_word;
-  return is_new ? 3 : code.codec == Codec::automatic ? 2 : 1;
+                      code.parameters.zero != 0 || code.zeros != Zeros::one_word ||
+                      code.codec == Codec::automatic;
+  return is_new ? 3 : 1;
 }
 
 ContainerCode with_suitable_zero(DType dtype, ContainerCode code, WordSpan words) {
-  constexpr std::size_t most_samples = 16384;
-  std::vector<std::int64_t> sample;
-  const std::size_t step = words.count / most_samples + 1;
-  for (std::size_t i = 0; i < words.count; i += step) {
-    sample.push_back(word_at(code.parameters, words, i));
-  }
-  const auto count = [&sample](std::int64_t word) {
-    return static_cast<std::size_t>(std::count(sample.begin(), sample.end(), word));
-  };
-  code.parameters.zero = 0;
+  constexpr std::size_t most_samples = 2048;
+  Parameters& p = code.parameters;
+  p.zero = 0;
   code.zeros = Zeros::one_word;
-  if (traits(dtype).has_negative_zero) {
-    // A few would not pay for the longer entries of the segment table.
-    if (count(negative_zero(code.parameters)) * 256 > sample.size()) {
-      code.zeros = Zeros::both_signs;
+  const std::size_t step = words.count / most_samples + 1;
+  visit_word_type(words.bytes_per_word, p.is_signed, [&]<class Word>(Word*) {
+    const auto* const all = static_cast<const Word*>(words.data);
+    const auto count = [&](Word word) {
+      std::size_t found = 0;
+      for (std::size_t i = 0; i < words.count; i += step) found += all[i] == word;
+      return found;
+    };
+    const std::size_t samples = (words.count + step - 1) / step;
+    if (traits(dtype).has_negative_zero) {
+      // A few would not pay for the signs.
+      if (count(static_cast<Word>(negative_zero(p))) * 256 > samples) {
+        code.zeros = Zeros::both_signs;
+      }
+      return;
     }
-    return code;
-  }
-  std::sort(sample.begin(), sample.end());
-  // What is less frequent than that does not pay for saying of every word whether it is one.
-  std::size_t most = count(0) + sample.size() / 8;
-  for (auto word = sample.begin(); word != sample.end();) {
-    const auto next = std::upper_bound(word, sample.end(), *word);
-    const auto words_alike = static_cast<std::size_t>(next - word);
-    if (words_alike > most) {
-      most = words_alike;
-      code.parameters.zero = *word;
+    // By their last bits, then what is most of those that have the most frequent ones.
+    std::array<std::uint16_t, 256> counts{};
+    for (std::size_t i = 0; i < words.count; i += step) ++counts[all[i] & 0xFF];
+    const auto bits = std::max_element(counts.begin(), counts.end()) - counts.begin();
+    Word most{};
+    std::size_t lead = 0;
+    for (std::size_t i = 0; i < words.count; i += step) {
+      if ((all[i] & 0xFF) != bits) continue;
+      if (lead == 0) most = all[i];
+      lead += most == all[i] ? 1 : -1;
     }
-    word = next;
-  }
+    // What is less frequent than that does not pay for saying of every word whether it is one.
+    if (most != 0 && count(most) > count(0) + samples / 8) p.zero = most;
+  });
   return code;
 }
 

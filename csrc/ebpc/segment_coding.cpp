@@ -27,41 +27,96 @@ Parameters SegmentCoding::parameters(const Parameters& p) const {
           p.zero};
 }
 
-CodedStreams smallest_coding(const Kernel& kernel, const Parameters& p, WordSpan words) {
-  std::array<std::uint64_t, 4> zero_bits;
-  std::array<std::uint64_t, 4> plane_bits;
-  const std::uint64_t nonzero = count_nonzero(p, words);
-  plane_bits[0] = nonzero * static_cast<std::uint64_t>(p.word_bits);
-  zero_bits[0] = 0;
-  // The streams do not depend on each other: three counts tell all of either.
-  for (std::uint32_t i = 1; i < 4; ++i) {
-    const SegmentCoding both{static_cast<ZeroCoding>(i), static_cast<PlaneCoding>(i)};
-    const StreamBits bits = kernel.count(both.parameters(p), words);
-    zero_bits[i] = bits.zero;
-    plane_bits[i] = bits.plane;
-  }
+namespace {
+
+Parameters default_parameters(const Parameters& p) {
+  Parameters defaults;
+  defaults.word_bits = p.word_bits;
+  defaults.is_signed = p.is_signed;
+  defaults.zero = p.zero;
+  return defaults;
+}
+
+constexpr std::size_t sample_parts = 4;
+constexpr std::size_t sample_part_words = 120;  // 8 blocks of 15, 15 blocks of 8
+
+/// Whether a coding in planes takes clearly less than `limit` bytes, by a sample of the words: what
+/// it gains else is not worth its time. Few words are no sample.
+bool planes_may_take_less(const Kernel& kernel, const Parameters& p, WordSpan words,
+                          std::uint64_t limit) {
+  const std::size_t part = words.count / sample_parts;
+  if (part < 2 * sample_part_words) return true;
+  const auto bits_in = [&](const Parameters& q, std::uint64_t StreamBits::* first) {
+    std::uint64_t bits = 0;
+    for (std::size_t i = 0; i < sample_parts; ++i) {
+      const StreamBits some = kernel.count(q, words.part(i * part, sample_part_words));
+      bits += some.plane + (first == nullptr ? 0 : some.*first);
+    }
+    return bits * words.count;
+  };
+  const std::uint64_t limit_bits = 8 * limit * sample_parts * sample_part_words / 16 * 15;
+  const SegmentCoding blocks{ZeroCoding::mask, PlaneCoding::blocks_15};
+  const std::uint64_t blocks_bits = bits_in(blocks.parameters(p), nullptr);
+  if (blocks_bits < limit_bits) return true;
+  // Blocks of 8 are hardly ever so much smaller.
+  return 4 * blocks_bits < 5 * limit_bits &&
+         bits_in(default_parameters(p), &StreamBits::zero) < limit_bits;
+}
+
+}  // namespace
+
+CodedStreams smallest_plane_coding(const Kernel& kernel, const Parameters& p, WordSpan words,
+                                   std::uint64_t limit) {
   CodedStreams smallest;
-  std::uint64_t fewest = words.count * static_cast<std::uint64_t>(words.bytes_per_word);
-  const std::uint32_t first = nonzero == words.count ? 1 : 4;  // below 4 is no zero stream
-  for (std::uint32_t coding = first; coding < SegmentCoding::count; ++coding) {
-    const StreamBits bits{zero_bits[coding >> 2], plane_bits[coding & 3]};
+  std::uint64_t fewest = limit;
+  const auto consider = [&](std::uint32_t coding, const StreamBits& bits) {
     const std::uint64_t bytes = bytes_for_bits(bits.zero) + bytes_for_bits(bits.plane);
-    if (bytes >= fewest) continue;
+    if (bytes >= fewest) return;
     fewest = bytes;
     smallest = {coding, bits};
+  };
+  const bool any_zero = count_nonzero(p, words) < words.count;
+  for (const PlaneCoding plane : {PlaneCoding::blocks_15, PlaneCoding::blocks_63}) {
+    SegmentCoding coding{ZeroCoding::runs_256, plane};
+    StreamBits bits = kernel.count(coding.parameters(p), words);
+    consider(coding.number(), bits);
+    const auto zero = any_zero ? ZeroCoding::mask : ZeroCoding::none;
+    consider(SegmentCoding{zero, plane}.number(), {any_zero ? words.count : 0, bits.plane});
   }
+  consider(coding_default, kernel.count(default_parameters(p), words));
   return smallest;
 }
 
-void encode_segment_streams(const Kernel& kernel, const Parameters& p, SegmentCoding coding,
-                            WordSpan words, std::uint8_t* zero_stream, std::uint8_t* plane_stream) {
-  const Parameters q = coding.parameters(p);
-  const auto encode = coding.plane == PlaneCoding::words ? zero_rle_baseline.encode : kernel.encode;
-  encode(q, words, zero_stream, plane_stream);
+CodedStreams encode_smallest(const Kernel& kernel, const Parameters& p, const EntropyInput& input,
+                             std::uint8_t* zero_stream, std::uint8_t* plane_stream) {
+  const WordSpan words = input.unsigned_words;
+  CodedStreams smallest;
+  std::uint64_t fewest = words.count * static_cast<std::uint64_t>(words.bytes_per_word);
+  const EntropyStreams entropy = entropy_kernel(kernel).encode(p, input, zero_stream, plane_stream);
+  const std::uint64_t entropy_bytes =
+      entropy.bytes() + (leaves_out_zeros(entropy.coding) ? input.sign_bytes : 0);
+  if (entropy.bytes() > 0 && entropy_bytes < fewest) {
+    fewest = entropy_bytes;
+    smallest = {static_cast<std::uint32_t>(entropy.coding),
+                {8 * entropy.zero_bytes, 8 * entropy.plane_bytes}};
+  }
+  if (fewest <= input.sign_bytes) return smallest;
+  const std::uint64_t limit = fewest - input.sign_bytes;
+  if (!planes_may_take_less(kernel, p, words, limit)) return smallest;
+  const CodedStreams planes = smallest_plane_coding(kernel, p, words, limit);
+  if (planes.coding == 0) return smallest;
+  if (planes.coding == coding_default) {
+    kernel.encode(default_parameters(p), words, zero_stream, plane_stream);
+    return planes;
+  }
+  const SegmentCoding coding = SegmentCoding::of(planes.coding);
+  kernel.encode(coding.parameters(p), words, zero_stream, plane_stream);
+  return planes;
 }
 
 StreamRoom segment_stream_room(const Parameters& p, std::uint64_t words) {
-  StreamRoom room;
+  const std::uint64_t least = entropy_room(words);
+  StreamRoom room{8 * least, 8 * least};
   for (std::uint32_t i = 1; i < 4; ++i) {
     const SegmentCoding both{static_cast<ZeroCoding>(i), static_cast<PlaneCoding>(i)};
     const Parameters q = both.parameters(p);
@@ -73,15 +128,25 @@ StreamRoom segment_stream_room(const Parameters& p, std::uint64_t words) {
   return room;
 }
 
-JobStatus decode_segment_streams(const Kernel& kernel, const Parameters& p, SegmentCoding coding,
+JobStatus decode_segment_streams(const Kernel& kernel, const Parameters& p, std::uint32_t coding,
                                  std::span<const DecodeJob> jobs) {
-  const Parameters q = coding.parameters(p);
-  if (coding.plane != PlaneCoding::words) return decode_jobs(kernel, q, jobs);
-  for (std::size_t i = 0; i < jobs.size(); ++i) {
-    const DecodeStatus status = decode_zero_rle(q, jobs[i]);
-    if (!status.ok()) return {i, status};
+  const auto decode_each = [&](const auto& decode) -> JobStatus {
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+      const DecodeStatus status = decode(jobs[i]);
+      if (!status.ok()) return {i, status};
+    }
+    return {jobs.size(), {}};
+  };
+  if (coding == coding_default) return decode_jobs(kernel, default_parameters(p), jobs);
+  if (is_entropy_coding(coding)) {
+    const auto decode = entropy_kernel(kernel).decode;
+    const auto number = static_cast<EntropyCoding>(coding);
+    return decode_each([&](const DecodeJob& job) { return decode(p, number, job); });
   }
-  return {jobs.size(), {}};
+  const SegmentCoding by_stream = SegmentCoding::of(coding);
+  const Parameters q = by_stream.parameters(p);
+  if (by_stream.plane != PlaneCoding::words) return decode_jobs(kernel, q, jobs);
+  return decode_each([&](const DecodeJob& job) { return decode_zero_rle(q, job); });
 }
 
 }  // namespace ebpc

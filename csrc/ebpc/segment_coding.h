@@ -1,11 +1,13 @@
-// How a container of format version 2 codes each segment: either stream by itself, in the one of
-// four ways that makes it the smallest. FORMAT.md describes them.
+// How a container codes each segment in a way of its own: in the entropy coding, or in planes,
+// where either stream is by itself in the one of four ways that makes it the smallest. FORMAT.md
+// describes them.
 
 #pragma once
 
 #include <cstdint>
 #include <span>
 
+#include "ebpc/entropy/entropy_coding.h"
 #include "ebpc/kernels/dispatch.h"
 #include "ebpc/kernels/kernel.h"
 #include "ebpc/parameters.h"
@@ -47,19 +49,43 @@ struct SegmentCoding {
   Parameters parameters(const Parameters& p) const;
 };
 
+/// After those and the entropy codings: EBPC with the default parameters.
+inline constexpr std::uint32_t coding_default = end_of_entropy_codings;
+/// Of the codings that segments choose from: since version 3 of the container, and before.
+inline constexpr std::uint32_t coding_count = coding_default + 1;
+
+/// What the first stream of a coding is.
+enum class FirstStream { none, mask, coded };
+constexpr FirstStream first_stream_of(std::uint32_t coding) {
+  if (coding == static_cast<std::uint32_t>(EntropyCoding::all_words)) return FirstStream::none;
+  if (coding >= SegmentCoding::count) return FirstStream::coded;
+  const ZeroCoding zero = SegmentCoding::of(coding).zero;
+  return zero == ZeroCoding::none   ? FirstStream::none
+         : zero == ZeroCoding::mask ? FirstStream::mask
+                                    : FirstStream::coded;
+}
+
+/// Whether it says which words are zeros.
+constexpr bool marks_zeros(std::uint32_t coding) {
+  return is_entropy_coding(coding) ? leaves_out_zeros(static_cast<EntropyCoding>(coding))
+                                   : first_stream_of(coding) != FirstStream::none;
+}
+
 struct CodedStreams {
   std::uint32_t coding = 0;
   StreamBits bits;
 };
 
-/// The coding that takes the fewest bytes, the lowest of those if there are several, and its bits;
-/// 0 and no bits if none takes less than the words as they are.
-CodedStreams smallest_coding(const Kernel& kernel, const Parameters& p, WordSpan words);
+/// The coding in planes that takes the fewest bytes, and its bits, of those that a writer
+/// considers; 0 and no bits if none takes less than `limit` bytes.
+CodedStreams smallest_plane_coding(const Kernel& kernel, const Parameters& p, WordSpan words,
+                                   std::uint64_t limit);
 
-/// Writes the streams of a segment that smallest_coding gave. Each buffer holds the whole stream of
-/// any coding and `kernel_slack_bytes` more.
-void encode_segment_streams(const Kernel& kernel, const Parameters& p, SegmentCoding coding,
-                            WordSpan words, std::uint8_t* zero_stream, std::uint8_t* plane_stream);
+/// Codes a segment in the way that takes the fewest bytes, as FORMAT.md says; 0 and no bits if none
+/// takes less than the words as they are. With `input.sign_bytes`, those count for the codings that
+/// mark zeros. Each buffer holds the whole stream of any coding and `kernel_slack_bytes` more.
+CodedStreams encode_smallest(const Kernel& kernel, const Parameters& p, const EntropyInput& input,
+                             std::uint8_t* zero_stream, std::uint8_t* plane_stream);
 
 /// The bytes of those buffers for segments of so many words.
 struct StreamRoom {
@@ -69,7 +95,7 @@ struct StreamRoom {
 StreamRoom segment_stream_room(const Parameters& p, std::uint64_t words);
 
 /// Decodes jobs of one coding up to the first that is malformed, as decode_jobs.
-JobStatus decode_segment_streams(const Kernel& kernel, const Parameters& p, SegmentCoding coding,
+JobStatus decode_segment_streams(const Kernel& kernel, const Parameters& p, std::uint32_t coding,
                                  std::span<const DecodeJob> jobs);
 
 }  // namespace ebpc

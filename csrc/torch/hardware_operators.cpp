@@ -70,15 +70,19 @@ Tensor burst_histograms(const hardware::StreamTraffic& zero, const hardware::Str
   return int64_tensor({2, static_cast<std::int64_t>(zero.bursts.size())}, values);
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> encode(
-    const Tensor& input, OptionalInt word_bits, std::int64_t block_size, std::int64_t max_zero_run,
-    std::int64_t bits_per_cycle, std::int64_t burst_bytes, std::int64_t fifo_words) {
+std::tuple<Tensor, Tensor, Tensor, Tensor> encode(const Tensor& input, OptionalInt word_bits,
+                                                  std::int64_t block_size,
+                                                  std::int64_t max_zero_run,
+                                                  std::int64_t bits_per_cycle,
+                                                  std::int64_t burst_bytes, std::int64_t fifo_words,
+                                                  std::int64_t zero_word, std::int64_t lanes) {
   return with_named_errors([&] {
     const TensorWords tensor = words_of("input", input);
     const ebpc::Parameters p =
-        parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, "sent", 0);
+        parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, "sent", zero_word);
     const hardware::EncoderRun run = hardware::run_encoder(
-        p, tensor.words(), memory_port(bits_per_cycle, burst_bytes, fifo_words));
+        p, tensor.words(), memory_port(bits_per_cycle, burst_bytes, fifo_words),
+        checked_int("lanes", lanes));
     const hardware::EncoderStatistics& s = run.statistics;
     return std::tuple(stream_tensor(run.zero_stream), stream_tensor(run.plane_stream),
                       counters({s.cycles, s.words, s.zero_words, s.plane_words, s.starved,
@@ -102,11 +106,11 @@ std::tuple<Tensor, Tensor, Tensor> decode(const Tensor& zero_stream, const Tenso
                                           Shape shape, ScalarType dtype, OptionalInt word_bits,
                                           std::int64_t block_size, std::int64_t max_zero_run,
                                           std::int64_t bits_per_cycle, std::int64_t burst_bytes,
-                                          std::int64_t fifo_words) {
+                                          std::int64_t fifo_words, std::int64_t zero_word) {
   return with_named_errors([&] {
     const ebpc::TensorInfo info{dtype_of("dtype", dtype), ebpc::MemoryFormat::contiguous, shape};
     const ebpc::Parameters p =
-        parameters_of(info.dtype, word_bits, block_size, max_zero_run, "sent", 0);
+        parameters_of(info.dtype, word_bits, block_size, max_zero_run, "sent", zero_word);
     const std::uint64_t count = ebpc::word_count(info);
     if (count > UINT32_MAX) {
       throw ebpc::Error(ebpc::ErrorCode::argument,
@@ -146,7 +150,7 @@ ebpc::Parameters design_parameters(std::int64_t word_bits, std::int64_t block_si
 }
 
 std::string inventory(std::string design, std::int64_t word_bits, std::int64_t block_size,
-                      std::int64_t max_zero_run) {
+                      std::int64_t max_zero_run, std::int64_t lanes) {
   return with_named_errors([&] {
     const ebpc::Parameters p = design_parameters(word_bits, block_size, max_zero_run);
     const auto lines = [](const hardware::RegisterBank& bank) {
@@ -157,10 +161,19 @@ std::string inventory(std::string design, std::int64_t word_bits, std::int64_t b
       }
       return text;
     };
-    if (design == "encoder") return lines(hardware::Encoder(p).registers());
-    if (design == "decoder") return lines(hardware::Decoder(p).registers());
-    throw ebpc::Error(ebpc::ErrorCode::argument,
-                      "design must be 'encoder' or 'decoder', got '" + design + "'");
+    if (design != "encoder" && design != "decoder") {
+      throw ebpc::Error(ebpc::ErrorCode::argument,
+                        "design must be 'encoder' or 'decoder', got '" + design + "'");
+    }
+    if (lanes == 1) {
+      return design == "encoder" ? lines(hardware::Encoder(p).registers())
+                                 : lines(hardware::Decoder(p).registers());
+    }
+    if (design == "decoder") {
+      throw ebpc::Error(ebpc::ErrorCode::argument,
+                        "lanes must be 1 for the decoder, got " + std::to_string(lanes));
+    }
+    return lines(hardware::WideEncoder(p, checked_int("lanes", lanes)).registers());
   });
 }
 
@@ -184,16 +197,17 @@ STABLE_TORCH_LIBRARY_FRAGMENT(torch_ebpc, m) {
   // bursts is int64 [2 streams, 65 lengths].
   m.def(
       "hardware_encode(Tensor input, int? word_bits=None, int block_size=8, int max_zero_run=16, "
-      "int bits_per_cycle=0, int burst_bytes=64, int fifo_words=0) "
+      "int bits_per_cycle=0, int burst_bytes=64, int fifo_words=0, int zero_word=0, int lanes=1) "
       "-> (Tensor zero_stream, Tensor plane_stream, Tensor counters, Tensor bursts)");
   m.def(
       "hardware_decode(Tensor zero_stream, Tensor plane_stream, SymInt[] shape, ScalarType dtype, "
       "int? word_bits=None, int block_size=8, int max_zero_run=16, int bits_per_cycle=0, "
-      "int burst_bytes=64, int fifo_words=0) -> (Tensor words, Tensor counters, Tensor bursts)");
+      "int burst_bytes=64, int fifo_words=0, int zero_word=0) "
+      "-> (Tensor words, Tensor counters, Tensor bursts)");
   // A line for each group of registers: unit, name, registers, bits of each, by tabs.
   m.def(
-      "hardware_inventory(str design, int word_bits=8, int block_size=8, int max_zero_run=16) "
-      "-> str");
+      "hardware_inventory(str design, int word_bits=8, int block_size=8, int max_zero_run=16, "
+      "int lanes=1) -> str");
   m.def(
       "hardware_register_bits(int word_bits=8, int block_size=8, int max_zero_run=16) "
       "-> (int encoder, int decoder)");

@@ -12,13 +12,13 @@ from pathlib import Path
 import torch
 
 import torch_ebpc
-from evaluation.hardware import report, study
+from evaluation.common.inputs import add_untrained, find_inputs
+from evaluation.hardware import hardware_report, hardware_study
 from evaluation.hardware.cycles import Design
 from evaluation.hardware.energy import MEMORIES
+from evaluation.hardware.layer_tables import all_tables, check_inventory
 from evaluation.hardware.stimuli import StimuliWriter
-from evaluation.hardware.tables import all_tables, check_inventory
 from evaluation.hardware.traffic import Interface
-from evaluation.inputs import add_untrained, find_inputs
 from torch_ebpc.cli.settings import Settings
 from torch_ebpc.hardware import MemoryPort
 from torch_ebpc.report import software_versions
@@ -56,6 +56,8 @@ def make_parser() -> argparse.ArgumentParser:
     code("--rounding", choices=["nearest", "truncate"], default=words.rounding)
     scale = "share of full scale that a layer's maximum comes to"
     code("--headroom", type=float, default=words.headroom, metavar="SHARE", help=scale)
+    zero = "word that stands for 0 in maps without negative values, such as -128 of affine int8"
+    code("--zero-point", type=int, default=0, metavar="Z", help=zero)
     code("--block-size", type=positive, default=words.block_size, metavar="N")
     code("--max-zero-run", type=positive, default=words.max_zero_run, metavar="R")
 
@@ -88,7 +90,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def options_from(arguments: argparse.Namespace) -> study.Options:
+def options_from(arguments: argparse.Namespace) -> hardware_study.Options:
     """What the command line asks for.
 
     Raises:
@@ -103,7 +105,13 @@ def options_from(arguments: argparse.Namespace) -> study.Options:
         arguments.burst_bytes,
         arguments.fifo_words or two_bursts,
     )
-    design = Design(arguments.bits, arguments.block_size, arguments.max_zero_run, port)
+    if arguments.zero_point >= quantizer.largest_word:
+        raise ValueError(
+            f"zero_point must be below {quantizer.largest_word}, got {arguments.zero_point}"
+        )
+    design = Design(
+        arguments.bits, arguments.block_size, arguments.max_zero_run, port, arguments.zero_point
+    )
     # The model says now what it does not take, not after the network has run.
     design.encode(torch.zeros(1, dtype=quantizer.dtype), port)
     interface = Interface(
@@ -111,7 +119,7 @@ def options_from(arguments: argparse.Namespace) -> study.Options:
     )
     if arguments.clock <= 0:
         raise ValueError(f"clock must be positive, got {arguments.clock}")
-    return study.Options(quantizer, design, interface, arguments.clock, arguments.memory)
+    return hardware_study.Options(quantizer, design, interface, arguments.clock, arguments.memory)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -139,7 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
             hexadecimal=parsed.stimuli != "published",
             published=parsed.stimuli != "hexadecimal",
         )
-    result = study.run(network, images, options, stimuli.add if stimuli else None)
+    result = hardware_study.run(network, images, options, stimuli.add if stimuli else None)
 
     w, n, _ = options.code()
     sign = "signed" if parsed.signed else "unsigned"
@@ -148,7 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
     parts.append(f"weights: {network.weights}")
     title = "; ".join(filter(None, parts))
     for table in all_tables(result):
-        print(f"\n{table.title}\n\n{table.text()}")
+        print(f"\n{table.caption}\n\n{table.text()}")
         if table.note:
             print(f"\n{table.note}")
     total = result.total()
@@ -162,11 +170,11 @@ def main(arguments: list[str] | None = None) -> int:
         "options": dataclasses.asdict(options),
         **software_versions(),
     }
-    report.write(result, title, provenance, parsed.output)
+    hardware_report.write(result, title, provenance, parsed.output)
     print(f"report: {parsed.output}")
     if stimuli is not None:
         stimuli.close()
-        left_out = report.export_simulators(result, network.name, parsed.export)
+        left_out = hardware_report.export_simulators(result, network.name, parsed.export)
         if left_out:
             print(left_out, file=sys.stderr)
         print(f"exports: {parsed.export}")

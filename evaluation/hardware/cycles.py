@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import torch_ebpc
-from evaluation.hardware.maps import zero_count
+from evaluation.hardware.layer_maps import zero_count
 from torch_ebpc.hardware import (
     DECODER_STALLS,
     ENCODER_STALLS,
@@ -157,12 +157,13 @@ def total_of(layers: Iterable[LayerCycles]) -> LayerCycles:
 
 @dataclasses.dataclass(frozen=True)
 class Design:
-    """W, N and R, and the memory port behind the design."""
+    """W, N and R, the memory port behind the design, and the word that counts as zero."""
 
     word_bits: int
     block_size: int
     max_zero_run: int
     memory: MemoryPort
+    zero_word: int = 0
 
     @property
     def unbounded(self) -> MemoryPort:
@@ -170,7 +171,12 @@ class Design:
 
     def encode(self, words: Tensor, memory: MemoryPort | None = None) -> EncoderRun:
         return run_encoder(
-            words, self.word_bits, self.block_size, self.max_zero_run, memory or MemoryPort()
+            words,
+            self.word_bits,
+            self.block_size,
+            self.max_zero_run,
+            memory or MemoryPort(),
+            self.zero_word,
         )
 
 
@@ -183,7 +189,7 @@ def measure(layer: LayerCycles, words: Tensor, design: Design) -> EncoderRun:
     """
     layer.shape = tuple(words.shape)
     layer.images += 1
-    layer.zeros += zero_count(words)
+    layer.zeros += zero_count(words, design.zero_word)
     encoded = design.encode(words)
     check_streams(encoded, words)
     layer.encoder.add_run(encoded)
@@ -203,7 +209,9 @@ def measure(layer: LayerCycles, words: Tensor, design: Design) -> EncoderRun:
 def check_streams(encoded: EncoderRun, words: Tensor) -> None:
     """The bits of the hardware's streams are the codec's, up to the padding of the last word."""
     code = (encoded.word_bits, encoded.block_size, encoded.max_zero_run, "sent")
-    zero_bits, plane_bits = torch_ebpc.count_transmission_bits(words, "ebpc", *code).tolist()
+    zero_bits, plane_bits = torch_ebpc.count_transmission_bits(
+        words, "ebpc", *code, zero=encoded.zero_word
+    ).tolist()
     for stream, bits in ((encoded.zero, zero_bits), (encoded.plane, plane_bits)):
         if stream.words != -(-bits // encoded.word_bits):
             raise AssertionError(

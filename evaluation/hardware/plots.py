@@ -6,8 +6,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from evaluation.hardware.study import Study
-from evaluation.hardware.tables import LARGEST_ENCODER_BITS, PUBLISHED_WORDS_PER_CYCLE
+from evaluation.hardware.hardware_study import Study
+from evaluation.hardware.layer_tables import LARGEST_ENCODER_BITS, PUBLISHED_WORDS_PER_CYCLE
 from torch_ebpc import hardware
 
 _GREYS = ("0.15", "0.55", "0.85", "1.0")

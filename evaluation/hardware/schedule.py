@@ -35,9 +35,9 @@ class Blocks:
     refills: Tensor
 
 
-def blocks_of(words: Tensor, word_bits: int, block_size: int) -> Blocks:
+def blocks_of(words: Tensor, word_bits: int, block_size: int, zero_word: int = 0) -> Blocks:
     flat = words.flatten().to(torch.int64)
-    positions = flat.nonzero().flatten()
+    positions = (flat != zero_word).nonzero().flatten()
     missing = -len(positions) % block_size
     behind = torch.arange(flat.numel(), flat.numel() + missing)
     values = torch.nn.functional.pad(flat[positions], (0, missing))

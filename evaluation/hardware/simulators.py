@@ -1,12 +1,5 @@
-"""Files that accelerator models read: SCALE-Sim's topology with a table to join it with, a whole
-network for AccelForge, and workloads with densities for Timeloop and its sparse extension
-Sparseloop.
-
-Formats as published: SCALE-Sim v2 (scalesim-project/scale-sim-v2, `topologies/` and
-`scalesim/topology_utils.py`); Sparseloop's MICRO 2022 artifact (Accelergy-Project/
-micro22-sparseloop-artifact, `workload/`) and Timeloop's front end, version 0.4
-(Accelergy-Project/timeloopfe, `timeloopfe/v4/problem.py`).
-"""
+"""Files that accelerator models read: SCALE-Sim's topology with a table to join it with, and a
+whole network for AccelForge. ZigZag's are in :mod:`evaluation.hardware.zigzag`."""
 
 from __future__ import annotations
 
@@ -14,13 +7,11 @@ import csv
 import io
 import re
 from collections.abc import Iterable
-from typing import Any, Literal
-
-import yaml
+from typing import Any
 
 from evaluation.hardware.energy import MEMORIES
-from evaluation.hardware.maps import Convolution
-from evaluation.hardware.study import ConvolutionInput, Study
+from evaluation.hardware.hardware_study import Study
+from evaluation.hardware.layer_maps import Convolution
 
 SCALE_SIM_HEADER = (
     "Layer name",
@@ -96,81 +87,6 @@ def scale_sim_compression(study: Study) -> str:
             }
         writer.writerow(record)
     return text.getvalue()
-
-
-Distribution = Literal["hypergeometric", "fixed-structured"]
-
-
-def density(value: float, distribution: Distribution, version: str) -> dict[str, Any]:
-    """One tensor's entry under `densities`. Version 0.4 spells the distribution with `_`."""
-    name = distribution.replace("-", "_") if version == "0.4" else distribution
-    return {"distribution": name, "density": round(value, 6)}
-
-
-def timeloop_problem(
-    row: ConvolutionInput,
-    output_density: float | None,
-    version: Literal["0.3", "0.4"] = "0.4",
-    distribution: Distribution = "hypergeometric",
-) -> dict[str, Any]:
-    """A convolution as a Timeloop problem, with the densities of its tensors: shape as in the
-    artifact's grouped convolution (R, S: filter width, height; E, F: output width, height; C, M:
-    input and output channels of a group; N: images; G: groups). Weights are taken to be dense,
-    Timeloop's default.
-    """
-    spaces, read_write = (
-        ("data_spaces", "read_write") if version == "0.4" else ("data-spaces", "read-write")
-    )
-    layer = row.convolution
-    densities = {"Inputs": density(row.density, distribution, version)}
-    if output_density is not None:
-        densities["Outputs"] = density(output_density, distribution, version)
-    coefficients = ("Wstride", "Hstride", "Wdilation", "Hdilation")
-    problem: dict[str, Any] = {"version": 0.4} if version == "0.4" else {}
-    problem["shape"] = {
-        "name": "grouped-CONV",
-        "dimensions": ["R", "S", "E", "F", "C", "M", "N", "G"],
-        "coefficients": [{"name": name, "default": 1} for name in coefficients],
-        spaces: [
-            {"name": "Weights", "projection": [[["C"]], [["M"]], [["G"]], [["R"]], [["S"]]]},
-            {
-                "name": "Inputs",
-                "projection": [
-                    [["N"]],
-                    [["C"]],
-                    [["G"]],
-                    [["R", "Wdilation"], ["E", "Wstride"]],
-                    [["S", "Hdilation"], ["F", "Hstride"]],
-                ],
-            },
-            {
-                "name": "Outputs",
-                "projection": [[["N"]], [["G"]], [["M"]], [["F"]], [["E"]]],
-                read_write: True,
-            },
-        ],
-    }
-    out_channels, out_height, out_width = layer.output_shape
-    problem["instance"] = {
-        "M": out_channels // layer.groups,
-        "E": out_width,
-        "F": out_height,
-        "R": layer.kernel[1],
-        "S": layer.kernel[0],
-        "N": 1,
-        "G": layer.groups,
-        "C": layer.input_shape[0] // layer.groups,
-        "Wstride": layer.stride[1],
-        "Hstride": layer.stride[0],
-        "Wdilation": layer.dilation[1],
-        "Hdilation": layer.dilation[0],
-        "densities": densities,
-    }
-    return {"problem": problem}
-
-
-def timeloop_yaml(problem: dict[str, Any]) -> str:
-    return str(yaml.safe_dump(problem, sort_keys=False, default_flow_style=None, width=100))
 
 
 # ---- AccelForge ----------------------------------------------------------------------------------

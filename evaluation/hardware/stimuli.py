@@ -18,9 +18,10 @@ README = """# Stimuli and expected responses
 
 Each layer is one transmission: the fixed-point map of one image, channel by channel, row by row, in
 words of W = {word_bits} bits ({signedness}), coded with N = {block_size}, R = {max_zero_run},
-base sent. Line k of a file is the k-th beat of a port. Streams are packed most significant bit
-first; the last word of a stream is padded with zero bits. Lines are separated by a newline and none
-ends the file, so that a test bench that asks `$feof` before each read reads no line twice.
+base sent, with {zero_word} as the word that counts as zero. Line k of a file is the k-th beat of a
+port. Streams are packed most significant bit first; the last word of a stream is padded with zero
+bits. Lines are separated by a newline and none ends the file, so that a test bench that asks
+`$feof` before each read reads no line twice.
 
 `index.csv` lists the layers: name, file name, and the words in each file.
 
@@ -62,7 +63,8 @@ end. A plane stream without words is an empty file, as the published encoder emi
 
 PUBLISHED_NOTE = """
 These parameters are outside of what the published RTL supports (signed words of a power of two of
-bits, at least 8 and at least N): the files are for designs that follow its test bench only.
+bits, at least 8 and at least N, and 0 as the zero word): the files are for designs that follow its
+test bench only.
 """
 
 
@@ -132,7 +134,7 @@ class StimuliWriter:
         self._run = run
         name = file_name(layer)
         patterns = bit_patterns(words, run.word_bits)
-        files = {}
+        files: dict[str, str] = {}
         if self.hexadecimal:
             files |= _hexadecimal_files(name, patterns, run)
         if self.published:
@@ -161,11 +163,13 @@ class StimuliWriter:
             writer.writerows(self._index)
         width = run.word_bits
         supported = self.signed and width in (8, 16, 32) and run.block_size <= width
+        supported = supported and run.zero_word == 0
         text = README.format(
             word_bits=width,
             signedness="two's complement" if self.signed else "unsigned",
             block_size=run.block_size,
             max_zero_run=run.max_zero_run,
+            zero_word=run.zero_word,
             digits=-(-width // 4),
             count_bits=COUNT_BITS,
             published_note="" if supported else PUBLISHED_NOTE,

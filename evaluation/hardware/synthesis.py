@@ -13,9 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tabulate import tabulate
-
-from evaluation.hardware.tables import LARGEST_ENCODER_BITS
+from evaluation.common.tables import Table
+from evaluation.hardware.layer_tables import LARGEST_ENCODER_BITS
 from torch_ebpc import hardware
 
 RTL = Path(__file__).resolve().parents[2] / "csrc/ebpc/hardware/rtl"
@@ -124,8 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     headers = ["W", "N", "encoder bits", "decoder bits"]
     headers += ["encoder NAND2 + inverters", "decoder NAND2 + inverters"]
     headers += ["encoder GE, logic and all", "decoder GE, logic and all"] * OSU.exists()
-    right = ["right"] * len(headers)
-    print(tabulate(rows, headers, "github", disable_numparse=True, colalign=right))
+    print(Table("", headers, rows).text("github"))
     faults = [fault for job, cost in costs.items() for fault in faults_of(*job, cost)]
     for fault in faults:
         print(f"error: {fault}", file=sys.stderr)

@@ -114,14 +114,26 @@ def tiles_of(words: Tensor, word_bits: int, buffer_bytes: int) -> list[Tensor]:
 
 
 def measure(
-    words: Tensor, interface: Interface, word_bits: int, block_size: int, max_zero_run: int
+    words: Tensor,
+    interface: Interface,
+    word_bits: int,
+    block_size: int,
+    max_zero_run: int,
+    zero_word: int = 0,
 ) -> Traffic:
     """The traffic of one image's map."""
     raw_bytes = -(-words.numel() * word_bits // 8)
     traffic = Traffic(raw_bytes=raw_bytes, before_bytes=interface.padded(raw_bytes))
     for part in tiles_of(words, word_bits, interface.buffer_bytes):
         bits = torch_ebpc.count_transmission_bits(
-            part, "ebpc", word_bits, block_size, max_zero_run, "sent", transmission_dims=1
+            part,
+            "ebpc",
+            word_bits,
+            block_size,
+            max_zero_run,
+            "sent",
+            transmission_dims=1,
+            zero=zero_word,
         )
         stream_words = bits.add(word_bits - 1) // word_bits
         stream_bytes = (stream_words * word_bits).add(7) // 8
@@ -141,6 +153,7 @@ def sweep(
     code: tuple[int, int, int],
     buffers: tuple[int, ...],
     bursts: tuple[int, ...],
+    zero_word: int = 0,
 ) -> dict[tuple[int, int], Traffic]:
     """All maps of an image, by buffer and burst bytes."""
     results = {}
@@ -151,7 +164,7 @@ def sweep(
             )
             total = results[buffer_bytes, burst_bytes] = Traffic()
             for words in maps:
-                total.add(measure(words, variant, *code))
+                total.add(measure(words, variant, *code, zero_word))
     return results
 
 

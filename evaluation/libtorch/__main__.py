@@ -1,4 +1,4 @@
-"""ResNet-34 with compression behind its ReLUs in a C++ program, on one image (`make libtorch`).
+"""ResNet-34 with compression after its ReLUs in a C++ program, on one image (`make libtorch`).
 
 Inserts the compression, scripts and saves the network, builds the program and runs it: it prints
 what each layer costs, and whether its output has the bits of Python's. First lossless, in float32;
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 import torch_ebpc
-from evaluation.inputs import find_inputs
+from evaluation.common.inputs import find_inputs
 from evaluation.libtorch.program import BUILD, build
 from torch_ebpc import Quantizer
 from torch_ebpc.cli.images import PreparedImages
@@ -86,7 +86,7 @@ def write_torchscript(model: nn.Module, image: Tensor, output: Tensor, path: Pat
         warnings.simplefilter("ignore", DeprecationWarning)
         scripted = torch.jit.script(model)
     torch_ebpc.reset_compression(scripted)
-    scripted.save(path.with_suffix(".pt"))
+    scripted.save(path.with_suffix(".pt"))  # type: ignore[no-untyped-call]
     return _write_tensors(path.with_suffix(".pt"), image, output)
 
 
@@ -117,7 +117,7 @@ def _write_tensors(model: Path, image: Tensor, output: Tensor) -> Files:
 def run(files: Files) -> bool:
     """Whether the program finds its output to have the expected bits. It prints its table."""
     command = [BUILD / "run_model", files.model, files.image, "--expect", files.expected]
-    return subprocess.run(command, check=False).returncode == 0
+    return subprocess.run([*map(str, command)], check=False).returncode == 0
 
 
 if __name__ == "__main__":

@@ -15,16 +15,21 @@ from typing import Literal
 
 import torch
 
-from evaluation.inputs import add_untrained, find_inputs
+from evaluation.common.inputs import add_untrained, find_inputs
 from evaluation.paper import expected
 from evaluation.paper.claims import explain
+from evaluation.paper.comparison_sections import (
+    agreement_text,
+    call_agreement,
+    types_table,
+    verdicts,
+)
+from evaluation.paper.paper_report import run_record, write_report
+from evaluation.paper.paper_study import NothingToMeasureError, Study, run_study
 from evaluation.paper.plan import EXTENTS, Extent
+from evaluation.paper.presets import PRESETS, Preset
 from evaluation.paper.ranks import Ranks, joined
-from evaluation.paper.report import run_record, write_report
-from evaluation.paper.sections import agreement_text, call_agreement, types_table, verdicts
-from evaluation.paper.study import NothingToMeasureError, Study, run_study
-from evaluation.paper.taps import FUNCTIONS, TapSelection
-from evaluation.presets import PRESETS, Preset
+from evaluation.paper.tap_selection import FUNCTIONS, TapSelection
 from torch_ebpc.cli.settings import positive
 
 RULE_OPTIONS = (

@@ -10,8 +10,8 @@ import numpy as np
 from scipy import stats
 
 from evaluation.paper.averages import Readings
+from evaluation.paper.published import BY_TYPE, RELEASED_AVERAGES, Claim
 from evaluation.paper.variants import METHOD_TITLES, Variant
-from evaluation.published import BY_TYPE, RELEASED_AVERAGES, Claim
 
 # "An average compression ratio" may mean any of these; the best layer is no average, but shown.
 AVERAGES = (
@@ -96,6 +96,14 @@ class Verdict:
         """The averages whose ratio is as high as claimed."""
         return [e for e in self.means if self.applies(e, width) and self.ratio_met(e, width)]
 
+    def best_sums(self, width: int) -> Reading | None:
+        """The highest ratio of sums; None where that width applies to no reading."""
+        return max(
+            (e for e in self.means if e.average == "ratio of sums" and self.applies(e, width)),
+            key=lambda each: self.ratio(each, width),
+            default=None,
+        )
+
     def nearest(self, width: int) -> Reading | None:
         """The average whose ratio comes nearest to the claimed one."""
         return min(
@@ -125,6 +133,33 @@ def readings_of(
     ]
 
 
+def in_a_line(verdict: Verdict) -> str:
+    """For a summary: what is claimed, whether it is met, and the figure that decides."""
+
+    def met(by_sums: bool, by_any: bool) -> str:
+        return "met" if by_sums else "met by other averages alone" if by_any else "NOT met"
+
+    claim, parts = verdict.claim, []
+    for width in verdict.widths:
+        best = verdict.best_sums(width)
+        if best is not None:
+            how = met(verdict.ratio_met(best, width), bool(verdict.reaching(width)))
+            words = f"{width}-bit words" if width else "words of the type's own width"
+            parts.append(f"{how} against {words} (ratio of sums {verdict.ratio(best, width):.2f})")
+    sums = max((e for e in verdict.means if e.average == "ratio of sums"), key=_gain)
+    how = met(verdict.gain_met(sums), any(map(verdict.gain_met, verdict.means)))
+    return (
+        f"{claim.source}: a ratio of {claim.ratio:g} is {', '.join(parts)};"
+        f" {claim.gain_percent} % over the best of"
+        f" {', '.join(METHOD_TITLES[name] for name in claim.over)} is {how}"
+        f" (ratio of sums {sums.gain_percent:+.0f} %)."
+    )
+
+
+def _gain(reading: Reading) -> float:
+    return reading.gain_percent
+
+
 def explain(verdict: Verdict) -> list[str]:
     """The verdict in sentences, all figures from the readings."""
     claim = verdict.claim
@@ -132,7 +167,8 @@ def explain(verdict: Verdict) -> list[str]:
     for width in verdict.widths:
         against = f"{width}-bit words" if width else "words of the type's own width"
         nearest, reaching = verdict.nearest(width), verdict.reaching(width)
-        if nearest is None:
+        sums = verdict.best_sums(width)
+        if nearest is None or sums is None:
             continue
         applicable = sum(verdict.applies(each, width) for each in verdict.means)
         lines.append(
@@ -140,14 +176,6 @@ def explain(verdict: Verdict) -> list[str]:
             f" {len(reaching)} of {applicable} averages (of words of {SMALLEST_WORD_BITS} bits and"
             " more). The nearest is"
             f" {verdict.ratio(nearest, width):.2f} ({nearest.rule}; {nearest.average})."
-        )
-        sums = max(
-            (
-                e
-                for e in verdict.means
-                if e.average == "ratio of sums" and verdict.applies(e, width)
-            ),
-            key=lambda each: verdict.ratio(each, width),
         )
         lines.append(
             f"Of the ratios of sums, the highest against {against} is"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
@@ -10,11 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evaluation import published
+from evaluation.paper import published
 from evaluation.paper.averages import PERCENTILES, map_ratios
-from evaluation.paper.statistics import BIN, TILE_WORDS
-from evaluation.paper.study import Study
+from evaluation.paper.paper_study import Study
 from evaluation.paper.variants import METHOD_TITLES, TYPES
+from evaluation.paper.word_statistics import BIN, TILE_WORDS
 from torch_ebpc.report import save_figure
 
 GREYS = ("0.15", "0.45", "0.65", "0.8", "0.92")
@@ -250,8 +250,8 @@ def has_published_calls(study: Study) -> bool:
     return main.network.name == "resnet34" and len(main.counts.calls) == len(published.CALL_MEDIANS)
 
 
-def draw(study: Study, folder: Path) -> Iterator[str]:
-    """Writes every figure as PNG and SVG into a folder; yields their names."""
+def draw(study: Study, folder: Path) -> None:
+    """Writes every figure as PNG and SVG into a folder."""
     with matplotlib.rc_context({"hatch.linewidth": 0.5}):
         for name, make in FIGURES.items():
             figure = make(study)
@@ -259,4 +259,3 @@ def draw(study: Study, folder: Path) -> Iterator[str]:
                 figure.suptitle(study.main.network.warning, fontsize="small", weight="bold")
             for suffix in ("png", "svg"):
                 save_figure(figure, folder / f"{name}.{suffix}", suffix, dpi=150)
-            yield name

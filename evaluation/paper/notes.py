@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from evaluation import published
-from evaluation.paper.study import Study
-from evaluation.paper.tables import Section, Table
+from evaluation.common.tables import Section, Table
+from evaluation.paper import published
+from evaluation.paper.paper_study import Study
 from evaluation.paper.variants import METHOD_TITLES
 
 NAMED_FROM = 5.0  # per cent of deviation, from which a figure is named (the plot is read to 2)

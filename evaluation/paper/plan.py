@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
+from evaluation.paper.presets import PRESETS, Preset
 from evaluation.paper.software import COMPRESSORS
 from evaluation.paper.variants import BASELINES, METHODS, TYPES, Variant, variant
-from evaluation.presets import PRESETS, Preset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +63,7 @@ EXTENTS = {
 
 # The setting with the best ratio that still is a small code, beside the published hardware's.
 LARGE = "ebpc, N=16, base reused"
-LARGE_CODE: dict[str, object] = {"block_size": 16, "base": "reused"}
+LARGE_CODE: dict[str, Any] = {"block_size": 16, "base": "reused"}
 
 Group = dict[str, Variant]  # by what tells it from the others
 
@@ -145,6 +146,7 @@ def network_plan(rule: Preset, extent: Extent) -> Plan:
         extent.ablations_every,
     )
     plan.add("ablations", _ablations(plan), extent.ablations_every)
+    plan.add("settings", _settings(plan), 1)
     return plan
 
 
@@ -199,6 +201,27 @@ def _ablations(plan: Plan) -> Group:
         "BPC alone, N=16": plan.by_type("fixed8", "bpc", block_size=16),
     }
     return group
+
+
+SETTINGS_WORDS = {
+    f"{'signed' if type == 'fixed8' else 'unsigned'}, {rounding}": (type, rounding)
+    for type in ("fixed8", "ufixed8")
+    for rounding in ("truncate", "nearest")
+}
+SETTINGS_CODES = {
+    f"N = {size}, base {base}": (size, base) for size in (8, 16) for base in ("sent", "reused")
+}
+
+
+def _settings(plan: Plan) -> Group:
+    """Every setting of words and code at 8 bit, with the scale over all images."""
+    return {
+        f"{words}; {code}": plan.by_type(
+            type, rounding=rounding, block_size=size, base=base, scale="calibrated", headroom=0.75
+        )
+        for words, (type, rounding) in SETTINGS_WORDS.items()
+        for code, (size, base) in SETTINGS_CODES.items()
+    }
 
 
 def small_plan(rule: Preset, types: tuple[str, ...]) -> Plan:

@@ -1,4 +1,4 @@
-"""One process, or several under torchrun: who does what, and exact sums of what they counted."""
+"""One process, or several under torchrun: who does what, and what all have found."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-import torch
 import torch.distributed as dist
 
 
@@ -31,12 +29,6 @@ class Ranks:
         values: list[Any] = [None] * self.count
         dist.all_gather_object(values, value)
         return values
-
-    def add(self, array: np.ndarray) -> np.ndarray:
-        """The sum over ranks, in place. Exact: integers, or each element from one rank only."""
-        if self.count > 1 and array.size > 0:
-            dist.all_reduce(torch.from_numpy(array), dist.ReduceOp.SUM)
-        return array
 
 
 @contextmanager

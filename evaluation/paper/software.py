@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 
-from evaluation import compressors
+from evaluation.common import compressors
 
 # Made anew for each use, because some cannot be shared between threads.
 COMPRESSORS: Mapping[str, Callable[[], compressors.Compressor]] = {

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,9 +14,9 @@ from torch.nn import functional
 
 import torch_ebpc
 from evaluation.paper.counts import Call, Counts
-from evaluation.paper.passes import UNIT_IMAGES, Arrays, Runner, Unit, as_json_array, units_of
+from evaluation.paper.passes import UNIT_IMAGES, Runner, Unit, units_of
 from evaluation.paper.software import COMPRESSORS, count_software_bits
-from evaluation.paper.taps import TapSelection, tapped
+from evaluation.paper.tap_selection import TapSelection, tapped
 from evaluation.paper.variants import TYPES, Variant, Words
 from torch_ebpc.cli.images import UNKNOWN, ImageSet, PreparedImages
 from torch_ebpc.cli.measurement import Accuracy
@@ -28,7 +27,9 @@ from torch_ebpc.cli.networks import LoadedModel
 LARGEST_BATCH = 250
 LARGEST_GRADIENT_BATCH = 25
 
+T = TypeVar("T")
 Consumer = Callable[[str, Tensor], None]  # takes a call's name and its map
+Run = Callable[[Consumer], object]  # sends all maps of a unit to a consumer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Ranges:
 
     def largest(self, scale: str, batch_size: int) -> np.ndarray:
         """float64 [calls, images]: the magnitude that each map's scale follows."""
-        magnitude = np.maximum(np.abs(self.low), np.abs(self.high))
+        magnitude: np.ndarray = np.maximum(np.abs(self.low), np.abs(self.high))
         images = magnitude.shape[1]
         batch_size = {"calibrated": max(images, 1), "batch": batch_size, "image": 1}[scale]
         out = np.empty_like(magnitude)
@@ -100,15 +101,19 @@ class Sweep:
 
     def ranges(self) -> tuple[Ranges, Accuracy]:
         """The first pass: each map's range, and the network's accuracy on these images."""
-        merged = self.runner.run(
+        found = self.runner.run(
             f"{self.name}-ranges", f"{self.name}: ranges", self.units, self._unit_ranges
         )
-        calls = [
-            Call(name, tuple(shape)) for name, shape in json.loads(bytes(merged["same/calls"]))
-        ]
-        low, high = merged["image/low"], merged["image/high"]
-        right, known = merged["sum/top1"].tolist()
-        return Ranges(calls, low, high), Accuracy(right, known)
+        calls = found[0][0]
+        if any(each != calls for each, _, _ in found):
+            raise RuntimeError("calls differ between images")
+        low, high = np.zeros((2, len(calls), len(self.images.files)))
+        top1 = Accuracy()
+        for unit, (_, bounds, accuracy) in zip(self.units, found, strict=True):
+            low[:, unit], high[:, unit] = bounds
+            top1.right += accuracy.right
+            top1.known += accuracy.known
+        return Ranges(calls, low, high), top1
 
     def counts(self, ranges: Ranges, variants: Mapping[Variant, int]) -> Counts:
         """The second pass: bits of all variants, each on one image in so many of the set."""
@@ -124,22 +129,25 @@ class Sweep:
         }
         with ThreadPoolExecutor(torch.get_num_threads(), initializer=_one_thread_each) as pool:
             measure = _Measure(ranges.calls, applicable, largest, pool)
-            merged = self.runner.run(
+            found = self.runner.run(
                 f"{self.name}-bits",
                 f"{self.name}: bits",
                 self.units,
                 lambda unit: measure(unit, lambda consumer: self._forward(unit, consumer)),
             )
-        bits = merged["image/bits"]
+        bits = np.zeros((len(applicable), len(ranges.calls), len(counts.images)), np.int64)
+        for unit, columns in zip(self.units, found, strict=True):
+            bits[:, :, unit] = columns
         in_pass = np.isin(np.arange(len(counts.images)), self.chosen)
         for i, (each, every) in enumerate(applicable.items()):
             counts.bits[each] = bits[i]
             counts.measured[each] = in_pass & (np.arange(len(counts.images)) % every == 0)
         return counts
 
-    def each_map(self, name: str, what: str, every: int, compute: Callable[..., Arrays]) -> Arrays:
-        """A pass of one's own over one image in so many: ``compute(unit, run)``, where
-        ``run(consumer)`` sends the unit's maps to a consumer."""
+    def each_map(
+        self, name: str, what: str, every: int, compute: Callable[[Unit, Run], T]
+    ) -> list[T]:
+        """What ``compute(unit, run)`` gives for each unit, in a pass over one image in so many."""
         chosen = [i for i in self.chosen if i % every == 0]
         return self.runner.run(
             f"{self.name}-{name}",
@@ -152,7 +160,7 @@ class Sweep:
 
     def _forward(self, unit: Unit, consumer: Consumer) -> tuple[Tensor, Tensor]:
         """Sends every tapped map to ``consumer``; returns the outputs and labels."""
-        batch, labels = zip(*(self._prepared[i] for i in unit.images), strict=True)
+        batch, labels = zip(*(self._prepared[i] for i in unit), strict=True)
         images, targets = torch.stack(batch), torch.tensor(labels)
         gradients = self.taps.backward
         with tapped(self.network.model, self.taps, consumer), torch.inference_mode(not gradients):
@@ -165,24 +173,19 @@ class Sweep:
                 torch.autograd.grad(loss, parameters)
         return output, targets
 
-    def _unit_ranges(self, unit: Unit) -> Arrays:
-        calls: list[tuple[str, list[int]]] = []
+    def _unit_ranges(self, unit: Unit) -> tuple[list[Call], np.ndarray, Accuracy]:
+        """The calls, float64 [low or high, calls, images], and top-1."""
+        calls: list[Call] = []
         bounds: list[Tensor] = []
 
         def consume(name: str, x: Tensor) -> None:
-            calls.append((name, list(x.shape[1:])))
+            calls.append(Call(name, tuple(x.shape[1:])))
             bounds.append(torch.stack(torch.aminmax(x.detach().flatten(1), dim=1)))
 
         top1 = Accuracy()
         top1.add(*self._forward(unit, consume))
-        stacked = torch.stack(bounds, dim=1) if bounds else torch.zeros(2, 0, len(unit.images))
-        low, high = stacked.to(torch.float64).numpy()
-        return {
-            "same/calls": as_json_array(calls),
-            "image/low": low,
-            "image/high": high,
-            "sum/top1": np.array([top1.right, top1.known], np.int64),
-        }
+        stacked = torch.stack(bounds, dim=1) if bounds else torch.zeros(2, 0, len(unit))
+        return calls, stacked.to(torch.float64).numpy(), top1
 
 
 class _Measure:
@@ -203,20 +206,21 @@ class _Measure:
         for number, (each, every) in enumerate(variants.items()):
             self._by_words.setdefault(each.words, []).append((number, each, every))
 
-    def __call__(self, unit: Unit, run: Callable[[Consumer], Any]) -> Arrays:
-        bits = np.zeros((self._variant_count, len(self._index), len(unit.images)), np.int64)
+    def __call__(self, unit: Unit, run: Run) -> np.ndarray:
+        """int64 [variants, calls, images]."""
+        bits = np.zeros((self._variant_count, len(self._index), len(unit)), np.int64)
 
         def consume(name: str, x: Tensor) -> None:
             call = self._index[name]
             columns = self._pool.map(
-                lambda place: self._of_image(call, unit.images[place], x[place : place + 1]),
-                range(len(unit.images)),
+                lambda place: self._of_image(call, unit[place], x[place : place + 1]),
+                range(len(unit)),
             )
             for place, column in enumerate(columns):
                 bits[:, call, place] = column
 
         run(consume)
-        return {"image/bits": bits}
+        return bits
 
     def _of_image(self, call: int, image: int, x: Tensor) -> np.ndarray:
         """int64 [variants]: the bits of one map of one image [1, ...]; 0 where not measured."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, Literal
 
 import torch
 
 import torch_ebpc
+from evaluation.paper.presets import Preset
 from evaluation.paper.software import COMPRESSORS
-from evaluation.presets import Preset
 from torch_ebpc._words import in_order
 
 
@@ -62,7 +63,7 @@ class Words:
     """
 
     type: str = "fixed8"
-    rounding: str = "truncate"
+    rounding: Literal["nearest", "truncate"] = "truncate"
     scale: str = "calibrated"
     headroom: float = 0.75
     order: str = "nchw"
@@ -92,7 +93,7 @@ class Words:
                 kind.signed,
                 self.rounding,
                 "batch",
-                self.headroom,  # type: ignore[arg-type]
+                self.headroom,
             )
             words = quantizer.quantize(x, quantizer.scale_for(largest))
         return in_order(words, self.order)
@@ -166,11 +167,11 @@ def variant(rule: Preset, type: str = "fixed8", method: str = "ebpc", **changes:
         "transmission": "image",
     } | changes
 
-    def part(record: type) -> dict[str, object]:
+    def part(record: Any) -> dict[str, Any]:
         names = {field.name for field in dataclasses.fields(record)}
         return {name: value for name, value in settings.items() if name in names}
 
     unknown = set(settings) - set(part(Words)) - set(part(Code))
     if unknown:
         raise TypeError(f"variant() got unknown settings: {', '.join(sorted(unknown))}")
-    return Variant(Words(**part(Words)).canonical(), Code(**part(Code)).canonical())  # type: ignore[arg-type]
+    return Variant(Words(**part(Words)).canonical(), Code(**part(Code)).canonical())

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from evaluation.models import data_folder
-from evaluation.recorded import maps
+from evaluation.common.networks import data_folder
+from evaluation.recorded import recording
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,17 +18,19 @@ def main(arguments: list[str] | None = None) -> int:
         "--weights", type=Path, metavar="FILE", default=data_folder() / "weights" / "resnet34.pth",
         help="a state dict of ResNet-34 (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--write", action="store_true", help=f"write {maps.FILE}")
+    parser.add_argument("--write", action="store_true", help=f"write {recording.FILE}")
     options = parser.parse_args(arguments)
     try:
-        content = maps.record(options.weights)
+        content = recording.record(options.weights)
         if options.write:
-            maps.write(content)
-        found = maps.read()
+            recording.write(content)
+        found = recording.read()
     except OSError as error:
         parser.error(str(error))
     print(*(f"{name}: {text}" for name, text in found["provenance"].items()), sep="\n")
-    print(f"{maps.FILE.name}: {maps.FILE.stat().st_size:,} bytes, {len(found['maps'])} maps")
+    print(
+        f"{recording.FILE.name}: {recording.FILE.stat().st_size:,} bytes, {len(found['maps'])} maps"
+    )
     different = [
         name
         for name, x in content["maps"].items()

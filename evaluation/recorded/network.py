@@ -9,11 +9,12 @@ are random. They run all the same, so that a forward pass takes as long as one o
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from evaluation.recorded import maps
+from evaluation.recorded import recording
 from torch_ebpc.cli.images import ImageSet
 from torch_ebpc.cli.networks import LoadedModel, import_torchvision, prepared_as
 
@@ -26,7 +27,7 @@ def _like(recorded: Tensor, x: Tensor) -> Tensor:
 
 
 class _Block(_resnet.BasicBlock):  # type: ignore[misc, name-defined]
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         y = self.relu(_like(self.first, self.bn1(self.conv1(x))))
         y = self.bn2(self.conv2(y))
         if self.downsample is not None:
@@ -77,14 +78,14 @@ def load() -> tuple[RecordedModel, ImageSet]:
     Raises:
         OSError: the maps or the photograph are not there.
     """
-    content = maps.read()
+    content = recording.read()
     source = content["provenance"]
     network = RecordedModel(
         "resnet34",
         Replay(content["maps"]),
         prepared_as("resnet34"),
         f"none; recorded maps of {source['weights']}",
-        hashlib.sha256(maps.FILE.read_bytes()).hexdigest(),
+        hashlib.sha256(recording.FILE.read_bytes()).hexdigest(),
         trained=True,
     )
-    return network, ImageSet(source["photograph"], maps.photographs(maps.PHOTOGRAPH))
+    return network, ImageSet(source["photograph"], recording.photographs(recording.PHOTOGRAPH))

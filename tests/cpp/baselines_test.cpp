@@ -7,8 +7,8 @@
 #include <limits>
 #include <string>
 
-#include "reference_codec.h"
-#include "test_data.h"
+#include "support/reference_codec.h"
+#include "support/test_data.h"
 
 namespace ebpc::test {
 namespace {

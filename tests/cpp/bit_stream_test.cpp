@@ -4,8 +4,8 @@
 #include <utility>
 #include <vector>
 
-#include "reference_codec.h"
-#include "test_data.h"
+#include "support/reference_codec.h"
+#include "support/test_data.h"
 
 namespace ebpc::test {
 namespace {

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "ebpc/baselines.h"
-#include "reference_codec.h"
-#include "test_data.h"
+#include "support/reference_codec.h"
+#include "support/test_data.h"
 
 namespace ebpc::test {
 namespace {

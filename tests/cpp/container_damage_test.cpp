@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "container_data.h"
 #include "ebpc/container_layout.h"
 #include "ebpc/kernels/kernel.h"
+#include "support/container_data.h"
 
 namespace ebpc::test {
 namespace {
@@ -249,9 +249,9 @@ TEST(ForgedContainer, OneVersionIsNotTakenForTheOther) {
   container[at_version] = 2;
   repair_header(container, inspect(small_container(DType::int8)).header_bytes);
   EXPECT_EQ(reading_error(container), "container at byte 13 (block size): expected 0, found 8");
-  container = small_container(DType::int8, Codec::automatic);
+  container = golden_container("v2_coding_05.ebpc");
   container[at_version] = 1;
-  repair_header(container, inspect(small_container(DType::int8)).header_bytes);
+  repair_header(container, load<std::uint32_t>(&container[at_header_bytes]));
   EXPECT_EQ(reading_error(container),
             "container at byte 13 (block size): expected from 2 to 64, found 0");
 }
@@ -261,7 +261,7 @@ TEST(ForgedContainer, WhereSegmentsChooseTheHeaderHasNoParameters) {
       small_container(DType::int8, Codec::automatic),
       {
           {at_word_bits, 1, 9, "12 (word bits): expected from 2 to 8, found 9"},
-          {at_block_size, 1, 8, "13 (block size): expected 0, found 8"},
+          {at_block_size, 1, 8, "14 (log2 of max_zero_run): expected from 1 to 16, found 0"},
           {at_max_zero_run, 1, 4, "14 (log2 of max_zero_run): expected 0, found 4"},
           {at_base, 1, 1, "15 (base): expected 0, found 1"},
           {at_segment_words, 1, 13, "17 (log2 of segment words): expected 12, found 13"},
@@ -270,23 +270,26 @@ TEST(ForgedContainer, WhereSegmentsChooseTheHeaderHasNoParameters) {
 
 TEST(ForgedContainer, StreamsAreCheckedAgainstTheirCoding) {
   const Bytes container = small_container(DType::int8, Codec::automatic);
-  const std::uint64_t at = shape_offset(1) + 16;
+  const std::uint64_t at = shape_offset(3) + 16;
   ASSERT_EQ(inspect(container).raw_segments, 0U);
-  const std::string payload = std::to_string(container.size() - 76);
+  const std::string payload = std::to_string(container.size() - 84);
+  const auto numbered = [&](std::uint32_t coding, std::uint32_t zero_bytes,
+                            std::uint32_t plane_bytes, const std::string& message) {
+    Bytes bytes(12);
+    SegmentEntry{coding, zero_bytes, plane_bytes, 0}.write(bytes.data(), 3);
+    return Forgery{at, 8, load<std::uint64_t>(bytes.data()), message};
+  };
   const auto forgery = [&](ZeroCoding zero, PlaneCoding plane, std::uint32_t zero_bytes,
                            std::uint32_t plane_bytes, const std::string& message) {
-    Bytes bytes(8);
-    SegmentEntry{SegmentCoding{zero, plane}.number(), zero_bytes, plane_bytes, 0}.write(
-        bytes.data(), 2);
-    return Forgery{at, 4, load<std::uint32_t>(bytes.data()), message};
+    return numbered(SegmentCoding{zero, plane}.number(), zero_bytes, plane_bytes, message);
   };
   using enum ZeroCoding;
   using enum PlaneCoding;
-  const std::string segment = "64 (stream bytes of segment 0): expected ";
+  const std::string segment = "68 (stream bytes of segment 0): expected ";
   expect_forgeries_refused(
       container,
       {
-          forgery(none, words, 0, 1, "64 (stream bytes of a raw segment): expected 0, found 1"),
+          forgery(none, words, 0, 1, "68 (stream bytes of a raw segment): expected 0, found 1"),
           forgery(none, words, 0, 0, segment + "at most " + payload + ", found 24"),
           forgery(none, blocks_15, 3, 4, segment + "no zero stream, found 3"),
           forgery(none, blocks_63, 0, 0, segment + "a plane stream, found 0"),
@@ -299,7 +302,15 @@ TEST(ForgedContainer, StreamsAreCheckedAgainstTheirCoding) {
           forgery(runs_16, blocks_15, 16383, 16383, segment + "less than 24, found 32766"),
           forgery(runs_256, words, 1, 22, segment + "at most " + payload + ", found 23"),
           forgery(none, blocks_31, 0, 1,
-                  "24 (container bytes): expected 77, found " + std::to_string(container.size())),
+                  "24 (container bytes): expected 85, found " + std::to_string(container.size())),
+          numbered(16, 1, 4, segment + "no zero stream, found 1"),
+          numbered(16, 0, 0, segment + "a plane stream, found 0"),
+          numbered(17, 0, 4, segment + "a zero stream, found 0"),
+          numbered(20, 0, 4, segment + "a zero stream, found 0"),
+          numbered(21, 0, 4, segment + "a zero stream, found 0"),
+          numbered(22, 1, 4,
+                   "68 (coding of segment 0): expected less than 22, which this library "
+                   "reads, found 22"),
       });
 }
 
@@ -449,6 +460,32 @@ TEST(ForgedContainer, AnyPayloadWithRightChecksumsIsSafeToRead) {
       reading_error(forged);
     }
   });
+}
+
+TEST(ForgedContainer, AnyFlippedBitOfAnEntropyCodingWithRightChecksumsIsSafeToRead) {
+  for (const Bytes& container : containers_of_every_coding()) {
+    if (!is_entropy_coding(first_entry(container).coding)) continue;
+    const std::uint64_t header = inspect(container).header_bytes;
+    std::string before;
+    for (const Kernel* kernel : supported_kernels()) {
+      use_kernel(kernel->name);
+      std::string errors;
+      for (std::size_t bit = 8 * header; bit < 8 * container.size(); ++bit) {
+        Bytes forged = container;
+        forged[bit / 8] ^= static_cast<std::uint8_t>(1 << bit % 8);
+        store<std::uint32_t>(&forged[header - 8],
+                             portable_kernel.crc32c(0, &forged[header], forged.size() - header));
+        repair_header(forged, header);
+        errors += reading_error(forged) + "\n";
+      }
+      EXPECT_NE(errors.find("stream of segment 0): expected "), std::string::npos);
+      if (!before.empty()) {
+        EXPECT_EQ(errors, before);
+      }
+      before = errors;
+    }
+    use_kernel(supported_kernels().front()->name);
+  }
 }
 
 }  // namespace

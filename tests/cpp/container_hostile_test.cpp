@@ -5,11 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "allocation_count.h"
-#include "container_data.h"
 #include "ebpc/container_layout.h"
 #include "ebpc/container_stream.h"
 #include "ebpc/kernels/kernel.h"
+#include "support/allocation_count.h"
+#include "support/container_data.h"
 
 namespace ebpc::test {
 namespace {
@@ -28,7 +28,7 @@ Bytes header_claiming(std::size_t bytes, DType dtype, const std::vector<std::uin
                       Codec codec = Codec::ebpc) {
   Bytes header(bytes, 0);
   std::copy(magic.begin(), magic.end(), header.begin());
-  header[at_version] = static_cast<std::uint8_t>(version_of(DType::int8, {codec, {}}));
+  header[at_version] = codec == Codec::ebpc ? 1 : 2;
   header[at_dtype] = static_cast<std::uint8_t>(dtype);
   header[at_word_bits] = static_cast<std::uint8_t>(8 * traits(dtype).bytes);
   header[at_block_size] = codec == Codec::ebpc ? 8 : 0;

@@ -3,10 +3,10 @@
 #include <string>
 #include <vector>
 
-#include "container_data.h"
 #include "ebpc/container_layout.h"
 #include "ebpc/kernels/kernel.h"
-#include "test_threads.h"
+#include "support/container_data.h"
+#include "support/test_threads.h"
 
 namespace ebpc::test {
 namespace {
@@ -42,9 +42,10 @@ struct Sample {
   std::uint64_t payload(std::uint64_t i) const {
     std::uint64_t offset = inspect(container).header_bytes;
     for (std::uint64_t k = 0; k < i; ++k) {
-      const SegmentEntry entry = SegmentEntry::read(&container[shape_offset(1) + 8 + 8 * k], 1);
-      offset += entry.coding == coding_raw ? segment_words * bytes_per_word
-                                           : entry.zero_bytes + entry.plane_bytes;
+      const int version = inspect(container).version;
+      const SegmentEntry entry = SegmentEntry::read(
+          &container[shape_offset(version) + 8 + entry_bytes(version) * k], version);
+      offset += entry.coding == coding_raw ? segment_words * bytes_per_word : entry.stream_bytes();
     }
     return offset;
   }

@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "container_data.h"
 #include "ebpc/container_layout.h"
-#include "test_threads.h"
+#include "support/container_data.h"
+#include "support/test_threads.h"
 
 namespace ebpc::test {
 namespace {

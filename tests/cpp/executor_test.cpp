@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "test_threads.h"
+#include "support/test_threads.h"
 
 namespace ebpc::test {
 namespace {

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "ebpc/kernels/dispatch.h"
-#include "test_data.h"
+#include "support/test_data.h"
 
 namespace ebpc::test {
 namespace {

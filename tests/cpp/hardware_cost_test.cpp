@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "ebpc/hardware/inventory.h"
-#include "hardware_testbench.h"
+#include "support/hardware_testbench.h"
 
 namespace ebpc::hardware {
 namespace {

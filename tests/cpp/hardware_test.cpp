@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "ebpc/error.h"
-#include "hardware_golden.h"
-#include "hardware_testbench.h"
+#include "support/hardware_golden.h"
+#include "support/hardware_testbench.h"
 
 namespace ebpc::hardware {
 namespace {

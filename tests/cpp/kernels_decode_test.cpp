@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "kernel_testing.h"
+#include "support/kernel_testing.h"
 
 namespace ebpc::testing {
 namespace {

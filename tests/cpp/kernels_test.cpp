@@ -6,7 +6,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "kernel_testing.h"
+#include "support/kernel_testing.h"
 
 namespace ebpc::testing {
 namespace {

@@ -6,8 +6,8 @@
 
 #include "ebpc/baselines.h"
 #include "ebpc/kernels/dispatch.h"
-#include "reference_codec.h"
-#include "test_data.h"
+#include "support/reference_codec.h"
+#include "support/test_data.h"
 
 namespace ebpc::test {
 namespace {

@@ -5,7 +5,7 @@
 #include "ebpc/baselines.h"
 #include "ebpc/kernels/dispatch.h"
 #include "ebpc/tensor_info.h"
-#include "test_data.h"
+#include "support/test_data.h"
 
 namespace ebpc::test {
 namespace {

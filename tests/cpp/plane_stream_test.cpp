@@ -1,6 +1,6 @@
 #include "ebpc/plane_stream.h"
 
-#include "test_data.h"
+#include "support/test_data.h"
 
 namespace ebpc::test {
 namespace {

@@ -4,11 +4,11 @@
 #include <thread>
 #include <vector>
 
-#include "container_data.h"
 #include "ebpc/container_parse.h"
 #include "ebpc/container_stream.h"
 #include "ebpc/kernels/kernel.h"
-#include "test_threads.h"
+#include "support/container_data.h"
+#include "support/test_threads.h"
 
 namespace ebpc::test {
 namespace {
@@ -140,7 +140,7 @@ TEST(Threads, TheFirstDamageIsTheOneThatIsSaidWhateverItsKind) {
       const SegmentPlace& place = parsed.segments[i];
       container[place.offset + place.bytes - 1] ^= 1;
       if (random() % 2 == 0) {  // noticed by its decoder alone, if at all
-        store<std::uint32_t>(&container[table_offset(1, tensor) + 8 * i + 4],
+        store<std::uint32_t>(&container[table_offset(3, tensor) + entry_bytes(3) * i + 8],
                              portable_kernel.crc32c(0, &container[place.offset], place.bytes));
       }
     }

@@ -23,6 +23,7 @@ from torch_ebpc.container import CODINGS
 
 FOLDER = Path(__file__).parent / "containers"
 SEGMENT = 4096
+WRITTEN_CODINGS = 13  # raw, six in planes, five with an entropy code, and the default
 
 
 def walk(count: int, low: int, high: int, seed: int) -> torch.Tensor:
@@ -58,7 +59,7 @@ def of_every_coding() -> dict[str, torch.Tensor]:
     names = CODINGS["auto"]
     found: dict[str, torch.Tensor] = {}
     seed = 0
-    while len(found) < len(names):
+    while len(found) < WRITTEN_CODINGS:
         x = few_words(seed)
         (chosen,) = torch_ebpc.inspect(torch_ebpc.compress(x, codec="auto", zero=0)).codings
         found.setdefault(f"auto_coding_{names.index(chosen.coding):02}", x)
@@ -164,8 +165,8 @@ def main() -> None:
     for name, (tensor, parameters) in tensors().items():
         packed = torch_ebpc.compress(tensor, **parameters)  # type: ignore[arg-type]
         info = torch_ebpc.inspect(packed)
-        if info.format_version < 3:  # where the version tells the codec
-            name = name.removeprefix("auto_")
+        # v2_... and v3_auto_... are what earlier writers made of the same tensors.
+        name = name.removeprefix("auto_") if "coding_" in name else name.replace("auto_", "chosen_")
         name = f"v{info.format_version}_{name}"
         write_once(FOLDER / f"{name}.ebpc", bytes(packed.tolist()))
         write_once(FOLDER / f"{name}.words", stored(tensor))

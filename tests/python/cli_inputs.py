@@ -27,8 +27,9 @@ def state() -> dict[str, torch.Tensor]:
 def error_of(capsys) -> str:
     error = capsys.readouterr().err
     assert "Traceback" not in error
-    assert error.startswith("torch-ebpc: error: ")
-    return error.removeprefix("torch-ebpc: error: ").rstrip("\n")
+    _, mark, message = error.partition("torch-ebpc: error: ")
+    assert mark, error
+    return message.rstrip("\n")
 
 
 class Pipe(io.TextIOWrapper):

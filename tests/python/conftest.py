@@ -67,3 +67,28 @@ def restored_threads():
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def in_folder(tmp_path, monkeypatch):
+    """In an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def without_gradients(request):
+    """Gradients are on in the tests about gradients alone."""
+    with torch.set_grad_enabled("gradient" in request.node.name):
+        yield
+
+
+@pytest.fixture
+def deterministic():
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def network() -> torch.nn.Module:
+    return small_network()

@@ -15,12 +15,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from evaluation.inputs import find_images
+from evaluation.common.inputs import find_images
+from evaluation.paper.paper_report import run_record, write_report
+from evaluation.paper.paper_study import Study, run_study
 from evaluation.paper.plan import EXTENTS
+from evaluation.paper.presets import PRESETS
 from evaluation.paper.ranks import joined
-from evaluation.paper.report import run_record, write_report
-from evaluation.paper.study import Study, run_study
-from evaluation.presets import PRESETS
 from torch_ebpc.cli.networks import LoadedModel
 
 IMAGES = 23  # not a multiple of a unit

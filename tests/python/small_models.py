@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +27,7 @@ class Residual(nn.Module):
 
 
 class InPlaceAfter(nn.Module):
-    """The measured layer's own output is changed in place, twice, right behind it."""
+    """The measured layer's own output is changed in place, twice, right after it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,3 +70,14 @@ def with_exact_sums(model: nn.Module) -> nn.Module:
         for parameter in model.parameters():
             parameter.copy_(torch.randint(-1, 2, parameter.shape, generator=generator))
     return model
+
+
+class Returns(nn.Module):
+    """Returns what ``make`` makes of its input."""
+
+    def __init__(self, make: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.make = make
+
+    def forward(self, x: Tensor) -> Any:
+        return self.make(x)

@@ -1,4 +1,4 @@
-"""evaluation.bit_equality: a part of it, and that it notices a changed bit."""
+"""evaluation.bench.bit_equality: a part of it, and that it notices a changed bit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from evaluation.bit_equality import Case, Counts, check, main
+from evaluation.bench.bit_equality import Case, Counts, check, main
 
 
 def test_nothing_is_different_in_a_part_of_all_cases(capsys):

@@ -23,9 +23,7 @@ NUMPY_DTYPES = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _in_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_folder")
 
 
 def assert_same_state(found, expected):

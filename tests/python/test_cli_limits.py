@@ -22,10 +22,7 @@ from safetensors.torch import save_file
 import torch_ebpc
 from torch_ebpc.cli.main import main
 
-
-@pytest.fixture(autouse=True)
-def _in_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_folder")
 
 
 def test_pipes_are_taken_by_name_too(capsys):

@@ -9,9 +9,11 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import paper_example
 import pytest
 import torch
+from cli_inputs import error_of
 from conftest import missing
 from torch import nn
 
@@ -21,6 +23,10 @@ from torch_ebpc.cli.main import main
 from torch_ebpc.cli.networks import import_torchvision
 from torch_ebpc.cli.settings import FLOATS
 
+pytestmark = [
+    pytest.mark.usefixtures("in_folder"),
+    pytest.mark.filterwarnings("ignore:(?s).*deprecated"),
+]
 IMAGES = 5
 
 
@@ -31,26 +37,12 @@ def photos(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def _in_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="(?s).*deprecated")
-        yield
-
-
 @pytest.fixture
 def tiny(monkeypatch) -> nn.Module:
     """Stands for every TorchVision network: two ReLU modules, three calls."""
     network = paper_example.tiny_network()
     monkeypatch.setattr(command, "load_torchvision", lambda *arguments, **options: network)
     return network.model
-
-
-def error_of(capsys) -> str:
-    error = capsys.readouterr().err
-    assert "Traceback" not in error
-    return error.partition("torch-ebpc: error: ")[2].rstrip("\n")
 
 
 # ---- measure -------------------------------------------------------------------------------------
@@ -86,6 +78,25 @@ def test_every_setting_reaches_the_meter(photos):
     assert {(row.word_bits, row.images) for row in report.rows} == {(16, 3)}
     assert report.provenance["code"] == {"block_size": 16, "max_zero_run": 16, "base": "reused"}
     assert (report.provenance["mode"], report.provenance["of"]) == ("observe", "inputs")
+
+
+def test_activations_that_are_not_measured_are_named(photos, monkeypatch, capsys):
+    network = paper_example.tiny_network()
+    network.model.append(nn.Hardswish())
+    monkeypatch.setattr(command, "load_torchvision", lambda *arguments, **options: network)
+    assert main(["measure", "tiny", "--images", str(photos)]) == 0
+    line = "not measured: Hardswish; --layers ReLU Hardswish does\n"
+    assert line in capsys.readouterr().err
+    assert main(["measure", "tiny", "--images", str(photos), "--layers", "ReLU", "Hardswish"]) == 0
+    printed = capsys.readouterr()
+    assert line not in printed.err
+    assert printed.out.count("#1") == 3
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_class_of_another_spelling_is_an_error_with_the_right_one(photos, capsys):
+    assert main(["measure", "tiny", "--images", str(photos), "--layers", "hardswish"]) == 2
+    assert error_of(capsys) == "layers: there is no 'hardswish'; the class is Hardswish"
 
 
 @pytest.mark.usefixtures("tiny")
@@ -187,7 +198,8 @@ def test_json_goes_down_a_pipe_into_report(photos, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--images is missing: give a folder of photographs (ratios of noise say nothing)"),
+        ([], "give either --images, a folder of photographs, or --inputs, a file with the"),
+        (["--images", "PHOTOS", "--inputs", "a.pt"], "give either --images, a folder of photogra"),
         (["--images", "nowhere"], "images: nowhere is not a folder"),
         (["--images", "PHOTOS", "--bits", "77"], "bits must be from 2 to 16, got 77"),
         (["--images", "PHOTOS", "--methods", "zip"], "methods must be of ebpc, bpc, zvc, "),
@@ -336,6 +348,7 @@ def test_rows_of_one_report_alone_are_shown_and_fail(capsys):
         (["1.json", "3.json", "--methods", "csc"], "--methods must be of both reports' zvc, got"),
         (["1.json", "2.json", "--tolerance", "-1"], "--tolerance must be at least 0, got -1.0"),
         (["1.json", "2.json", "--plot", "x.svg"], "--plot is for one report, got two"),
+        (["1.json", "--plot", "x.xyz"], "--plot x.xyz: expected one of ."),
         (["nothing.json"], "nothing.json: No such file or directory"),
         (["other.json"], "other.json: expected a report as Report.to_json writes it: KeyError"),
         (["text.json"], "text.json: expected a report as Report.to_json writes it: JSONDecodeErr"),
@@ -355,3 +368,115 @@ def test_an_infinite_ratio_equals_itself(capsys):
         torch_ebpc.Report([row], ("csc",)).to_json(name)
     assert main(["report", "1.json", "2.json", "--tolerance", "0"]) == 0
     assert "inf" in capsys.readouterr().out
+
+
+# ---- --inputs ------------------------------------------------------------------------------------
+
+
+class Speech(nn.Module):
+    """As a speech model: samples, and their rate as a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(1, 4, 3)
+
+    def forward(self, samples: torch.Tensor, rate: int, gain: float = 1.0) -> torch.Tensor:
+        if rate != 16000:
+            raise ValueError("samples of 16 kHz")
+        return torch.relu(self.convolution(gain * samples.unsqueeze(1)))
+
+
+SAMPLES = torch.linspace(-1, 1, 2 * 50).view(2, 50)
+
+
+def measured_inputs(*arguments: str) -> torch_ebpc.Report:
+    assert main(["measure", *arguments, "--json", "r.json", "--force"]) == 0
+    return torch_ebpc.Report.from_json(Path("r.json").read_text())
+
+
+@pytest.mark.parametrize("kind", ["positions.npz", "names.npz", "list.pt", "names.pt"])
+def test_a_model_of_several_arguments_is_called_with_those_of_a_file(kind, capsys):
+    torch.jit.save(torch.jit.script(Speech()), "speech.pt")
+    samples, rate = SAMPLES.numpy(), 16000
+    if kind == "positions.npz":
+        np.savez(kind, samples, rate)
+    elif kind == "names.npz":
+        np.savez(kind, samples=samples, rate=rate)
+    else:
+        content = [SAMPLES, rate] if kind == "list.pt" else {"samples": SAMPLES, "rate": rate}
+        torch.save(content, kind)
+    report = measured_inputs("speech.pt", "--inputs", kind, "--verify")
+    (row,) = report.rows
+    assert (row.name, row.images, row.values) == ("relu#1", 2, 2 * 4 * 48)
+    name = "names" in kind
+    described = "samples=float32 2x50, rate=16000" if name else "float32 2x50, 16000"
+    assert report.provenance["inputs"] == f"{kind}: {described}"
+    assert len(report.provenance["inputs_sha256"]) == 64
+    assert f"inputs: {kind}: {described}\n" in capsys.readouterr().err
+
+
+def test_an_exported_program_of_several_arguments_is_measured(photos, capsys, monkeypatch):
+    program = torch.export.export(Speech(), (SAMPLES, 16000))
+    torch.export.save(program, "speech.pt2")
+    torch.save((SAMPLES, 16000), "inputs.pt")
+    (row,) = measured_inputs("speech.pt2", "--inputs", "inputs.pt").rows
+    assert row.values == 2 * 4 * 48
+    monkeypatch.setattr(command, "prepared_as", lambda name: paper_example.to_tensor)
+    assert main(["measure", "speech.pt2", "--images", str(photos)]) == 2
+    assert error_of(capsys).endswith("found inputs ('samples', 16000): --inputs gives them")
+
+
+@pytest.mark.usefixtures("tiny")
+def test_one_array_is_the_only_argument():
+    np.save("x.npy", np.zeros((2, 3, 21, 21), np.float32))
+    assert measured_inputs("tiny", "--inputs", "x.npy").total().images == 2
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere.pt", "nowhere.pt: No such file or directory"),
+        ("text", "text: expected a .npy or .npz file, or tensors, numbers and strings by torch.sa"),
+        ("module.pt", "module.pt: expected a .npy or .npz file, or tensors, numbers and strings"),
+        ("objects.npy", "objects.npy: Object arrays cannot be loaded when allow_pickle=False"),
+        ("empty.pt", "empty.pt: expected the arguments of a model, found none"),
+        ("keys.pt", "keys.pt: expected names of arguments, found the keys [3]"),
+    ],
+)
+def test_files_that_hold_no_arguments_are_refused(capsys, name, message):
+    Path("text").write_text("hello")
+    torch.save(nn.ReLU(), "module.pt")
+    np.save("objects.npy", np.array([None]))
+    torch.save([], "empty.pt")
+    torch.save({3: SAMPLES}, "keys.pt")
+    assert main(["measure", "tiny", "--inputs", name]) == 2
+    assert error_of(capsys).startswith(message)
+
+
+# ---- Without TorchVision -------------------------------------------------------------------------
+
+
+def test_without_torchvision_inputs_are_measured_and_names_say_how_to_get_it(
+    photos, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "torchvision", None)  # as if it were not installed
+    torch.jit.save(torch.jit.script(Speech()), "speech.pt")
+    torch.save((SAMPLES, 16000), "inputs.pt")
+    assert len(measured_inputs("speech.pt", "--inputs", "inputs.pt").rows) == 1
+    monkeypatch.setattr(torch, "__version__", "2.13.0+cpu")
+    for model in ("resnet34", "speech.pt"):
+        capsys.readouterr()
+        assert main(["measure", model, "--images", str(photos)]) == 2
+        assert error_of(capsys) == (
+            "networks and preparation of images by name need TorchVision, which is not installed:"
+            " pip install --no-deps 'torchvision==0.28.*' (leaves PyTorch 2.13.0)"
+        )
+
+
+def test_no_extra_but_vision_and_what_builds_on_it_wants_torchvision():
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    (line,) = [line for line in text.splitlines() if "torchvision>=" in line]
+    assert line.startswith("vision = ")
+    using = [line for line in text.splitlines() if "torch_ebpc[" in line and "vision" in line]
+    assert len(using) == 1, "extras of users do not replace their PyTorch"

@@ -14,10 +14,7 @@ from safetensors.torch import load_file, save_file
 import torch_ebpc
 from torch_ebpc.cli.main import main
 
-
-@pytest.fixture(autouse=True)
-def _in_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_folder")
 
 
 # ---- Tensors of every kind -----------------------------------------------------------------------

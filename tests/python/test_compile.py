@@ -24,18 +24,13 @@ import torch_ebpc
 from torch_ebpc import Quantizer, compression_report, insert_compression, reset_compression
 
 pytestmark = [
+    pytest.mark.usefixtures("without_gradients"),
     pytest.mark.compiles,
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning"),
 ]
 
 OPS = torch.ops.torch_ebpc
 NOTEBOOK = Quantizer(bits=8, rounding="truncate", scale="calibrated", headroom=0.75)
-
-
-@pytest.fixture(autouse=True)
-def _without_gradients(request):
-    with torch.set_grad_enabled("gradient" in request.node.name):
-        yield
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import torch_ebpc
-from evaluation import throughput
+from evaluation.bench import throughput
 
 IMAGES = sorted(Path(__file__).parents[2].joinpath("docs", "images").glob("*.svg"))
 

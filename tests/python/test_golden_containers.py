@@ -24,6 +24,8 @@ def test_a_golden_container_is_read(name):
     packed = read(f"{name}.ebpc")
     info = torch_ebpc.inspect(packed)
     for field, value in fields.items():
+        if field == "no_longer_written":
+            continue
         found = getattr(info, field)
         if field == "codings":
             found = [list(dataclasses.astuple(each)) for each in found]
@@ -31,6 +33,11 @@ def test_a_golden_container_is_read(name):
         assert (list(found) if field == "shape" else found) == value, field
     x = torch_ebpc.decompress(packed)
     assert torch.equal(x.contiguous().flatten().view(torch.uint8), read(f"{name}.words"))
+    assert_same_bits(read_in_pieces(packed), x.flatten())
+    if x.dim() > 0 and len(x) > 0:
+        assert_same_bits(torch_ebpc.Container(packed)[-1], x[-1])
+    if "no_longer_written" in fields:
+        return
     zero = "auto" if info.both_zeros else value_of(info.zero, x.dtype)
     if info.codec == "auto":
         again = torch_ebpc.compress(x, info.word_bits, codec="auto", zero=zero)
@@ -38,9 +45,6 @@ def test_a_golden_container_is_read(name):
         parameters = info.word_bits, info.block_size, info.max_zero_run, info.base
         again = torch_ebpc.compress(x, *parameters, zero=zero)
     assert torch.equal(again, packed)
-    assert_same_bits(read_in_pieces(packed), x.flatten())
-    if x.dim() > 0 and len(x) > 0:
-        assert_same_bits(torch_ebpc.Container(packed)[-1], x[-1])
 
 
 def value_of(zero, dtype):

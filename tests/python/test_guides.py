@@ -2,7 +2,7 @@
 
 - `python` is run, in order and in one namespace,
 - `console` is a shell's session: its lines `$ ...` are run, and have to succeed,
-- `text`, or a block of no language, right behind a `python` block is what that prints, as the other
+- `text`, or a block of no language, right after a `python` block is what that prints, as the other
   lines of a session are what its commands print (standard error too): `...` stands for anything,
   blanks for blanks, however many, and a number with decimals also for those next to it in the last
   one, since convolutions differ between CPUs; below `<!-- numbers vary -->` any number for any,
@@ -35,7 +35,7 @@ from conftest import ROOT
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
 
-from evaluation import published
+from evaluation.paper import published
 from torch_ebpc.cli.main import main as command_line
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -165,6 +165,12 @@ def test_a_page_does_what_it_says(page, tmp_path, monkeypatch):
         example.evaluate()
 
 
+def test_the_readme_is_read_in_a_minute():
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) <= 150
+    assert max(map(len, lines)) <= 100
+
+
 def test_the_notebook_is_stored_without_outputs():
     """`make docs` runs it; what it shows then is in the site."""
     cells = json.loads((ROOT / "docs" / "example.ipynb").read_text())["cells"]
@@ -220,10 +226,10 @@ def options_of(module: str) -> set[str]:
 
 
 def test_the_table_of_the_paper_guide_is_what_make_paper_expects():
-    stored = json.loads((ROOT / "evaluation" / "expected.json").read_text())
+    stored = json.loads((ROOT / "evaluation/paper/expected.json").read_text())
     (ratios,) = (each["ratios"] for each in stored if each["identity"]["extent"] == "default")
     text = (ROOT / "docs" / "paper.md").read_text()
-    lines = text.partition("<!-- table of evaluation/expected.json -->\n")[2].splitlines()
+    lines = text.partition("<!-- table of evaluation/paper/expected.json -->\n")[2].splitlines()
     header, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines[:6])
     methods = {"EBPC": "ebpc", "BPC": "bpc", "ZVC": "zvc", "zero-RLE": "zero_rle"}
     assert [row[0] for row in rows] == list(methods)

@@ -140,6 +140,9 @@ def test_incompressible_words_take_w_plus_2_cycles_a_block():
         ({"word_bits": 0}, "word_bits"),
         ({"word_bits": 4}, "word_bits"),  # a value does not fit
         ({"max_zero_run": 3}, "max_zero_run"),
+        ({"lanes": 9}, "lanes must be from 1 to 8, got 9"),
+        ({"lanes": 5, "block_size": 4}, "lanes must be from 1 to 4"),
+        ({"zero_word": 128}, "zero"),
         ({"memory": MemoryPort(8, 64, 63)}, "fifo_words must be at least a burst of 64 words"),
         ({"memory": MemoryPort(8, 0)}, "burst_bytes"),
         ({"memory": MemoryPort(-1)}, "bits_per_cycle"),
@@ -196,6 +199,37 @@ def test_the_inventory_has_the_bits_of_every_unit(design, total, bits):
 def test_an_unknown_design_is_an_error():
     with pytest.raises(ValueError, match="'encoder' or 'decoder', got 'codec'"):
         hardware.inventory("codec")
+    with pytest.raises(ValueError, match="lanes must be 1 for the decoder, got 2"):
+        hardware.inventory("decoder", lanes=2)
+
+
+def test_several_lanes_are_the_same_streams_in_fewer_cycles_and_more_registers():
+    x = relu_map(3000)
+    narrow = run_encoder(x)
+    cycles, bits = [narrow.cycles], [hardware.inventory().total_bits]
+    for lanes in (2, 4, 8):
+        run = run_encoder(x, lanes=lanes, memory=MemoryPort(64, 64, 128))
+        assert torch.equal(run.zero_stream, narrow.zero_stream)
+        assert torch.equal(run.plane_stream, narrow.plane_stream)
+        assert torch.equal(run_decoder(run).tensor, x)
+        assert run.words_per_cycle <= lanes
+        cycles.append(run_encoder(x, lanes=lanes).cycles)
+        bits.append(hardware.inventory("encoder", lanes=lanes).total_bits)
+    assert cycles == sorted(cycles, reverse=True)
+    assert bits == [204, 243, 317, 463]
+
+
+@pytest.mark.parametrize("zero_word", [-128, 7])
+def test_another_zero_word_is_the_codecs(zero_word):
+    x = relu_map(1000)
+    x[x == 0] = zero_word
+    streams = torch_ebpc.encode(x, zero=zero_word)
+    for lanes in (1, 4):
+        run = run_encoder(x, zero_word=zero_word, lanes=lanes)
+        assert run.plane_stream.tolist() == words_of_stream(
+            streams.plane_stream, streams.plane_bits, 8
+        )
+        assert torch.equal(run_decoder(run).tensor, x)
 
 
 def bits_to_count(highest):

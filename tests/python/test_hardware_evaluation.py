@@ -8,9 +8,19 @@ import torch
 from torch import nn
 
 import torch_ebpc
-from evaluation.hardware import cycles, energy, report, schedule, study, tables, traffic
+from evaluation.hardware import (
+    cycles,
+    energy,
+    hardware_report,
+    hardware_study,
+    layer_tables,
+    schedule,
+    traffic,
+    wide,
+)
 from evaluation.hardware.__main__ import main, make_parser, options_from
-from evaluation.hardware.maps import MapRecorder
+from evaluation.hardware.layer_maps import MapRecorder
+from evaluation.hardware.recorded_words import recorded_words
 from evaluation.hardware.traffic import Interface
 from evaluation.recorded import network as recorded
 from torch_ebpc.cli.images import PreparedImages
@@ -43,7 +53,7 @@ def relu_map(*shape):
 def measured():
     """A study of two images through the residual block."""
     options = small_options("--buffer-bytes", "128", "--burst-bytes", "16")
-    result = study.Study(options)
+    result = hardware_study.Study(options)
     images = torch.randn(2, 4, 16, 12)
     with MapRecorder(Residual(), options.quantizer).entered() as recorder:
         for image in images:
@@ -192,6 +202,68 @@ def test_energy_and_bandwidth_are_in_their_units():
     assert all(memory.source and memory.pj_per_bit > 0 for memory in energy.MEMORIES.values())
 
 
+# ---- Several words a cycle, random access, zero points ------------------------------------------
+
+
+def test_chunks_fall_back_to_their_words_where_those_are_fewer():
+    dense = torch.randint(-128, 128, (1, 16, 16), dtype=torch.int8)
+    sparse = torch.zeros(1, 16, 16, dtype=torch.int8)
+    rows = {row.chunk_words: row for row in wide.sweep_chunks([dense, sparse], (8, 8, 16))}
+    assert [rows[size].chunks for size in (0, 256, 64)] == [2, 2, 8]
+    assert (rows[64].raw_chunks, rows[256].raw_chunks) == (4, 1)
+    # Half of the chunks as they are, the others of four runs of 16 zero words, 20 bits, in 3 words.
+    assert rows[64].fallback_bits == 4 * (64 * 8 + 3 * 8) + 8
+    assert rows[64].ratio(fallback=True) > rows[64].ratio()
+    assert rows[64].ratio(addresses=True) < rows[64].ratio()
+
+
+def test_a_raw_block_costs_a_flag_and_no_more_than_its_words():
+    dense = torch.randint(1, 128, (4, 8, 8), dtype=torch.int8)
+    found = wide.raw_blocks([dense], (8, 8, 16))
+    assert (found.chunks, found.raw_bits) == (32, 4 * 64 * 8)
+    zero_bits, plane_bits = torch_ebpc.count_transmission_bits(dense).tolist()
+    assert found.stream_bits == zero_bits + plane_bits
+    assert found.fallback_bits <= zero_bits + 32 * (64 + 1)
+
+
+def test_one_wide_encoder_and_several_narrow_ones_by_hand():
+    """Two tiles for four encoders: two of them have nothing to do."""
+    maps = [torch.ones(2, 8, 8, dtype=torch.int8)]
+    one, two, four, eight = wide.sweep_lanes(maps, (8, 8, 16), buffer_bytes=64)
+    tile = torch_ebpc.hardware.run_encoder(maps[0][0]).cycles
+    assert (one.narrow_cycles, one.tile_cycles) == (2 * tile, 2 * tile)
+    assert two.narrow_cycles == four.narrow_cycles == eight.narrow_cycles == tile
+    assert one.map_cycles > two.map_cycles > four.map_cycles > eight.map_cycles >= 128 / 8
+    assert (eight.wide_bits, eight.narrow_bits) == (463, 8 * 204)
+
+
+def test_a_zero_point_is_the_zero_word_of_maps_without_negative_values():
+    """-128 with signed words is what unsigned words are with 0."""
+    images = torch.randn(4, 16, 12)
+    found = {}
+    for name, options in (
+        ("affine", small_options("--zero-point", "-128")),
+        ("unsigned", small_options("--no-signed")),
+    ):
+        found[name] = hardware_study.Study(options)
+        torch.manual_seed(0)
+        recorder = MapRecorder(Residual(), options.quantizer, options.design.zero_word)
+        with recorder.entered():
+            recorder.calibrate(images)
+            maps = recorder.record(images)
+        assert maps.written["relu#1"].min() == options.design.zero_word
+        assert (maps.zero_words["conv1"], maps.zero_words["conv2"]) == (
+            0,
+            options.design.zero_word,
+        )
+        found[name].add_image(maps)
+    affine, unsigned = (found[name].total() for name in ("affine", "unsigned"))
+    assert affine.cycles.zeros == unsigned.cycles.zeros > 0
+    assert affine.cycles.encoder.stream_words == unsigned.cycles.encoder.stream_words
+    assert affine.traffic == unsigned.traffic
+    assert affine.published_cycles == unsigned.published_cycles
+
+
 # ---- Study and report ----------------------------------------------------------------------------
 
 
@@ -221,15 +293,15 @@ def test_a_decoder_that_differs_is_noticed(monkeypatch):
 
 
 def test_the_report_has_all_tables_plots_and_figures(measured, tmp_path):
-    report.write(measured, "a title", {"network": "residual", "date": "today"}, tmp_path)
+    hardware_report.write(measured, "a title", {"network": "residual", "date": "today"}, tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
     plots = {f"{name}.{kind}" for name in ("registers", "words_per_cycle", "traffic")
              for kind in ("png", "svg")}  # fmt: skip
     assert names == {"report.md", "report.json", "layers.csv"} | plots
     text = (tmp_path / "report.md").read_text()
     assert text.startswith("# a title\n")
-    for table in tables.all_tables(measured):
-        assert f"## {table.title}" in text
+    for table in layer_tables.all_tables(measured):
+        assert f"## {table.caption}" in text
         assert all(len(row) == len(table.headers) for row in table.rows)
     content = json.loads((tmp_path / "report.json").read_text())
     assert content["provenance"]["network"] == "residual"
@@ -242,14 +314,15 @@ def test_the_report_has_all_tables_plots_and_figures(measured, tmp_path):
 
 
 def test_the_inventory_is_checked_against_the_claim(monkeypatch):
-    tables.check_inventory()
-    monkeypatch.setattr(tables, "LARGEST_ENCODER_BITS", 204)
+    layer_tables.check_inventory()
+    monkeypatch.setattr(layer_tables, "LARGEST_ENCODER_BITS", 204)
     with pytest.raises(AssertionError, match="204 bits"):
-        tables.check_inventory()
+        layer_tables.check_inventory()
 
 
 @pytest.mark.parametrize("wrong", [["--bits", "1"], ["--block-size", "64"], ["--clock", "0"],
-                                   ["--fifo-words", "3"], ["--limit", "0"]])  # fmt: skip
+                                   ["--fifo-words", "3"], ["--limit", "0"],
+                                   ["--zero-point", "-129"], ["--zero-point", "127"]])  # fmt: skip
 def test_wrong_options_end_before_the_network_runs(wrong, capsys):
     with pytest.raises(SystemExit) as error:
         main(wrong)
@@ -262,10 +335,14 @@ def test_resnet34s_maps_move_nearly_a_word_a_cycle():
     options = small_options()
     network, images = recorded.load()
     image, _ = PreparedImages(images, network.transform)[0]
-    found = study.Study(options)
+    found = hardware_study.Study(options)
     with MapRecorder(network.model, options.quantizer).entered() as recorder:
         recorder.calibrate(image)
-        found.add_image(recorder.record(image))
+        maps = recorder.record(image)
+    # The C++ tests of the RTL are given the same words.
+    for name, words in recorded_words():
+        assert torch.equal(words, maps.written[name])
+    found.add_image(maps)
     total = found.total()
     assert (len(found.layers), total.cycles.words) == (33, 3_562_496)
     for layer in found.layers.values():

@@ -7,7 +7,7 @@ import torch
 from paper_example import tiny_network, to_tensor
 from PIL import Image
 
-from evaluation.inputs import find_images
+from evaluation.common.inputs import find_images
 from torch_ebpc.cli.images import PreparedImages
 from torch_ebpc.cli.measurement import measure
 from torch_ebpc.cli.settings import Settings

@@ -11,7 +11,7 @@ import threading
 import pytest
 import torch
 from sample_inputs import DTYPES, FLOATING, assert_same_bits, feature_map, special_values
-from small_models import SMALL_CALLS, Residual, images, small_network
+from small_models import SMALL_CALLS, Residual, images
 from torch import Tensor, nn
 
 import torch_ebpc
@@ -23,7 +23,10 @@ from torch_ebpc import (
     reset_compression,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+pytestmark = [
+    pytest.mark.usefixtures("without_gradients"),
+    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
+]
 
 QUANTIZERS = [
     None,
@@ -33,18 +36,6 @@ QUANTIZERS = [
     Quantizer(bits=12),
 ]
 quantized = pytest.mark.parametrize("quantizer", QUANTIZERS, ids=repr)
-
-
-@pytest.fixture
-def network():
-    return small_network()
-
-
-@pytest.fixture(autouse=True)
-def _without_gradients(request):
-    """Gradients are on in the tests about gradients alone."""
-    with torch.set_grad_enabled("gradient" in request.node.name):
-        yield
 
 
 def saved_and_loaded(model):

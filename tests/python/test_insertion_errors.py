@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_models import images, small_network
+from small_models import Returns, images
 from torch import nn
 
 import torch_ebpc
 from torch_ebpc import Quantizer, compression_report, insert_compression, reset_compression
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-
-
-@pytest.fixture
-def network():
-    return small_network()
-
-
-@pytest.fixture(autouse=True)
-def _without_gradients():
-    with torch.no_grad():
-        yield
+pytestmark = [
+    pytest.mark.usefixtures("without_gradients"),
+    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
+]
 
 
 @pytest.mark.parametrize(
@@ -59,17 +51,6 @@ def test_compression_of_what_is_compressed_is_refused(network):
     both = insert_compression(inserted, "1", block_size=16)
     both(images())
     assert len(compression_report(both).rows) == 2
-
-
-class Returns(nn.Module):
-    """A layer that returns anything."""
-
-    def __init__(self, make):
-        super().__init__()
-        self.make = make
-
-    def forward(self, x):
-        return self.make(x)
 
 
 def nested(x):

@@ -47,7 +47,13 @@ def test_the_version_is_the_one_in_version_txt():
     assert torch.ops.torch_ebpc.version() == version
 
 
-def test_a_library_of_another_version_is_an_import_error(monkeypatch):
+@pytest.fixture
+def installed(monkeypatch, tmp_path):
+    """As if the package were installed outside a source folder."""
+    monkeypatch.setattr(_library, "_PACKAGE", tmp_path / "site-packages" / "torch_ebpc")
+
+
+def test_a_library_of_another_version_is_an_import_error(monkeypatch, installed):
     library_version = torch_ebpc.__version__
     monkeypatch.setattr(_library, "__version__", "99.1")
     with pytest.raises(ImportError) as error:
@@ -57,7 +63,9 @@ def test_a_library_of_another_version_is_an_import_error(monkeypatch):
     assert f" is version {library_version}. Install torch_ebpc again" in message
 
 
-def test_a_missing_library_is_an_import_error_that_says_what_to_do(monkeypatch, tmp_path):
+def test_a_missing_library_is_an_import_error_that_says_what_to_do(
+    monkeypatch, tmp_path, installed
+):
     monkeypatch.setattr(_library, "LIBRARY_PATH", tmp_path / "libtorch_ebpc.so")
     with pytest.raises(ImportError) as error:
         _library.load()
@@ -67,7 +75,35 @@ def test_a_missing_library_is_an_import_error_that_says_what_to_do(monkeypatch, 
     )
 
 
-def test_a_library_that_does_not_load_is_an_import_error_with_the_reason(monkeypatch, tmp_path):
+def test_the_source_folder_says_that_it_hides_what_is_installed(monkeypatch, tmp_path):
+    """After `pip install .`, Python in the checkout finds the folder's package first."""
+    monkeypatch.setattr(_library, "LIBRARY_PATH", tmp_path / "libtorch_ebpc.so")
+    monkeypatch.setattr(_library, "_PACKAGE", tmp_path / "torch_ebpc")
+    (tmp_path / "setup.py").touch()
+    with pytest.raises(ImportError) as error:
+        _library.load()
+    assert str(error.value).endswith(
+        f"You are importing the source folder {tmp_path}, which hides an installed torch_ebpc."
+        " Change to another folder, or build the library in this one: 'pip install -e .'."
+    )
+
+
+def test_a_source_folder_without_any_installation_says_so(tmp_path):
+    shutil.copytree(ROOT / "torch_ebpc", tmp_path / "torch_ebpc")
+    (tmp_path / "setup.py").touch()
+    code = (
+        f"import sys, importlib.metadata; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "def version(name): raise importlib.metadata.PackageNotFoundError(name)\n"
+        "importlib.metadata.version = version; import torch_ebpc"
+    )
+    done = run_python(code, PYTHONPATH="")
+    assert done.returncode != 0
+    assert "ImportError: torch_ebpc is not installed. You are importing" in done.stderr
+
+
+def test_a_library_that_does_not_load_is_an_import_error_with_the_reason(
+    monkeypatch, tmp_path, installed
+):
     broken = tmp_path / "libtorch_ebpc.so"
     broken.write_bytes(b"no library")
     monkeypatch.setattr(_library, "LIBRARY_PATH", broken)

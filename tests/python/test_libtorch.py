@@ -15,6 +15,7 @@ from evaluation.libtorch.program import BUILD, build
 from torch_ebpc import Quantizer, compression_report, insert_compression
 
 pytestmark = [
+    pytest.mark.usefixtures("without_gradients"),
     pytest.mark.compiles,
     pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore::FutureWarning"),
 ]
@@ -25,12 +26,6 @@ LIBRARY = torch_ebpc._library.LIBRARY_PATH
 @pytest.fixture(scope="module", autouse=True)
 def _built():
     build()
-
-
-@pytest.fixture(autouse=True)
-def _without_gradients():
-    with torch.no_grad():
-        yield
 
 
 def run(*arguments, program="run_model"):

@@ -18,11 +18,6 @@ def run(model, x, **arguments):
     return y, meter.report()
 
 
-@pytest.fixture
-def network():
-    return small_network()
-
-
 # ---- Inserted and observed -----------------------------------------------------------------------
 
 

@@ -10,16 +10,11 @@ import weakref
 import pytest
 import torch
 from sample_inputs import assert_same_bits
-from small_models import SMALL_CALLS, images, small_network
+from small_models import SMALL_CALLS, images
 from torch import nn
 
 import torch_ebpc
 from torch_ebpc import CompressionMeter, EBPCFormatError, Quantizer
-
-
-@pytest.fixture
-def network():
-    return small_network()
 
 
 def hooks_of(model):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import evaluation
-from evaluation import overhead
+from evaluation.bench import overhead
 
 PROGRAMS = [
     module.name

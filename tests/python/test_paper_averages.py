@@ -8,10 +8,10 @@ import pytest
 from evaluation.paper.averages import DEFINITIONS, Readings, averages, extremes, layer_table
 from evaluation.paper.claims import agreement
 from evaluation.paper.counts import Call, Counts
+from evaluation.paper.presets import PRESETS
+from evaluation.paper.published import CALL_MEDIANS, RELEASED_AVERAGES
 from evaluation.paper.sweep import Ranges
 from evaluation.paper.variants import Variant, variant
-from evaluation.presets import PRESETS
-from evaluation.published import CALL_MEDIANS, RELEASED_AVERAGES
 
 WORDS = np.array([100, 300])  # of one image; 8 bits each
 BITS = np.array([[400, 200], [1200, 2400]])  # ratios by map: 2, 4; 2, 1

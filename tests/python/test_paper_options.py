@@ -9,10 +9,10 @@ from pathlib import Path
 import paper_example
 import pytest
 
-from evaluation.inputs import find_images
+from evaluation.common.inputs import find_images
 from evaluation.paper import __main__ as paper
 from evaluation.paper.__main__ import RULE_OPTIONS, parser, rule_from
-from evaluation.presets import PRESETS
+from evaluation.paper.presets import PRESETS
 
 OTHERS = {
     "scale": "calibrated", "batch_size": 3, "headroom": 0.5, "rounding": "nearest",

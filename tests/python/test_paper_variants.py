@@ -10,9 +10,9 @@ import torch
 import torch_ebpc
 from evaluation.paper.__main__ import extent_from, parser, rule_from
 from evaluation.paper.plan import EXTENTS, network_plan
+from evaluation.paper.presets import PRESETS
 from evaluation.paper.software import COMPRESSORS, count_software_bits, entropy_bits
 from evaluation.paper.variants import METHODS, TYPES, variant
-from evaluation.presets import PRESETS
 
 NOTEBOOK = PRESETS["notebook"]
 

@@ -12,18 +12,20 @@ import torch
 from sample_inputs import assert_same_bits
 
 import torch_ebpc
-from evaluation import choice, models, resnet34
-from evaluation.inputs import find_inputs
-from evaluation.models import NoWeightsError
+from evaluation.bench import choice
+from evaluation.common import networks
+from evaluation.common.inputs import find_inputs
+from evaluation.common.networks import NoWeightsError
+from evaluation.paper import resnet34
 from evaluation.recorded import __main__ as program
-from evaluation.recorded import maps
 from evaluation.recorded import network as recorded
+from evaluation.recorded import recording
 from torch_ebpc.cli.networks import LoadedModel
 
 
 @pytest.fixture(scope="module")
 def content():
-    return maps.read()
+    return recording.read()
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +37,12 @@ def network():
 def no_data(tmp_path, monkeypatch):
     """Neither a data folder nor a network to download from."""
     monkeypatch.setenv("TORCH_EBPC_DATA", str(tmp_path))
-    monkeypatch.setattr(models, "load_torchvision", load_without_network)
+    monkeypatch.setattr(networks, "load_torchvision", load_without_network)
 
 
 def load_without_network(name, weights=None, *, untrained=False):
     if weights is None and not untrained:
-        assert socket.getdefaulttimeout() == models.DOWNLOAD_SECONDS
+        assert socket.getdefaulttimeout() == networks.DOWNLOAD_SECONDS
         raise URLError("no network")
     return loaded(name, "untrained" if untrained else f"file {weights.name}", not untrained)
 
@@ -53,7 +55,7 @@ def loaded(name, weights, trained=True):
 
 
 def test_the_file_has_what_the_script_records(shared_data, content):
-    found = maps.record(shared_data / "weights" / "resnet34.pth")
+    found = recording.record(shared_data / "weights" / "resnet34.pth")
     assert list(found["maps"]) == list(content["maps"])
     for name, x in found["maps"].items():
         assert_same_bits(x, content["maps"][name])
@@ -64,19 +66,19 @@ def test_the_file_has_what_the_script_records(shared_data, content):
 
 
 def test_the_file_is_of_containers_and_small():
-    stored = torch.load(maps.FILE, weights_only=True)
+    stored = torch.load(recording.FILE, weights_only=True)
     assert len(stored["maps"]) == 33
     for packed in stored["maps"].values():
         assert torch_ebpc.inspect(packed).dtype == torch.bfloat16
-    assert maps.FILE.stat().st_size < 3_000_000
+    assert recording.FILE.stat().st_size < 3_000_000
 
 
 def test_other_maps_than_the_files_are_named(monkeypatch, capsys, content):
     changed = content["maps"] | {"layer2.1.relu#2": content["maps"]["layer2.1.relu#2"] + 1}
-    monkeypatch.setattr(maps, "record", lambda weights: content)
+    monkeypatch.setattr(recording, "record", lambda weights: content)
     assert program.main([]) == 0
     assert "photograph: rocket.jpg" in capsys.readouterr().out
-    monkeypatch.setattr(maps, "record", lambda weights: content | {"maps": changed})
+    monkeypatch.setattr(recording, "record", lambda weights: content | {"maps": changed})
     assert program.main([]) == 1
     assert capsys.readouterr().err == "not what is recorded now: layer2.1.relu#2\n"
 
@@ -199,7 +201,9 @@ def test_weights_come_in_a_fixed_order(no_data, tmp_path, monkeypatch):
     given = tmp_path / "given.pth"
     assert weights("resnet34", given) == "file given.pth"
     official = loaded("resnet34", "TorchVision's")
-    monkeypatch.setattr(models, "load_torchvision", lambda name, weights=None, **options: official)
+    monkeypatch.setattr(
+        networks, "load_torchvision", lambda name, weights=None, **options: official
+    )
     assert weights() == "TorchVision's"
 
 

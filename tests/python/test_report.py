@@ -12,6 +12,7 @@ import re
 import pandas
 import pytest
 import torch
+from browsing import look_at
 from small_models import SMALL_CALLS, images, small_network
 
 import torch_ebpc
@@ -270,6 +271,48 @@ def test_markdown_shows_the_numbers_of_the_table(report):
     markdown = [cells_of(line) for line in report.to_markdown().splitlines() if "|" in line]
     for line in lines:
         assert any([cell for cell in row if cell] == line for row in markdown), line
+
+
+def test_a_page_shows_the_numbers_of_the_table_and_escapes_names(report, tmp_path):
+    page = report.to_html()
+    for row in report.rows:
+        assert f"<td>{row.name}" in page
+        assert f"{row.ratio('ebpc'):.2f}</td>" in page
+    assert f"EBPC {report.total().ratio('ebpc'):.2f}, ZVC" in page
+    assert report.provenance["date"] in page
+    strange = Report([row_of("<b>#1", values=1, value_bits={"zvc": 1})], ("zvc",), title="a & b")
+    page = strange.to_html()
+    assert "<b>#1" not in page
+    assert page.count("&lt;b&gt;#1") == 2  # the bars and the table
+    assert "<h1>a &amp; b</h1>" in page
+    assert "&lt;b&gt;#1" in strange._repr_html_()
+
+
+def test_nothing_measured_is_a_page_too():
+    report = Report([], ("ebpc",), never_called=["0"])
+    for text in (report.to_html(), report._repr_html_()):
+        assert "nothing was measured" in text
+        assert "never called: 0" in text
+
+
+def test_the_page_reads_well_in_a_browser(report, tmp_path):
+    report.to_html(tmp_path / "report.html")
+    look_at(tmp_path / "report.html")
+
+
+def test_a_notebook_shows_the_table(report):
+    shown = report._repr_html_()
+    assert shown.startswith(f"<p>{report.heading()}</p>")
+    assert report.table("html") in shown
+    assert "verified bit by bit" in shown
+
+
+def test_scalars_are_the_ratios_and_zeros_of_all_rows_and_of_the_total(report):
+    scalars = report.scalars()
+    assert len(scalars) == (len(report.rows) + 1) * (1 + len(METHODS))
+    assert scalars["ebpc_ratio/total"] == report.total().ratio("ebpc")
+    assert scalars["zero_share/1-1"] == report.rows[0].zero_share
+    assert not [name for name in scalars if not re.fullmatch(r"[-/\w.]+", name)]
 
 
 def test_json_makes_the_same_report_again(report):

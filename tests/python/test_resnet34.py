@@ -8,8 +8,8 @@ from conftest import missing
 from sample_inputs import assert_same_bits
 from torch import nn
 
-from evaluation.recorded import maps
 from evaluation.recorded import network as recorded
+from evaluation.recorded import recording
 from torch_ebpc import CompressionMeter, LayerRow, Quantizer
 from torch_ebpc.cli.images import ImageSet, PreparedImages
 from torch_ebpc.cli.networks import load_torchvision, prepared_as
@@ -34,7 +34,7 @@ def replayed() -> nn.Module:
 
 @pytest.fixture(scope="module")
 def photographs() -> torch.Tensor:
-    images = ImageSet("", maps.photographs("rocket.jpg", "coffee.png"))
+    images = ImageSet("", recording.photographs("rocket.jpg", "coffee.png"))
     prepared = PreparedImages(images, prepared_as("resnet34"))
     return torch.stack([prepared[0][0], prepared[1][0]])
 

@@ -145,3 +145,24 @@ def test_bytes_are_coded_as_words_of_32_bits_where_these_become_smaller(shift, f
     assert as_words < as_bytes or not floats or shift == 1
     assert total.container_bytes == min(as_bytes, as_words)
     assert_same_bits(z.grad_fn._saved_other, given)
+
+
+@pytest.mark.parametrize(
+    ("kind", "ratio"), [("random", 7.5), ("sparse", 20), ("shifted", 7.5), ("other bytes", 3)]
+)
+def test_masks_are_coded_by_their_bits_where_these_become_smaller(kind, ratio):
+    """Not where they hold other bytes than 0 and 1."""
+    generator = torch.Generator().manual_seed(1)
+    memory = torch.rand(65536 + 8, generator=generator) < (0.02 if kind == "sparse" else 0.5)
+    if kind == "other bytes":
+        memory.view(torch.uint8)[8:].mul_(2)
+    mask = memory[1:-7] if kind == "shifted" else memory[8:]
+    y = torch.ones(mask.numel(), requires_grad=True)
+    with save_compressed() as saved:
+        z = torch.where(mask, y, 0.0)
+    found = z.grad_fn._saved_condition
+    assert torch.equal(found.view(torch.uint8), mask.view(torch.uint8))
+    total = saved.report().total()
+    assert total.packed == 1
+    assert total.packed_tensor_bytes == mask.nbytes
+    assert ratio <= total.ratio < 2 * ratio

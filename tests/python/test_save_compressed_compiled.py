@@ -13,12 +13,7 @@ from torch import Tensor, nn
 
 from torch_ebpc import save_compressed
 
-
-@pytest.fixture(autouse=True)
-def _deterministic():
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(False)
+pytestmark = pytest.mark.usefixtures("deterministic")
 
 
 def test_under_vmap_the_whole_batch_is_saved():

@@ -396,7 +396,7 @@ def test_a_container_takes_no_more_memory_than_its_bytes():
 PEAK = """
 import contextlib, torch, torch_ebpc
 import torch._dynamo  # large, and loaded by every optimizer
-from evaluation.throughput import peak_memory, reset_peak_memory
+from evaluation.common.machine import peak_memory, reset_peak_memory
 
 def step(saving):
     x = torch.ones(1 << 20, requires_grad=True)

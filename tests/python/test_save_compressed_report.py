@@ -208,3 +208,28 @@ def test_what_is_only_reported_is_left_to_autograd():
         y = hidden.square()
     assert saved.report().total().packed == 1
     assert hidden.data_ptr() == y.grad_fn._saved_self.data_ptr()
+
+
+def test_a_page_and_a_notebook_show_the_tables(report, tmp_path):
+    page = report.to_html(tmp_path / "saved.html")
+    for text in (page, report._repr_html_()):
+        assert report.heading() in text
+        assert report.layer_table("html") in text
+        assert report.kind_table("html") in text
+    assert "left as they are, parameter" in page
+    assert (tmp_path / "saved.html").read_text() == page
+    without = SavedReport(report.rows)
+    assert report.layer_table("html") not in without.to_html()
+
+
+def test_a_sample_meets_all_rows_of_equal_maps():
+    """Of the first rows of causal attention nearly all is zero, of the last ones nothing."""
+    generator = torch.Generator().manual_seed(1)
+    future = torch.ones(256, 256, dtype=torch.bool).triu(1)
+    scores = torch.randn(16, 256, 256, generator=generator).masked_fill(future, -torch.inf)
+    x = scores.softmax(-1)
+    y = torch.ones(1, requires_grad=True)
+    with save_compressed(compress=False) as saved:
+        y * x
+    whole = torch_ebpc.compress(x, codec="auto").numel()
+    assert saved.report().total().stored_bytes == pytest.approx(whole, rel=0.1)

@@ -10,28 +10,18 @@ import pytest
 import torch
 import torch._dynamo
 from sample_inputs import assert_same_bits
-from small_models import SMALL_CALLS, images, small_network
+from small_models import SMALL_CALLS, images
 from torch import nn
 
 from torch_ebpc import CompressionMeter, Quantizer, Taps, insert_compression
 
 pytestmark = [
+    pytest.mark.usefixtures("without_gradients"),
     pytest.mark.filterwarnings("error::UserWarning"),
     pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
 ]
 
 COMPILED = r"the model is compiled by torch\.compile, which leaves hooks out: while"
-
-
-@pytest.fixture(autouse=True)
-def _without_gradients():
-    with torch.no_grad():
-        yield
-
-
-@pytest.fixture
-def network():
-    return small_network()
 
 
 def compiled(model, calls=None):

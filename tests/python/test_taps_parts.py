@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from small_models import Returns
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -24,17 +25,6 @@ class Output:
     logits: Tensor
     states: tuple[Tensor, ...] = ()
     loss: Tensor | None = None
-
-
-class Returns(nn.Module):
-    """Returns what ``make`` makes of its input."""
-
-    def __init__(self, make: Any) -> None:
-        super().__init__()
-        self.make = make
-
-    def forward(self, x: Tensor) -> Any:
-        return self.make(x)
 
 
 MADE = {

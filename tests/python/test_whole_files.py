@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import torch_ebpc
-from evaluation.files import whole_files
+from evaluation.common.files import whole_files
 
 
 def mode(path: Path) -> int:
@@ -158,7 +158,7 @@ def test_a_plot_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
 
 
 def test_what_an_interrupted_evaluation_has_written_is_not_there(tmp_path):
-    from evaluation import resnet34
+    from evaluation.paper import resnet34
 
     class Report:
         """Fails at its last file."""

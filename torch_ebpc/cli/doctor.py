@@ -22,7 +22,7 @@ _OPTIONAL_PACKAGES = {
     "numpy": ".npy files",
     "safetensors": ".safetensors files",
     "tqdm": "progress",
-    "torchvision": "measure: networks and images",
+    "torchvision": "measure: networks and images by name",
     "pillow": "measure: images",
     "matplotlib": "plots",
     "pandas": "Report.to_pandas",

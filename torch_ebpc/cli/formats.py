@@ -1,9 +1,9 @@
 """Files of tensors: what they are, and how they are packed and unpacked.
 
 A packed .pt or .safetensors file is a file of the same kind in which each uint8 tensor is a
-container (see :func:`torch_ebpc.pack`), so that whatever reads such files opens it. It says so: a
-.pt file is a dict ``{"torch_ebpc_packed": 1, "content": ...}``, a .safetensors file has a metadata
-entry ``torch_ebpc_packed``, ``"1"``.
+container (see :func:`torch_ebpc.pack`), so that any program that reads such files can open
+it. It is marked: a .pt file is a dict ``{"torch_ebpc_packed": 1, "content": ...}``, a .safetensors
+file has a metadata entry ``torch_ebpc_packed``, ``"1"``.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def _loaded(path: Path) -> Any:
             importlib.import_module("torch._dynamo")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle's, zip's and PyTorch's own
-        # PyTorch says the reason behind paragraphs about what else one could do.
+        # PyTorch gives the reason after paragraphs of advice.
         reason = re.search(r"WeightsUnpickler error: (.*)", str(error))
         raise ValueError(
             "expected a file that torch.load(weights_only=True) reads, found:"

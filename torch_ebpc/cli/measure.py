@@ -8,10 +8,17 @@ from pathlib import Path
 
 import torch
 
-from torch_ebpc.cli.images import images_in
-from torch_ebpc.cli.measurement import fitted, selection
+from torch_ebpc.cli.images import ImageSet, images_in
+from torch_ebpc.cli.inputs import Inputs, read_inputs
+from torch_ebpc.cli.measurement import fitted, selection, unmeasured_activations
 from torch_ebpc.cli.measurement import measure as measured
-from torch_ebpc.cli.networks import LoadedModel, load_file, load_torchvision, prepared_as
+from torch_ebpc.cli.networks import (
+    LoadedModel,
+    load_file,
+    load_torchvision,
+    no_images,
+    prepared_as,
+)
 from torch_ebpc.cli.reports import check_report_files, write_report
 from torch_ebpc.cli.settings import settings_from
 from torch_ebpc.cli.streams import named
@@ -21,21 +28,32 @@ def measure(options: argparse.Namespace) -> int:
     check_report_files(options)
     settings = settings_from(options)
     settings.words()
-    if options.images is None:
+    if (options.images is None) == (options.inputs is None):
         raise ValueError(
-            "--images is missing: give a folder of photographs (ratios of noise say nothing)"
+            "give either --images, a folder of photographs, or --inputs, a file with the model's"
+            " arguments (ratios of noise say nothing)"
         )
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    images = images_in(options.images).first(options.limit)
+    inputs: ImageSet | Inputs
+    if options.inputs is None:
+        inputs = images_in(options.images).first(options.limit)
+    else:
+        inputs = read_inputs(options.inputs)
     network = _network(options)
     selection(network, settings)
-    images, settings = fitted(network, images.readable(), settings)
-    print(f"weights: {network.weights}\nimages: {images}", file=sys.stderr)
+    if isinstance(inputs, ImageSet):
+        inputs, settings = fitted(network, inputs.readable(), settings)
+    kind = "images" if isinstance(inputs, ImageSet) else "inputs"
+    print(f"weights: {network.weights}\n{kind}: {inputs}", file=sys.stderr)
+    others = unmeasured_activations(network, settings)
+    if others:
+        names = " ".join(["ReLU", *others])
+        print(f"not measured: {', '.join(others)}; --layers {names} does", file=sys.stderr)
     if network.warning:
         print(f"\n*** {network.warning} ***\n", file=sys.stderr)
 
-    measurement = measured(network, images, settings)
+    measurement = measured(network, inputs, settings)
     if not measurement.report.rows:
         why = measurement.report.footing().replace("\n", "; ")
         hint = "; a traced file's convolutions are _convolution" if network.is_graph else ""
@@ -53,7 +71,7 @@ def _network(options: argparse.Namespace) -> LoadedModel:
     if path.is_file():
         if options.weights is not None or options.untrained:
             raise ValueError("--weights and --untrained are for TorchVision's networks, not files")
-        transform = prepared_as(options.prepare_as)
+        transform = no_images if options.inputs else prepared_as(options.prepare_as)
         with named(options.model):
             return load_file(path, transform)
     if path.suffix:

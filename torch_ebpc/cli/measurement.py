@@ -14,6 +14,7 @@ from tqdm import tqdm
 import torch_ebpc
 from torch_ebpc._selection import operation_of
 from torch_ebpc.cli.images import UNKNOWN, ImageSet, PreparedImages
+from torch_ebpc.cli.inputs import Inputs
 from torch_ebpc.cli.networks import LoadedModel
 from torch_ebpc.cli.settings import Settings
 
@@ -45,23 +46,40 @@ class Measurement:
     plain_top1: Accuracy | None  # of the calibration pass, where there was one
 
 
-def measure(network: LoadedModel, images: ImageSet, settings: Settings) -> Measurement:
-    """Runs all images through the network, once more beforehand where scales are calibrated, with a
-    meter on every ReLU or on what the settings name.
+Call = tuple[tuple[Any, ...], dict[str, Any], torch.Tensor]  # arguments, by name, labels
+
+
+def _calls(
+    network: LoadedModel, inputs: ImageSet | Inputs, batch_size: int, what: str
+) -> Iterator[Call]:
+    """All that the network is to be called with."""
+    if isinstance(inputs, Inputs):
+        yield inputs.arguments, inputs.keywords, torch.tensor([UNKNOWN])
+        return
+    loader = DataLoader(PreparedImages(inputs, network.transform), batch_size)
+    with tqdm(total=len(inputs.files), desc=what, unit="image", disable=None) as progress:
+        for batch, labels in loader:
+            yield (batch,), {}, labels
+            progress.update(len(batch))
+
+
+def measure(network: LoadedModel, inputs: ImageSet | Inputs, settings: Settings) -> Measurement:
+    """Runs all images through the network, or calls it once with the arguments of a file, and once
+    more beforehand where scales are calibrated, with a meter on every ReLU or on what the settings
+    name.
 
     Raises:
         ValueError: the settings name something that is not there, or does not fit the network.
         TypeError: what they name has no feature map that can be measured.
     """
-    loader = DataLoader(PreparedImages(images, network.transform), settings.batch_size)
 
-    def batches(what: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        with tqdm(total=len(images.files), desc=what, unit="image", disable=None) as progress:
-            for batch, labels in loader:
-                yield batch, labels
-                progress.update(len(batch))
+    def run(what: str) -> Accuracy:
+        top1 = Accuracy()
+        for arguments, keywords, labels in _calls(network, inputs, settings.batch_size, what):
+            top1.add(network.model(*arguments, **keywords), labels)
+        return top1
 
-    top1, plain_top1 = Accuracy(), None
+    plain_top1 = None
     words = settings.words()
     layers, functions = selection(network, settings)
     with (
@@ -83,21 +101,19 @@ def measure(network: LoadedModel, images: ImageSet, settings: Settings) -> Measu
         ) as meter,
     ):
         if isinstance(words, torch_ebpc.Quantizer) and words.scale == "calibrated":
-            plain_top1 = Accuracy()
             with meter.calibrate():
-                for batch, labels in batches("calibrating"):
-                    plain_top1.add(network.model(batch), labels)
-        for batch, labels in batches("measuring"):
-            top1.add(network.model(batch), labels)
+                plain_top1 = run("calibrating")
+        top1 = run("measuring")
         report = meter.report()
 
+    kind = "inputs" if isinstance(inputs, Inputs) else "images"
     report.title = "; ".join(filter(None, (network.warning, network.name)))
     report.provenance |= {
         "network": network.name,
         "weights": network.weights,
         "weights_sha256": network.weights_sha256,
-        "images": str(images),
-        "images_sha256": images.sha256(),
+        kind: str(inputs),
+        f"{kind}_sha256": inputs.sha256(),
         "settings": dataclasses.asdict(settings),
         "top1": str(top1),
         "top1_without_compression": None if plain_top1 is None else str(plain_top1),
@@ -149,12 +165,34 @@ def selection(
     layers, functions = settings.layers, settings.functions
     if layers is None and functions is None:
         layers, functions = ((), ("relu",)) if network.is_graph else (("ReLU",), ())
-    return [_layer(name) for name in layers or ()], [_function(name) for name in functions or ()]
+    modules = dict(network.model.named_modules())
+    return (
+        [name if name in modules else _layer(name) for name in layers or ()],
+        [_function(name) for name in functions or ()],
+    )
+
+
+def unmeasured_activations(network: LoadedModel, settings: Settings) -> list[str]:
+    """The classes of the network's activations that are not measured because the settings name
+    nothing, so that ReLU is."""
+    if settings.layers is not None or settings.functions is not None or network.is_graph:
+        return []
+    names = {type(module).__name__ for module in network.model.modules()
+             if type(module).__module__ == nn.modules.activation.__name__}  # fmt: skip
+    return sorted(names - {"ReLU", "MultiheadAttention"})
 
 
 def _layer(name: str) -> type[nn.Module] | str:
+    """Raises:
+    ValueError: there is only a class of another spelling.
+    """
     found = getattr(nn, name, None)
-    return found if isinstance(found, type) and issubclass(found, nn.Module) else name
+    if isinstance(found, type) and issubclass(found, nn.Module):
+        return found
+    for spelling, each in vars(nn).items():
+        if spelling.lower() == name.lower() and isinstance(each, type):
+            raise ValueError(f"layers: there is no {name!r}; the class is {spelling}")
+    return name
 
 
 def _function(name: str) -> Callable[..., Any]:

@@ -27,6 +27,14 @@ def import_torchvision() -> ModuleType:
     """
     try:
         import torchvision
+    except ModuleNotFoundError as error:
+        # Version 0.28 is for PyTorch 2.13. Without --no-deps, pip may replace PyTorch.
+        installed = torch.__version__.split("+")[0]
+        version = f"0.{int(installed.split('.')[1]) + 15}"
+        raise ImportError(
+            "networks and preparation of images by name need TorchVision, which is not installed:"
+            f" pip install --no-deps 'torchvision=={version}.*' (leaves PyTorch {installed})"
+        ) from error
     except RuntimeError as error:
         if "torchvision::nms does not exist" not in str(error):
             raise
@@ -64,7 +72,7 @@ class LoadedModel:
     @property
     def warning(self) -> str:
         """What every table and plot has to say in its title; empty if there is nothing."""
-        return "" if self.trained else "UNTRAINED NETWORK: these are not the paper's numbers"
+        return "" if self.trained else "UNTRAINED NETWORK: its ratios say little about trained ones"
 
 
 def load_torchvision(
@@ -106,7 +114,12 @@ def load_torchvision(
     return loaded(name, model.eval(), transform, f"TorchVision {official}", cached)
 
 
-def load_file(path: Path, transform: Callable[[Any], torch.Tensor]) -> LoadedModel:
+def no_images(image: Any) -> torch.Tensor:
+    """The transform of a network that is called with other things than images."""
+    raise TypeError("this network was loaded for other inputs than images")
+
+
+def load_file(path: Path, transform: Callable[[Any], torch.Tensor] = no_images) -> LoadedModel:
     """A network from a file of ``torch.jit.save`` or ``torch.export.save``. Such a file is a
     program: load only what comes from where programs may come from.
 
@@ -127,7 +140,8 @@ def load_file(path: Path, transform: Callable[[Any], torch.Tensor]) -> LoadedMod
             # The operators of quantized programs.
             importlib.import_module("torch.ao.quantization.fx._decomposed")
             program = torch.export.load(path)
-            kind, model, sizes = "exported program", program.module(), _input_sizes(program)
+            kind, model = "exported program", program.module()
+            sizes = () if transform is no_images else _input_sizes(program)
         else:
             raise ValueError(
                 "expected a file of torch.jit.save or torch.export.save. With a state dict, give"
@@ -147,7 +161,9 @@ def _input_sizes(program: torch.export.ExportedProgram) -> tuple[tuple[int, floa
     by_name = {node.name: node.meta.get("val") for node in program.graph.nodes}
     x = by_name.get(str(inputs[0])) if len(inputs) == 1 else None
     if not isinstance(x, torch.Tensor):
-        raise ValueError(f"expected a program that takes one tensor, found inputs {inputs}")
+        raise ValueError(
+            f"expected a program that takes one tensor, found inputs {inputs}: --inputs gives them"
+        )
     sizes: list[tuple[int, float]] = []
     for size in x.shape:
         if isinstance(size, int):

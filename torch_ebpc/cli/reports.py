@@ -17,7 +17,7 @@ from torch_ebpc.cli.streams import PIPE, check_target, named, opened_source, ope
 from torch_ebpc.report import METHOD_TITLES, save_figure, tabulated
 
 DIFFERENT = 1
-_FILES = ("csv", "json", "md", "plot")
+_FILES = ("csv", "json", "md", "html", "plot")
 
 
 def report(options: argparse.Namespace) -> int:
@@ -50,8 +50,11 @@ def check_report_files(options: argparse.Namespace) -> None:
 
     Raises:
         FileExistsError: one of the files is there and is not to be replaced.
-        ValueError: more than one is for standard output.
+        ValueError: more than one is for standard output, or the plot's suffix is no format.
+        ImportError: a plot is asked for, and matplotlib is missing.
     """
+    if options.plot is not None:
+        _plot_format(options.plot)
     names = [getattr(options, each) for each in _FILES if getattr(options, each) is not None]
     if names.count(PIPE) > 1:
         raise ValueError("'-' must stand for one file of the report at most")
@@ -67,6 +70,7 @@ def write_report(report: torch_ebpc.Report, options: argparse.Namespace) -> None
         "csv": report.to_csv,
         "json": report.to_json,
         "md": report.to_markdown,
+        "html": report.to_html,
     }
     for name in _FILES:
         target = getattr(options, name)
@@ -76,8 +80,18 @@ def write_report(report: torch_ebpc.Report, options: argparse.Namespace) -> None
             if name in texts:
                 file.write(texts[name]().encode())
             else:
-                suffix = Path(target).suffix.removeprefix(".") or "svg"
-                save_figure(report.plot(), file, suffix)
+                save_figure(report.plot(), file, _plot_format(target))
+
+
+def _plot_format(target: str) -> str:
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    suffix = Path(target).suffix.removeprefix(".").lower() or "svg"
+    known = FigureCanvasBase.get_supported_filetypes()
+    if suffix not in known:
+        expected = ", ".join(f".{each}" for each in sorted(known))
+        raise ValueError(f"--plot {target}: expected one of {expected}, got .{suffix}")
+    return suffix
 
 
 # ---- Two reports ---------------------------------------------------------------------------------
@@ -86,8 +100,9 @@ def write_report(report: torch_ebpc.Report, options: argparse.Namespace) -> None
 def _compare(
     first: torch_ebpc.Report, second: torch_ebpc.Report, options: argparse.Namespace
 ) -> int:
-    if options.plot is not None:
-        raise ValueError("--plot is for one report, got two")
+    for name in ("html", "plot"):
+        if getattr(options, name) is not None:
+            raise ValueError(f"--{name} is for one report, got two")
     methods = _methods(first, second, options.methods)
     records = _records(first, second, methods)
     if all(getattr(options, each) != PIPE for each in ("csv", "json", "md")):

@@ -109,7 +109,7 @@ def progress(what: str, total: int, *, quiet: bool) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def named(name: str) -> Iterator[None]:
-    """Puts a file's name in front of whatever is wrong with it.
+    """Begins the messages of errors with the file's name.
 
     Raises:
         ValueError: in the place of any error but those of packages that are missing and those of
@@ -127,7 +127,7 @@ def named(name: str) -> Iterator[None]:
 
 
 def message(error: Exception) -> str:
-    """What an error says, in one line; with its type where nobody has expected it."""
+    """What an error says, in one line; with its type where the error is unexpected."""
     if isinstance(error, ModuleNotFoundError):
         package = {"PIL": "pillow"}.get(error.name or "", error.name)
         return f"this needs the package {package}, which is not installed: pip install {package}"

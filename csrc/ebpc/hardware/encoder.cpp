@@ -12,14 +12,13 @@ Encoder::Encoder(const Parameters& p)
       base_sent_(p.base == Base::sent),
       zero_word_(zero_pattern(p)),
       block_size_(p.block_size),
-      max_zero_run_(p.max_zero_run),
-      zero_run_bits_(ebpc::zero_run_bits(p)),
+      zero_code_(p),
       plane_code_(p),
       step_plane_0_(plane_count(p)),
       step_first_(step_plane_0_ + (base_sent_ ? 1 : 0)),
       step_end_(step_first_ + 1),
-      zeros_(bank_, "zero run-length unit", "zeros", zero_run_bits_),
-      zero_packer_(bank_, "zero packer", word_bits_, 1 + zero_run_bits_ + 1),
+      zeros_(bank_, "zero run-length unit", "zeros", zero_run_bits(p)),
+      zero_packer_(bank_, "zero packer", word_bits_, zero_code_.longest(1)),
       base_(bank_, "delta unit", "base", base_sent_ ? 1 : 0, word_bits_),
       previous_(bank_, "delta unit", "previous word", word_bits_),
       filled_(bank_, "delta unit", "words in block", bits_to_count(block_size_)),
@@ -31,25 +30,6 @@ Encoder::Encoder(const Parameters& p)
       plane_packer_(bank_, "plane packer", word_bits_,
                     std::max(word_bits_, plane_code_.longest())) {}
 
-/// The zero stream's code of the word that comes in, with the run before it where that ends: up to
-/// 2 + log2(R) bits. Empty while a run goes on.
-Code Encoder::zero_code(bool nonzero, bool last) const {
-  const std::uint64_t zeros = zeros_.get();
-  const int run_length = 1 + zero_run_bits_;  // bits of `0` and the length - 1
-  if (nonzero) return zeros == 0 ? Code{1, 1} : Code{(zeros - 1) << 1 | 1, run_length + 1};
-  const bool run_ends = last || zeros_.get_int() == max_zero_run_ - 1;
-  return run_ends ? Code{zeros, run_length} : Code{};
-}
-
-/// Plane p (DBP): bit p of every delta, the first delta leftmost.
-std::uint64_t Encoder::plane(int p) const {
-  std::uint64_t bits = 0;
-  for (int i = 0; i < plane_code_.plane_bits(); ++i) {
-    bits = bits << 1 | (coded_deltas_.get(i) >> p & 1);
-  }
-  return bits;
-}
-
 /// Symbol coder: the symbol that comes next, and the step behind it.
 Encoder::Step Encoder::coder_step() const {
   const int step = step_.get_int();
@@ -58,18 +38,8 @@ Encoder::Step Encoder::coder_step() const {
     return {.code = {coded_base_.get(0), word_bits_}, .next = step_plane_0_};
   }
   const int p = step_plane_0_ - step;
-  const std::uint64_t below = p == 0 ? 0 : plane(p - 1);
-  int zero_planes = 0;  // from p on: in hardware, a priority encoder over W + 1 NOR gates
-  while (p + zero_planes <= word_bits_ && plane(p + zero_planes) == below) ++zero_planes;
-  return {.code = zero_planes > 0 ? plane_code_.zero_planes(zero_planes)
-                                  : plane_code_.plane(plane(p) ^ below, plane(p)),
-          .next = step - std::max(zero_planes, 1)};
-}
-
-/// A W-bit pattern as an integer: the subtractor is one bit wider than the words.
-std::uint64_t Encoder::extend(std::uint64_t word) const {
-  const bool negative = is_signed_ && (word >> (word_bits_ - 1) & 1) != 0;
-  return negative ? word | ~low_ones(word_bits_) : word;
+  const auto [code, planes] = plane_code_.code_planes(coded_deltas_, p);
+  return {.code = code, .next = step - planes};
 }
 
 /// Delta unit: the word becomes the base of a block or a delta to the word before.
@@ -78,7 +48,8 @@ void Encoder::store_word(std::uint64_t word, int position) {
   if (delta < 0) {
     base_.set(0, word);
   } else {
-    deltas_.set(delta, extend(word) - extend(previous_.get()));
+    deltas_.set(delta, extended(word, word_bits_, is_signed_) -
+                           extended(previous_.get(), word_bits_, is_signed_));
   }
   previous_.set(word);
   filled_.set_int(position + 1);
@@ -121,7 +92,7 @@ EncoderOutput Encoder::cycle(const EncoderInput& in) {
   // The word that comes in.
   const std::uint64_t word = in.word.data & low_ones(word_bits_);
   const bool nonzero = word != zero_word_;
-  const Code code = zero_code(nonzero, in.word.last);
+  const Code code = zero_code_.code(zeros_.get(), nonzero, in.word.last);
   const bool zero_packer_ready = zero_packer_.ready(in.zero_ready);
   const bool block_buffer_ready = !nonzero || !block_full || block_moves;
   out.word_ready = zero_packer_ready && block_buffer_ready && !ending_.is_set();

@@ -33,6 +33,7 @@
 #include "ebpc/hardware/plane_code.h"
 #include "ebpc/hardware/ports.h"
 #include "ebpc/hardware/register.h"
+#include "ebpc/hardware/zero_code.h"
 #include "ebpc/parameters.h"
 
 namespace ebpc::hardware {
@@ -88,10 +89,7 @@ class Encoder {
     int next = 0;
   };
 
-  Code zero_code(bool nonzero, bool last) const;
   Step coder_step() const;
-  std::uint64_t plane(int p) const;
-  std::uint64_t extend(std::uint64_t word) const;
   void store_word(std::uint64_t word, int position);
   void hand_over_block();
   void count_stall(bool zero_packer_ready, bool coder_moves);
@@ -102,8 +100,7 @@ class Encoder {
   const bool base_sent_;
   const std::uint32_t zero_word_;
   const int block_size_;
-  const int max_zero_run_;
-  const int zero_run_bits_;
+  const ZeroCode zero_code_;
   const PlaneCode plane_code_;
 
   // Values of step_, which counts down, so that behind plane W it is idle.

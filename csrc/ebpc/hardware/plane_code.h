@@ -22,10 +22,23 @@ struct PlaneSymbol {
   bool plane_zero = false;  // the plane itself is zero, whatever is below
 };
 
+/// One symbol of a block, and how many planes it stands for.
+struct CodedPlanes {
+  Code code;
+  int planes;
+};
+
+/// A W-bit pattern as an integer: subtractors are one bit wider than the words.
+constexpr std::uint64_t extended(std::uint64_t word, int word_bits, bool is_signed) {
+  const bool negative = is_signed && (word >> (word_bits - 1) & 1) != 0;
+  return negative ? word | ~low_ones(word_bits) : word;
+}
+
 class PlaneCode {
  public:
   explicit PlaneCode(const Parameters& p)
-      : plane_bits_(ebpc::plane_bits(p)),
+      : word_bits_(p.word_bits),
+        plane_bits_(ebpc::plane_bits(p)),
         index_bits_(log2_ceil(static_cast<std::uint32_t>(p.block_size))),
         run_bits_(log2_ceil(static_cast<std::uint32_t>(p.word_bits))) {}
 
@@ -58,6 +71,20 @@ class PlaneCode {
       return concatenate({prefix_two_ones, short_prefix_bits}, index);
     }
     return concatenate({1, 1}, {dbx, plane_bits_});
+  }
+
+  /// Symbol coder: the symbol of a block's planes from p on.
+  CodedPlanes code_planes(const RegisterArray& deltas, int p) const {
+    const auto plane = [&](int q) {  // DBP: bit q of every delta, the first delta leftmost
+      std::uint64_t bits = 0;
+      for (int i = 0; i < plane_bits_; ++i) bits = bits << 1 | (deltas.get(i) >> q & 1);
+      return bits;
+    };
+    const std::uint64_t below = p == 0 ? 0 : plane(p - 1);
+    int zeros = 0;  // planes from p on: in hardware, a priority encoder over W + 1 NOR gates
+    while (p + zeros <= word_bits_ && plane(p + zeros) == below) ++zeros;
+    if (zeros > 0) return {zero_planes(zeros), zeros};
+    return {this->plane(plane(p) ^ below, plane(p)), 1};
   }
 
   /// The symbol at the front of a left-justified window. Where the window ends within a symbol and
@@ -94,6 +121,7 @@ class PlaneCode {
     return window << first >> (64 - count);
   }
 
+  const int word_bits_;
   const int plane_bits_;
   const int index_bits_;
   const int run_bits_;

@@ -19,10 +19,10 @@ constexpr std::uint64_t unbounded = std::numeric_limits<std::uint64_t>::max();
 /// Counts what one stream port moves, cycle by cycle.
 class TrafficCounter {
  public:
-  void cycle(bool word_moved, std::uint64_t fifo_words) {
-    traffic_.words += word_moved;
+  void cycle(std::size_t words_moved, std::uint64_t fifo_words) {
+    traffic_.words += words_moved;
     traffic_.fifo_high_water = std::max(traffic_.fifo_high_water, fifo_words);
-    if (word_moved) {
+    if (words_moved > 0) {
       ++burst_;
     } else {
       end_burst();
@@ -110,6 +110,13 @@ void check_memory(const MemoryPort& memory, std::uint64_t burst_words) {
   }
 }
 
+std::span<const std::uint32_t> words_in(const Beat& beat) {
+  return {&beat.data, std::size_t{beat.keep}};
+}
+std::span<const std::uint32_t> words_in(const WideBeat& beat) {
+  return {beat.data.data(), static_cast<std::size_t>(beat.words)};
+}
+
 /// A stream on its way from the encoder into memory.
 struct Sink {
   std::vector<std::uint32_t> words{};
@@ -119,12 +126,13 @@ struct Sink {
 
   PortQueue queue() const { return {in_fifo, ended}; }
 
-  void take(const Beat& beat, bool ready, bool has_fifo) {
-    const bool word_moved = moves(beat, ready) && beat.keep;
-    if (word_moved) words.push_back(beat.data);
-    if (word_moved && has_fifo) ++in_fifo;
+  template <class AnyBeat>
+  void take(const AnyBeat& beat, bool ready, bool has_fifo) {
+    const auto moved = moves(beat, ready) ? words_in(beat) : std::span<const std::uint32_t>{};
+    words.insert(words.end(), moved.begin(), moved.end());
+    if (has_fifo) in_fifo += moved.size();
     ended = ended || (moves(beat, ready) && beat.last);
-    traffic.cycle(word_moved, in_fifo);
+    traffic.cycle(moved.size(), in_fifo);
   }
 };
 
@@ -156,10 +164,11 @@ struct Source {
   }
 };
 
-}  // namespace
-
-EncoderRun run_encoder(const Parameters& p, WordSpan words, const MemoryPort& memory) {
-  checked(p);
+/// One transmission through an encoder that takes `lanes` words a cycle; `beat_of` makes a beat of
+/// the words from an index on.
+template <class Design, class BeatOf>
+EncoderRun drive(Design& encoder, const Parameters& p, WordSpan words, const MemoryPort& memory,
+                 int lanes, const BeatOf& beat_of) {
   check_words(p, words);
   if (words.count == 0) throw Error(ErrorCode::argument, "words must be at least one, got none");
   BurstPort port(p, memory);
@@ -167,23 +176,22 @@ EncoderRun run_encoder(const Parameters& p, WordSpan words, const MemoryPort& me
   const bool has_fifos = memory.bits_per_cycle > 0;
   const std::uint64_t depth =
       memory.fifo_words > 0 ? static_cast<std::uint64_t>(memory.fifo_words) : unbounded;
+  const auto beat_words = static_cast<std::size_t>(lanes);
 
-  Encoder encoder(p);
   std::array<Sink, 2> sinks;
   auto& [zero, plane] = sinks;
   std::size_t next = 0;
   while (!zero.ended || !plane.ended) {
-    EncoderInput in{
-        .word = {}, .zero_ready = zero.in_fifo < depth, .plane_ready = plane.in_fifo < depth};
-    if (next < words.count) {
-      in.word = {.valid = true,
-                 .data = static_cast<std::uint32_t>(word_at(p, words, next)),
-                 .last = next + 1 == words.count};
-    }
-    const EncoderOutput out = encoder.cycle(in);
-    next += moves(in.word, out.word_ready);
-    zero.take(out.zero, in.zero_ready, has_fifos);
-    plane.take(out.plane, in.plane_ready, has_fifos);
+    decltype(beat_of(0, 0)) beat{};
+    const std::size_t count = std::min(beat_words, words.count - next);
+    if (count > 0) beat = beat_of(next, count);
+    const bool zero_ready = zero.in_fifo + beat_words <= depth;
+    const bool plane_ready = plane.in_fifo + beat_words <= depth;
+    const auto out =
+        encoder.cycle({.word = beat, .zero_ready = zero_ready, .plane_ready = plane_ready});
+    if (moves(beat, out.word_ready)) next += count;
+    zero.take(out.zero, zero_ready, has_fifos);
+    plane.take(out.plane, plane_ready, has_fifos);
     const BurstPort::Moved moved = port.cycle({zero.queue(), plane.queue()});
     sinks[moved.stream].in_fifo -= moved.words;
   }
@@ -192,6 +200,28 @@ EncoderRun run_encoder(const Parameters& p, WordSpan words, const MemoryPort& me
           .plane = plane.traffic.result(),
           .zero_stream = std::move(zero.words),
           .plane_stream = std::move(plane.words)};
+}
+
+}  // namespace
+
+EncoderRun run_encoder(const Parameters& p, WordSpan words, const MemoryPort& memory, int lanes) {
+  if (lanes == 1) {
+    Encoder encoder(p);
+    return drive(encoder, p, words, memory, 1, [&](std::size_t first, std::size_t) {
+      return Beat{.valid = true,
+                  .data = static_cast<std::uint32_t>(word_at(p, words, first)),
+                  .last = first + 1 == words.count};
+    });
+  }
+  WideEncoder encoder(p, lanes);
+  return drive(encoder, p, words, memory, lanes, [&](std::size_t first, std::size_t count) {
+    WideBeat beat{
+        .valid = true, .words = static_cast<int>(count), .last = first + count == words.count};
+    for (std::size_t i = 0; i < count; ++i) {
+      beat.data[i] = static_cast<std::uint32_t>(word_at(p, words, first + i));
+    }
+    return beat;
+  });
 }
 
 DecoderRun run_decoder(const Parameters& p, std::span<const std::uint32_t> zero_stream,

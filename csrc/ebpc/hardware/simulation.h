@@ -10,6 +10,7 @@
 
 #include "ebpc/hardware/decoder.h"
 #include "ebpc/hardware/encoder.h"
+#include "ebpc/hardware/wide_encoder.h"
 #include "ebpc/parameters.h"
 #include "ebpc/words.h"
 
@@ -59,10 +60,12 @@ struct DecoderRun {
   }
 };
 
-/// Encodes one transmission of at least one word, offering a word on every cycle.
+/// Encodes one transmission of at least one word, offering a word on every cycle; with several
+/// lanes by the wide encoder, offering so many.
 ///
 /// Throws Error(argument) if a parameter is out of range or a word does not fit into p.word_bits.
-EncoderRun run_encoder(const Parameters& p, WordSpan words, const MemoryPort& memory = {});
+EncoderRun run_encoder(const Parameters& p, WordSpan words, const MemoryPort& memory = {},
+                       int lanes = 1);
 
 /// Decodes one transmission of `count` words, 1 to 2^24 - 1, taking a word on every cycle.
 ///

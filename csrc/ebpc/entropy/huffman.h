@@ -1,0 +1,53 @@
+// Huffman codes of bounded length, and how they are written: FORMAT.md describes both.
+
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "ebpc/decode_status.h"
+
+namespace ebpc {
+
+/// The longest code of a symbol. Five of them fit into a word of 64 bits that begins within a byte.
+inline constexpr int max_code_bits = 11;
+inline constexpr std::size_t max_symbols = 256;
+
+using SymbolCounts = std::array<std::uint32_t, max_symbols>;
+
+/// The lengths of a code's words. A code of one symbol has none: it takes no bits.
+struct HuffmanCode {
+  unsigned first = 0;  // symbol that has a code, and the last one
+  unsigned last = 0;
+  std::array<std::uint8_t, max_symbols> lengths{};  // 0 where a symbol has no code
+
+  bool single() const { return first == last; }
+};
+
+/// A code for symbols that occur so often, at least one of them: the shortest but for its bound.
+HuffmanCode huffman_code(const SymbolCounts& counts);
+
+/// Writes the lengths, padded to a byte; returns their bytes. Up to max_code_table_bytes.
+std::size_t write_code(const HuffmanCode& code, std::uint8_t* out);
+inline constexpr std::size_t max_code_table_bytes = 2 + (max_symbols * 9 + 7) / 8;
+
+/// Reads what write_code writes and moves `at` behind it. The code is complete: every window of
+/// bits begins with the code of a symbol. A failure's bit is counted from `at`.
+DecodeStatus read_code(const std::uint8_t*& at, const std::uint8_t* end, HuffmanCode& code);
+
+/// Entries [symbol]: the code in the low 16 bits, and above them its length.
+std::array<std::uint32_t, max_symbols> codes_of(const HuffmanCode& code);
+
+/// By the next bits of a stream: the symbol in the upper byte, its code's length in the lower.
+struct DecodeTable {
+  int bits;  // that are looked at
+  std::array<std::uint16_t, std::size_t{1} << max_code_bits> entries;
+
+  void fill(const HuffmanCode& code);
+};
+
+/// What the symbols take in the best code that there is, in 1/256 bits; less than the code takes.
+std::uint64_t entropy_of(std::span<const std::uint32_t> counts, std::uint64_t total);
+
+}  // namespace ebpc

@@ -1,0 +1,94 @@
+// Encoding and counting with AVX-512.
+
+#include <algorithm>
+#include <array>
+
+#include "ebpc/kernels/avx512/bits.h"
+#include "ebpc/kernels/avx512/kernel.h"
+#include "ebpc/kernels/avx512/plane_counter.h"
+#include "ebpc/kernels/avx512/plane_encoder.h"
+#include "ebpc/kernels/avx512/zero_encoder.h"
+
+namespace ebpc::avx512 {
+namespace {
+
+template <class Word>
+__m512i broadcast(Word word) {
+  return Lanes<8 * sizeof(Word)>::set(word);
+}
+
+/// Codes words tile by tile: packs the non-zero words of each, then gives them to the encoder of
+/// the plane stream and their places to that of the zero stream. Either may only count.
+template <class PlaneSink, class ZeroSink>
+StreamBits encode_tiles(const Parameters& p, WordSpan span, std::uint8_t* zero_stream,
+                        std::uint8_t* plane_stream) {
+  using Word = typename PlaneSink::Word;
+  // Unsigned words with the top bit flipped are signed ones with the same deltas.
+  constexpr int word_bits = 8 * sizeof(Word);
+  const auto flip = p.is_signed || p.word_bits < word_bits
+                        ? Word{0}
+                        : static_cast<Word>(Word{1} << (word_bits - 1));
+  // In front of the packed words stands the one before them, behind them is room for whole vectors.
+  constexpr std::size_t front = 64;
+  constexpr std::size_t room = 4 * tile_words + PlaneSink::batch_words;
+  constexpr std::size_t behind = PlaneSink::step_words + 128;
+  alignas(64) std::array<Word, front + room + behind> buffer;
+  Word* packed = buffer.data() + front;  // not yet coded
+  Word* end = packed;
+  packed[-1] = flip;
+  alignas(64) std::array<std::uint64_t, 8 + tile_words / 64 + 8> mask_buffer;
+  std::uint64_t* const masks = mask_buffer.data() + 8;
+  PlaneSink planes(p, flip, plane_stream);
+  ZeroSink zeros(p, zero_stream);
+  const auto* words = static_cast<const Word*>(span.data);
+  for (std::size_t first = 0; first < span.count; first += tile_words) {
+    if (static_cast<std::size_t>(end - buffer.data()) > front + room - tile_words) {
+      std::memmove(buffer.data(), packed - front,
+                   static_cast<std::size_t>(end - packed + front) * sizeof(Word));
+      end -= packed - (buffer.data() + front);
+      packed = buffer.data() + front;
+    }
+    const std::size_t count = std::min(tile_words, span.count - first);
+    end = pack_tile(words + first, count, broadcast(flip), masks, end);
+    zeros.put(masks, count);
+    packed += planes.encode(packed, static_cast<std::size_t>(end - packed));
+  }
+  std::fill_n(end, behind, flip);
+  const std::uint64_t plane_bits = planes.finish(packed, static_cast<std::size_t>(end - packed));
+  return {zeros.finish(), plane_bits};
+}
+
+/// Lanes hold whole codes. Blocks of 64 with a re-used base, whose codes do not fit into 64 bits,
+/// stay portable.
+int widest_code(const Parameters& p) { return 1 + plane_bits(p); }
+
+}  // namespace
+
+StreamBits encode(const Parameters& p, WordSpan words, std::uint8_t* zero_stream,
+                  std::uint8_t* plane_stream) {
+  if (p.zero != 0) return avx2_kernel.encode(p, words, zero_stream, plane_stream);
+  if (widest_code(p) > 64) return portable_kernel.encode(p, words, zero_stream, plane_stream);
+  return visit_group<EncodeGroup>(words.bytes_per_word, widest_code(p), [&]<class Group>(Group*) {
+    using Planes = TileEncoder<Group>;
+    if (p.max_zero_run == 1)
+      return encode_tiles<Planes, MaskEncoder<false>>(p, words, zero_stream, plane_stream);
+    if (p.max_zero_run <= RunEncoder::max_zero_run)
+      return encode_tiles<Planes, RunEncoder>(p, words, zero_stream, plane_stream);
+    return encode_tiles<Planes, LongRunEncoder<false>>(p, words, zero_stream, plane_stream);
+  });
+}
+
+StreamBits count(const Parameters& p, WordSpan words) {
+  if (p.zero != 0) return avx2_kernel.count(p, words);
+  if (widest_code(p) > 64) return portable_kernel.count(p, words);
+  return visit_group<EncodeGroup>(words.bytes_per_word, widest_code(p), [&]<class Group>(Group*) {
+    using Planes = TileCounter<Group>;
+    if (p.max_zero_run == 1)
+      return encode_tiles<Planes, MaskEncoder<true>>(p, words, nullptr, nullptr);
+    if (p.max_zero_run <= RunEncoder::max_zero_run)
+      return encode_tiles<Planes, RunCounter>(p, words, nullptr, nullptr);
+    return encode_tiles<Planes, LongRunEncoder<true>>(p, words, nullptr, nullptr);
+  });
+}
+
+}  // namespace ebpc::avx512

@@ -1,0 +1,295 @@
+// Plane streams back to XORed bit planes, for every setting: several streams in turn, since within
+// one stream each code's place depends on the code before.
+
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "ebpc/kernels/avx512/decode_batch.h"
+#include "ebpc/kernels/avx512/plane_lanes_8x8.h"
+#include "ebpc/kernels/avx512/plane_rows.h"
+#include "ebpc/kernels/avx512/plane_words.h"
+
+namespace ebpc::avx512 {
+namespace {
+
+/// Parses streams that `Source` hands out:
+///   bool take(int slot, std::size_t& bytes, std::size_t& blocks)
+///     puts the next stream, of at least one block, where the slot's is; false if there is none
+///   void look_ahead()   called between steps, to prefetch what comes next
+///   void done(int slot, bool ok)   all blocks' planes and bases are in the slot's memory
+template <class Group, class Syntax, class Source>
+class PlaneParser {
+ public:
+  using Word = typename Group::Word;
+  using Steps = PlaneRowSteps<Group, Syntax>;
+  using Memory = typename Steps::Memory;
+  static constexpr int slots = Steps::slots;
+  static_assert(longest_job / min_block_size < most_blocks);
+  static_assert(8 * Memory::most_bytes() <= std::size_t{1} << out_bit);
+  static_assert(Memory::most_bytes() <= std::size_t{1} << (block_bit - out_bit));
+
+  PlaneParser(const Syntax& syntax, const Memory& places, std::uint8_t* memory, Source& source)
+      : syntax_(syntax), steps_(syntax), places_(places), memory_(memory), source_(source) {
+    for (int slot = 0; slot < slots; ++slot) take(slot);
+  }
+
+  void run() {
+    while (busy_ > 0) {
+      steps_.run(memory_, positions_, [&] { source_.look_ahead(); });
+      for (int slot = 0; slot < slots; ++slot) {
+        Position& at = positions_[index(slot)];
+        if (!steps_.settle(memory_, slot, at)) {
+          is_malformed_[index(slot)] = true;
+          at = position(0, 0, most_blocks, 1);
+        }
+        if (is_at_end(at)) end(slot);
+      }
+    }
+  }
+
+ private:
+  /// Gives the slot its next stream. One that has none parses what is left of another.
+  void take(int slot) {
+    std::uint8_t* const memory = memory_;
+    std::size_t bytes = 0;
+    std::size_t blocks = places_.max_blocks();
+    is_busy_[index(slot)] = source_.take(slot, bytes, blocks);
+    is_malformed_[index(slot)] = false;
+    busy_ += is_busy_[index(slot)];
+    const std::uint64_t first_block = most_blocks - blocks;
+    if constexpr (Syntax::base_sent) {
+      Memory::put_base(memory, index(slot), first_block,
+                       stream_window(memory + places_.stream(slot), 0), syntax_.base_shift);
+    }
+    positions_[index(slot)] = Steps::begin(syntax_, 8 * places_.stream(slot) + syntax_.base_bits,
+                                           places_.lanes(slot), first_block);
+    end_[index(slot)] = 8 * (places_.stream(slot) + bytes);
+  }
+
+  /// Ends the slot's stream, which has all its blocks or is malformed.
+  void end(int slot) {
+    if (is_busy_[index(slot)]) {
+      const std::uint64_t memory = 8 * address(memory_);
+      const std::uint64_t bit = bit_of(positions_[index(slot)]) - syntax_.base_bits;
+      --busy_;
+      source_.done(slot, !is_malformed_[index(slot)] &&
+                             is_padding(memory + bit, memory + end_[index(slot)]));
+    }
+    take(slot);
+  }
+
+  const Syntax& syntax_;
+  Steps steps_;
+  const Memory& places_;
+  std::uint8_t* const memory_;
+  Source& source_;
+  int busy_ = 0;  // slots with a stream
+  std::array<Position, slots> positions_;
+  std::array<std::uint64_t, slots> end_;  // of the stream, in bits
+  std::array<bool, slots> is_busy_;
+  std::array<bool, slots> is_malformed_;
+};
+
+// ---- The second pass of decoding: the plane streams of a batch to words, which are spread in the
+// result as soon as a segment has them all.
+
+/// The jobs of a batch whose masks are complete, as they are taken one after the other.
+template <class WordType>
+class PlaneJobs {
+ public:
+  using Word = WordType;
+
+  explicit PlaneJobs(DecodeBatch& batch)
+      : batch_(batch),
+        max_stream_bytes_(bytes_for_bits(max_plane_stream_bits(batch.p, longest_job))) {}
+
+  /// The next job that has several non-zero words, or jobs_end. The words of other jobs are
+  /// written.
+  std::size_t take() {
+    while (started_ < batch_.jobs.size()) {
+      const std::size_t job = started_++;
+      if (started_ < batch_.jobs.size()) look_ahead_at(batch_.jobs[started_].words);
+      std::size_t& nonzero = batch_.nonzero[job];
+      if (nonzero == DecodeBatch::malformed) continue;
+      const DecodeJob& it = batch_.jobs[job];
+      if (nonzero == 0 && it.plane_bytes == 0) {
+        std::fill_n(static_cast<Word*>(it.words.data), it.words.count, Word{0});
+      } else if (nonzero == 0 || it.plane_bytes > max_stream_bytes_) {
+        nonzero = DecodeBatch::malformed;
+      } else {
+        return job;
+      }
+    }
+    return jobs_end;
+  }
+  static constexpr std::size_t jobs_end = ~std::size_t{0};
+
+  std::size_t stream_bytes(std::size_t job) const { return batch_.jobs[job].plane_bytes; }
+  std::size_t blocks(std::size_t job) const {
+    const auto block_size = static_cast<std::size_t>(batch_.p.block_size);
+    return (batch_.nonzero[job] + block_size - 1) / block_size;
+  }
+
+  /// Copies the job's stream, with zeros behind it.
+  void copy_stream(std::size_t job, std::uint8_t* to) const {
+    copy_with_zeros_behind(to, batch_.jobs[job].plane_stream, batch_.jobs[job].plane_bytes);
+  }
+
+  /// Puts the job's non-zero words in their places.
+  void finish(std::size_t job, const Word* nonzero) {
+    const MutableWordSpan& out = batch_.jobs[job].words;
+    expand_words(batch_.mask_of(job), nonzero, static_cast<Word*>(out.data), out.count);
+  }
+  void give_up(std::size_t job) { batch_.nonzero[job] = DecodeBatch::malformed; }
+
+  /// Brings memory of words that will be written soon into the cache, some lines at a time: more
+  /// would be waited for.
+  [[gnu::always_inline]] void look_ahead() {
+    constexpr int lines = 2 * sizeof(Word);
+    if (ahead_ >= ahead_end_) return;
+    for (int i = 0; i < lines; ++i) __builtin_prefetch(ahead_ + 64 * i, 1);
+    ahead_ += 64 * lines;
+  }
+
+  /// Bytes for the non-zero words of a job, in whole blocks, and some vectors of words behind them.
+  static constexpr std::size_t words_bytes =
+      round_up((longest_job + max_block_size + words_written_behind) * sizeof(Word));
+
+ private:
+  void look_ahead_at(const MutableWordSpan& words) {
+    while (ahead_ < ahead_end_) look_ahead();  // a job of few words took few steps
+    ahead_ = static_cast<const std::uint8_t*>(words.data);
+    ahead_end_ = ahead_ + words.count * sizeof(Word);
+  }
+
+  DecodeBatch& batch_;
+  std::size_t max_stream_bytes_;
+  std::size_t started_ = 0;
+  const std::uint8_t* ahead_ = nullptr;  // memory that is being prefetched
+  const std::uint8_t* ahead_end_ = nullptr;
+};
+
+/// Decodes plane streams for every setting.
+template <class Group, class Syntax>
+class PlanePass {
+ public:
+  using Word = typename Group::Word;
+  using Parser = PlaneParser<Group, Syntax, PlanePass>;
+  using Memory = typename Parser::Memory;
+
+  static std::size_t scratch_size(const Parameters& p) {
+    return PlaneJobs<Word>::words_bytes + Memory(p).size();
+  }
+
+  PlanePass(DecodeBatch& batch, std::uint8_t* scratch)
+      : jobs_(batch),
+        syntax_(batch.p),
+        words_(batch.p),
+        places_(batch.p),
+        nonzero_(reinterpret_cast<Word*>(scratch)),
+        memory_(scratch + PlaneJobs<Word>::words_bytes) {}
+
+  void run() { Parser(syntax_, places_, memory_, *this).run(); }
+
+  // For the parser.
+
+  bool take(int slot, std::size_t& bytes, std::size_t& blocks) {
+    const std::size_t job = jobs_.take();
+    if (job == jobs_.jobs_end) return false;
+    jobs_.copy_stream(job, memory_ + places_.stream(slot));
+    bytes = jobs_.stream_bytes(job);
+    blocks = jobs_.blocks(job);
+    job_[index(slot)] = job;
+    return true;
+  }
+
+  void done(int slot, bool ok) {
+    const std::size_t job = job_[index(slot)];
+    const std::size_t blocks = jobs_.blocks(job);
+    const std::uint8_t* const bases = memory_ + places_.base(slot, most_blocks - blocks);
+    std::uint8_t* const lanes = memory_ + places_.lanes(slot);
+    // What is behind the last block is turned into words together with it.
+    store_vector(lanes + blocks * Group::block_bytes, _mm512_setzero_si512());
+    if (ok && words_.decode(lanes, reinterpret_cast<const Word*>(bases), blocks, nonzero_)) {
+      jobs_.finish(job, nonzero_);
+    } else {
+      jobs_.give_up(job);
+    }
+  }
+
+  [[gnu::always_inline]] void look_ahead() { jobs_.look_ahead(); }
+
+ private:
+  PlaneJobs<Word> jobs_;
+  const Syntax syntax_;
+  const RowWords<Group, Syntax> words_;
+  const Memory places_;
+  Word* nonzero_;         // words of the job that is being finished
+  std::uint8_t* memory_;  // of the parser
+  std::array<std::size_t, Parser::slots> job_;
+};
+
+/// Decodes plane streams of 8-bit words in blocks of 8 behind a base.
+class PlanePass8x8 {
+ public:
+  using Lanes = PlaneLanes8x8<PlanePass8x8>;
+
+  static std::size_t scratch_size(const Parameters& p) { return Lanes::lanes * lane_bytes(p); }
+
+  PlanePass8x8(DecodeBatch& batch, std::uint8_t* scratch)
+      : jobs_(batch), lane_bytes_(lane_bytes(batch.p)), memory_(scratch) {}
+
+  void run() { Lanes(*this).run(); }
+
+  // For the lanes.
+
+  bool take(int lane, PlaneStream8x8& stream) {
+    const std::size_t job = jobs_.take();
+    if (job == jobs_.jobs_end) return false;
+    std::uint8_t* const bytes = memory_ + index(lane) * lane_bytes_;
+    jobs_.copy_stream(job, bytes + jobs_.words_bytes);
+    stream = {bytes + jobs_.words_bytes, jobs_.stream_bytes(job), jobs_.blocks(job), bytes};
+    job_[index(lane)] = job;
+    return true;
+  }
+
+  void done(int lane, bool ok) {
+    if (ok) {
+      jobs_.finish(job_[index(lane)], memory_ + index(lane) * lane_bytes_);
+    } else {
+      jobs_.give_up(job_[index(lane)]);
+    }
+  }
+
+  [[gnu::always_inline]] void look_ahead() { jobs_.look_ahead(); }
+
+ private:
+  using Jobs = PlaneJobs<std::uint8_t>;
+
+  static std::size_t lane_bytes(const Parameters& p) {
+    return Jobs::words_bytes +
+           round_up(max_plane_stream_bits(p, longest_job) / 8 + 1 + Lanes::bytes_read_behind);
+  }
+
+  Jobs jobs_;
+  std::size_t lane_bytes_;
+  std::uint8_t* memory_;
+  std::array<std::size_t, Lanes::lanes> job_;
+};
+
+/// Calls `visit` with a null pointer to the pass for these settings.
+template <class Visitor>
+auto visit_plane_pass(const Parameters& p, int bytes_per_word, Visitor&& visit) {
+  return visit_plane_syntax(p, bytes_per_word, [&]<class Group, class Syntax>(Group*, Syntax*) {
+    if constexpr (Syntax::eights && sizeof(typename Group::Word) == 1) {
+      if (p.word_bits == 8) return visit(static_cast<PlanePass8x8*>(nullptr));
+    }
+    return visit(static_cast<PlanePass<Group, Syntax>*>(nullptr));
+  });
+}
+
+}  // namespace
+}  // namespace ebpc::avx512

@@ -1,0 +1,59 @@
+"""Times one build of torch_ebpc, on demand: a program that :mod:`evaluation.bench.builds` runs in a
+process of its own, since one process holds one build. Of the project it uses the public functions
+alone, as older builds have them too.
+
+Its first argument is a file of tensors by name, lists of them. Each line that it reads is a request
+in JSON; it answers with a line: ``{"compress": seconds, "decompress": seconds, "bytes": packed}``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from typing import Any
+
+import torch
+
+import torch_ebpc
+
+
+def answer(tensors: list[torch.Tensor], request: dict[str, Any]) -> dict[str, float]:
+    """Compresses and decompresses all tensors, ``repeat`` times; with ``verify``, compares."""
+    torch.set_num_threads(request["threads"])
+    options, repeat = request["options"], request["repeat"]
+    with contextlib.ExitStack() as stack:
+        if request["kernel"]:
+            stack.enter_context(torch_ebpc.use_kernel(request["kernel"]))
+        begin = time.perf_counter()
+        for _ in range(repeat):
+            packed = [torch_ebpc.compress(x, **options) for x in tensors]
+        compressed = time.perf_counter()
+        for _ in range(repeat):
+            for each in packed:
+                torch_ebpc.decompress(each)
+        decompressed = time.perf_counter()
+        if request["verify"]:
+            for x, each in zip(tensors, packed, strict=True):
+                y = torch_ebpc.decompress(each)
+                if not torch.equal(x.view(torch.uint8), y.view(torch.uint8)):
+                    raise AssertionError(f"{torch_ebpc.__file__} does not give a tensor back")
+    return {
+        "compress": (compressed - begin) / repeat,
+        "decompress": (decompressed - compressed) / repeat,
+        "bytes": sum(int(each.numel()) for each in packed),
+    }
+
+
+def serve() -> None:
+    """Answers each line of standard input with one of JSON."""
+    data = torch.load(sys.argv[1])
+    print(json.dumps(torch_ebpc.__file__), flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        print(json.dumps(answer(data[request["data"]], request)), flush=True)
+
+
+if __name__ == "__main__":
+    serve()

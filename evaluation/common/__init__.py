@@ -1,0 +1,1 @@
+"""What several programs of the evaluation need: networks, images, compressors, tables, files."""

@@ -1,0 +1,208 @@
+"""Ways to compress a tensor on a CPU, all with the same two calls: ours, and well-known software
+compressors to compare with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import blosc2
+import lz4.block
+import numpy
+import torch
+import zstandard
+from torch import Tensor
+
+import torch_ebpc
+
+
+@dataclasses.dataclass(frozen=True)
+class Compressor:
+    """Compresses tensors of any dtype that torch_ebpc takes, losslessly."""
+
+    name: str
+    compress: Callable[[Tensor], Any]
+    decompress: Callable[[Any, Tensor], Tensor]  # the second: a tensor of the same dtype and shape
+    size: Callable[[Any], int]  # bytes
+
+
+def ebpc(block_size: int = 8, base: str = "sent", max_zero_run: int = 16) -> Compressor:
+    """This library, whole container included, in as many threads as PyTorch is set to."""
+    return Compressor(
+        "ebpc",
+        lambda x: torch_ebpc.compress(x, None, block_size, max_zero_run, base),
+        lambda packed, like: torch_ebpc.decompress(packed),
+        lambda packed: int(packed.numel()),
+    )
+
+
+def auto() -> Compressor:
+    """This library, each segment in the coding that is the smallest."""
+    return Compressor(
+        "auto",
+        lambda x: torch_ebpc.compress(x, codec="auto"),
+        lambda packed, like: torch_ebpc.decompress(packed),
+        lambda packed: int(packed.numel()),
+    )
+
+
+def memcpy() -> Compressor:
+    """A copy: what memory allows."""
+    return Compressor(
+        "memcpy",
+        lambda x: x.clone(),
+        lambda packed, like: packed.clone(),
+        lambda packed: packed.numel() * packed.element_size(),
+    )
+
+
+def numpy_mask() -> Compressor:
+    """Zero-value compression as one would write it in NumPy: packed mask and non-zero words."""
+
+    def compress(x: Tensor) -> tuple[Any, Any]:
+        words = words_of(x)
+        nonzero = words != 0
+        return numpy.packbits(nonzero), words[nonzero]
+
+    def decompress(packed: tuple[Any, Any], like: Tensor) -> Tensor:
+        mask, values = packed
+        words = numpy.zeros(like.numel(), values.dtype)
+        words[numpy.unpackbits(mask, count=like.numel()).view(bool)] = values
+        return _tensor(words, like)
+
+    return Compressor(
+        "NumPy mask", compress, decompress, lambda packed: packed[0].nbytes + packed[1].nbytes
+    )
+
+
+def zstd(level: int) -> Compressor:
+    compressor, decompressor = zstandard.ZstdCompressor(level), zstandard.ZstdDecompressor()
+    return Compressor(
+        f"zstd -{level}",
+        lambda x: compressor.compress(words_of(x).data),
+        lambda packed, like: _tensor(decompressor.decompress(packed), like),
+        len,
+    )
+
+
+def lz4_block() -> Compressor:
+    return Compressor(
+        "lz4",
+        lambda x: lz4.block.compress(words_of(x).data, store_size=False),
+        lambda packed, like: _tensor(
+            lz4.block.decompress(packed, uncompressed_size=like.numel() * like.element_size()), like
+        ),
+        len,
+    )
+
+
+def blosc(codec: str, shuffle: str) -> Compressor:
+    """Blosc2 on one thread: a shuffle of bits or bytes, then a general compressor at level 1."""
+    filters = [getattr(blosc2.Filter, shuffle)]
+
+    def compress(x: Tensor) -> Any:
+        return blosc2.compress2(
+            words_of(x).view(numpy.uint8),
+            codec=getattr(blosc2.Codec, codec),
+            clevel=1,
+            typesize=x.element_size(),
+            filters=filters,
+            nthreads=1,
+        )
+
+    return Compressor(
+        f"Blosc2 {shuffle.lower()} + {codec.lower()}",
+        compress,
+        lambda packed, like: _tensor(blosc2.decompress2(packed, nthreads=1), like),
+        len,
+    )
+
+
+def software() -> list[Compressor]:
+    """The general compressors and filters that users have today."""
+    return [
+        zstd(1),
+        zstd(3),
+        lz4_block(),
+        blosc("LZ4", "BITSHUFFLE"),
+        blosc("ZSTD", "BITSHUFFLE"),
+        blosc("ZSTD", "SHUFFLE"),
+        numpy_mask(),
+    ]
+
+
+# Those below are for `make bench` alone; each is imported where it is used.
+
+
+def pcodec(level: int = 8) -> Compressor:
+    """pcodec, for words of 1, 2 or 4 bytes as unsigned numbers."""
+    from pcodec import ChunkConfig, standalone
+
+    config = ChunkConfig(compression_level=level, enable_8_bit=True)
+    return Compressor(
+        f"pcodec -{level}",
+        lambda x: standalone.simple_compress(_unsigned(x), config),
+        lambda packed, like: _tensor(standalone.simple_decompress(packed), like),
+        len,
+    )
+
+
+def openzl() -> Compressor:
+    """OpenZL with its generic graph for numbers."""
+    import openzl.ext as zl
+
+    compressor, context = zl.Compressor(), zl.CCtx()
+    compressor.select_starting_graph(zl.graphs.Compress()(compressor))
+
+    def compress(x: Tensor) -> bytes:
+        # Parameters of a context last for one frame.
+        context.ref_compressor(compressor)
+        context.set_parameter(zl.CParam.FormatVersion, zl.MAX_FORMAT_VERSION)
+        frame: bytes = context.compress([zl.Input(zl.Type.Numeric, _unsigned(x))])
+        return frame
+
+    def decompress(packed: bytes, like: Tensor) -> Tensor:
+        output = zl.DCtx().decompress(packed)[0]
+        return _tensor(numpy.array(output.content.as_nparray()), like)
+
+    return Compressor("OpenZL", compress, decompress, len)
+
+
+def zipnn(dtype: torch.dtype) -> Compressor:
+    """ZipNN, which is for floating-point numbers, on one thread."""
+    from zipnn import ZipNN
+
+    codec = ZipNN(bytearray_dtype=str(dtype).removeprefix("torch."), threads=1)
+    return Compressor(
+        "ZipNN",
+        lambda x: codec.compress(words_of(x).tobytes()),
+        lambda packed, like: _tensor(bytes(codec.decompress(packed)), like),
+        len,
+    )
+
+
+def numeric(dtype: torch.dtype) -> list[Compressor]:
+    """Compressors of numbers, not of bytes: smaller than the general ones, and slower."""
+    floating = [zipnn(dtype)] if dtype.is_floating_point else []
+    return [pcodec(), openzl(), *floating]
+
+
+_INTEGER = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def words_of(x: Tensor) -> Any:
+    """The tensor's words as a flat NumPy array that shares its memory."""
+    return x.contiguous().view(-1).view(_INTEGER[x.element_size()]).numpy()
+
+
+def _unsigned(x: Tensor) -> Any:
+    words = words_of(x)
+    return words.view(f"u{words.itemsize}")
+
+
+def _tensor(words: Any, like: Tensor) -> Tensor:
+    array = words if isinstance(words, numpy.ndarray) else numpy.frombuffer(words, numpy.uint8)
+    # torch.from_numpy warns of read-only memory; nothing here writes to it.
+    array = array if array.flags.writeable else numpy.require(array, requirements="W")
+    return torch.from_numpy(array.view(numpy.uint8)).view(like.dtype).view(like.shape)
