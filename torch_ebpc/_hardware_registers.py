@@ -134,7 +134,7 @@ def inventory(
 def register_bits(
     word_bits: int = 8, block_size: int = 8, max_zero_run: int = 16
 ) -> tuple[int, int]:
-    """Bits of encoder and decoder by the growth law in closed form (:func:`growth_law`); equal to
+    """Bits of encoder and decoder by the growth law in closed form (``docs/hardware.md``); equal to
     what :func:`inventory` counts.
 
     Raises:
