@@ -289,7 +289,7 @@ def made_report(*layers: str, scale: int = 100, methods=("ebpc", "zvc")) -> torc
 
 
 @pytest.fixture
-def reports():
+def reports(in_folder):
     made_report("a", "b").to_json("1.json")
     made_report("a", "b", scale=101).to_json("2.json")
     made_report("a", "c", methods=("zvc", "csc")).to_json("3.json")
