@@ -25,7 +25,8 @@ _MIN_RATIO = 1.05  # of what is compressed
 
 class CompressedPartitioner(CustomPartitionerFn):
     """Partitions as torch.compile does by default, and compresses what goes from one part to the
-    other: lossless, so that gradients are the same to the last bit.
+    other, lossless. Gradients are the same to the last bit, with Inductor as long as its option
+    ``layout_optimization`` is off in both: it changes layouts where nothing is compressed.
 
     For Inductor's option ``custom_partitioner_fn``, or as ``partition_fn`` of
     ``torch._dynamo.backends.common.aot_autograd``. Left as they are: inputs and outputs of what is
@@ -40,7 +41,10 @@ class CompressedPartitioner(CustomPartitionerFn):
 
     Example:
         >>> from torch_ebpc.partitioner import CompressedPartitioner
-        >>> options = {"custom_partitioner_fn": CompressedPartitioner()}
+        >>> options = {
+        ...     "custom_partitioner_fn": CompressedPartitioner(),
+        ...     "layout_optimization": False,
+        ... }
         >>> model = torch.compile(torch.nn.Linear(3, 3), options=options)
     """
 
