@@ -105,7 +105,7 @@ def test_maps_that_repeat_or_have_few_zeros_are_smaller_than_by_default_and_zvc(
 def test_a_zero_in_each_segment_costs_little():
     x = F.silu(torch.randn(8 * SEGMENT, generator=torch.Generator().manual_seed(2))).bfloat16()
     without = compress(x.where(x != 0, 1.0)).numel()
-    x[:: SEGMENT] = 0
+    x[::SEGMENT] = 0
     assert compress(x).numel() < 1.04 * without  # it was 7 %
 
 
