@@ -69,9 +69,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   p.word_bits = input.p.word_bits;
   p.is_signed = input.p.is_signed;
   const Bytes chosen = check(Codec::automatic, tensor, p, memory, cut);
-  const SegmentCoding coding{static_cast<ZeroCoding>(2 + input.free_bits % 2),
-                             static_cast<PlaneCoding>(1 + input.free_bits / 2 % 3)};
+  const SegmentCoding coding{ZeroCoding::runs_256, input.free_bits % 2 == 0
+                                                       ? PlaneCoding::blocks_15
+                                                       : PlaneCoding::blocks_63};
   const Bytes fixed = check(Codec::ebpc, tensor, coding.parameters(p), memory, cut);
-  expect(chosen.size() <= fixed.size(), "the chosen codings to be the smallest");
+  // Of few words, all of them are counted; the header of version 3 is 8 bytes longer.
+  expect(words > 900 || chosen.size() <= fixed.size() + 8, "the chosen codings to be the smallest");
   return 0;
 }
