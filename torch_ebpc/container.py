@@ -49,7 +49,7 @@ class CodingCount:
         >>> packed = torch_ebpc.compress(torch.eye(128), codec="auto")
         >>> for count in torch_ebpc.inspect(packed).codings:
         ...     print(count.segments, "segments:", count.coding)
-        4 segments: N=31, R=256
+        4 segments: entropy, R=256
     """
 
     coding: str

@@ -74,9 +74,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   p.is_signed = input.p.is_signed;
   p.zero = input.p.zero;
   const Bytes chosen = check({Codec::automatic, p}, tensor, memory, cut);
-  const SegmentCoding coding{static_cast<ZeroCoding>(2 + input.free_bits % 2),
-                             static_cast<PlaneCoding>(1 + input.free_bits / 2 % 3)};
+  const SegmentCoding coding{ZeroCoding::runs_256, input.free_bits % 2 == 0
+                                                       ? PlaneCoding::blocks_15
+                                                       : PlaneCoding::blocks_63};
   const Bytes fixed = check({Codec::ebpc, coding.parameters(p)}, tensor, memory, cut);
-  expect(chosen.size() <= fixed.size(), "the chosen codings to be the smallest");
+  // Of few words, all of them are counted; the header of version 3 is 8 bytes longer.
+  expect(words > 900 || chosen.size() <= fixed.size() + 8, "the chosen codings to be the smallest");
   return 0;
 }
