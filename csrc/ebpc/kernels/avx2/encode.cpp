@@ -3,6 +3,7 @@
 #include "ebpc/kernels/generic/encode.h"
 
 #include "ebpc/kernels/avx2/kernel.h"
+#include "ebpc/kernels/avx2/plane_counter_8x8.h"
 #include "ebpc/kernels/avx2/planes_8x8.h"
 #include "ebpc/kernels/generic/vectors.h"
 
