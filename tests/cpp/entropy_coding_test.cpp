@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "container_data.h"
+#include "support/container_data.h"
 #include "ebpc/bit_stream.h"
 #include "ebpc/container_layout.h"
 #include "ebpc/entropy/huffman.h"

@@ -10,8 +10,8 @@
 #include "ebpc/error.h"
 #include "ebpc/hardware/limits.h"
 #include "ebpc/hardware/wide_encoder.h"
-#include "hardware_golden.h"
-#include "hardware_testbench.h"
+#include "support/hardware_golden.h"
+#include "support/hardware_testbench.h"
 
 namespace ebpc::hardware {
 namespace {

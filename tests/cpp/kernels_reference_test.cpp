@@ -5,8 +5,8 @@
 #include <cstring>
 #include <vector>
 
-#include "kernel_testing.h"
-#include "reference_codec.h"
+#include "support/kernel_testing.h"
+#include "support/reference_codec.h"
 
 namespace ebpc::testing {
 namespace {
