@@ -9,7 +9,6 @@ are random. They run all the same, so that a forward pass takes as long as one o
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,13 +26,14 @@ def _like(recorded: Tensor, x: Tensor) -> Tensor:
 
 
 class _Block(_resnet.BasicBlock):  # type: ignore[misc, name-defined]
-    def forward(self, x: Tensor) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         y = self.relu(_like(self.first, self.bn1(self.conv1(x))))
         y = self.bn2(self.conv2(y))
         if self.downsample is not None:
             self.downsample(x)
         # No addition: its sum would not be the network's.
-        return self.relu(_like(self.second, y))
+        z: Tensor = self.relu(_like(self.second, y))
+        return z
 
 
 class Replay(_resnet.ResNet):  # type: ignore[misc, name-defined]

@@ -8,6 +8,7 @@ from sample_inputs import METHODS, NEW_DTYPES, assert_same_bits, feature_map, sa
 
 import torch_ebpc
 import torch_ebpc.hardware  # with which its fake kernels come
+import torch_ebpc.partitioner  # with which its operators come
 
 OPS = torch.ops.torch_ebpc
 
@@ -197,6 +198,23 @@ def test_hardware_decode():
     zero, plane, *_ = OPS.hardware_encode.default(x)
     check(OPS.hardware_decode.default, zero, plane, x.shape, x.dtype)
     check(OPS.hardware_decode.default, zero, plane, x.shape, x.dtype, bits_per_cycle=4)
+
+
+@pytest.mark.parametrize("stored_as", ["container", "bytes"])
+def test_store(stored_as):
+    x = torch.zeros(5000) if stored_as == "container" else torch.empty(50).random_()
+    check(OPS.store, x, [1])
+
+
+def test_restore():
+    x = torch.zeros(40, 50).t()
+    stored = OPS.store(x, [1, 50])
+    # The other checks copy the tensor, and not what else is in its storage.
+    checks = ("test_autograd_registration", "test_faketensor")
+    torch.library.opcheck(
+        OPS.restore, (stored, [50, 40], [1, 50], torch.float32), test_utils=checks
+    )
+    assert_same_bits(OPS.restore(stored, [50, 40], [1, 50], torch.float32), x)
 
 
 def test_every_operator_has_its_opcheck():

@@ -43,5 +43,5 @@ def test_a_file_that_cannot_be_written_is_an_error_without_a_traceback(
     (tmp_path / "file").touch()
     arguments = ["--images", str(tmp_path / "images"), "--output", str(tmp_path / "file" / "paper")]
     assert paper.main(arguments) == 2
-    message = f"\nerror: [Errno 20] Not a directory: '{tmp_path / 'file' / 'paper.work'}/"
+    message = f"\nerror: [Errno 20] Not a directory: '{tmp_path / 'file' / 'paper.work'}'"
     assert message in capsys.readouterr().err

@@ -148,7 +148,7 @@ def test_bytes_are_coded_as_words_of_32_bits_where_these_become_smaller(shift, f
 
 
 @pytest.mark.parametrize(
-    ("kind", "ratio"), [("random", 7.5), ("sparse", 20), ("shifted", 7.5), ("other bytes", 3)]
+    ("kind", "ratio"), [("random", 7.5), ("sparse", 40), ("shifted", 7.5), ("other bytes", 7)]
 )
 def test_masks_are_coded_by_their_bits_where_these_become_smaller(kind, ratio):
     """Not where they hold other bytes than 0 and 1."""

@@ -357,7 +357,7 @@ def test_nothing_is_held_after_the_backward_pass_or_the_graph(how):
                 handles.append(weakref.ref(handle._tensor))
             return handle
 
-    with Watched(min_ratio=1.5) as saved:
+    with Watched(min_ratio=1.5, block_size=16) as saved:
         loss = x.relu().sigmoid().square().sum()  # sigmoid: kept, and an output of its node
     assert len(handles) == 3
     assert all(handle() is not None for handle in handles)
@@ -422,8 +422,9 @@ def test_the_peak_of_resident_memory_falls_by_what_is_saved():
     printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     plain, compressed, saved = map(int, printed.stdout.split())
     assert saved > 40e6
-    # The backward pass needs room for what it has decompressed, three tensors at most.
-    assert saved - 3 * (4 << 20) < plain - compressed < saved + (4 << 20)
+    # The backward pass needs room for what it has decompressed: three tensors at most, and `scale`
+    # for its next use, with the copy that is given away.
+    assert saved - 5 * (4 << 20) < plain - compressed < saved + (4 << 20)
 
 
 # ---- What is left as it is -----------------------------------------------------------------------

@@ -70,7 +70,8 @@ def test_a_zero_point_costs_less_than_a_thousandth():
         info = torch_ebpc.inspect(packed)
         assert (info.format_version, info.zero, info.both_zeros) == (3, -128, False)
         before = torch_ebpc.compress(x, codec=codec).numel()
-        table = 4 + 4 * info.segments  # by which version 3's header is longer
+        # Version 3's header is longer than version 1's; automatic containers have it anyway.
+        table = 4 + 4 * info.segments if codec == "ebpc" else 0
         assert abs(packed.numel() - table - before) <= before / 1000
         assert_same_bits(torch_ebpc.decompress(packed), shifted)
 
@@ -193,7 +194,7 @@ def test_of_integers_it_is_the_most_frequent_word():
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_what_needs_nothing_new_is_written_as_before(dtype):
     x = relu_map(20_000).to(dtype)
-    for codec, version in (("ebpc", 1), ("auto", 2)):
+    for codec, version in (("ebpc", 1), ("auto", 3)):
         packed = torch_ebpc.compress(x, codec=codec, zero="auto")
         assert torch.equal(packed, torch_ebpc.compress(x, codec=codec, zero=0))
         assert torch_ebpc.inspect(packed).format_version == version
