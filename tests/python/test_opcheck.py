@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from sample_inputs import METHODS, NEW_DTYPES, assert_same_bits, feature_map, sample_tensors
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import torch_ebpc
 import torch_ebpc.hardware  # with which its fake kernels come
@@ -210,11 +211,14 @@ def test_restore():
     x = torch.zeros(40, 50).t()
     stored = OPS.store(x, [1, 50])
     # The other checks copy the tensor, and not what else is in its storage.
-    checks = ("test_autograd_registration", "test_faketensor")
+    arguments = [50, 40], [1, 50], torch.float32
     torch.library.opcheck(
-        OPS.restore, (stored, [50, 40], [1, 50], torch.float32), test_utils=checks
+        OPS.restore, (stored, *arguments), test_utils="test_autograd_registration"
     )
-    assert_same_bits(OPS.restore(stored, [50, 40], [1, 50], torch.float32), x)
+    assert_same_bits(OPS.restore(stored, *arguments), x)
+    with FakeTensorMode() as mode:
+        fake = OPS.restore(mode.from_tensor(stored), *arguments)
+    assert (fake.dtype, fake.shape, fake.stride()) == (x.dtype, x.shape, x.stride())
 
 
 def test_every_operator_has_its_opcheck():
