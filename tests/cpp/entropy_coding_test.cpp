@@ -9,11 +9,11 @@
 #include <utility>
 #include <vector>
 
-#include "support/container_data.h"
 #include "ebpc/bit_stream.h"
 #include "ebpc/container_layout.h"
 #include "ebpc/entropy/huffman.h"
 #include "ebpc/kernels/dispatch.h"
+#include "support/container_data.h"
 
 namespace ebpc::test {
 namespace {
