@@ -172,7 +172,7 @@ class CodeLanes {
       malformed_[lane] = 1;
       return;
     }
-    std::memcpy(memory.stream, job.plane_stream, job.plane_bytes);
+    if (job.plane_bytes > 0) std::memcpy(memory.stream, job.plane_stream, job.plane_bytes);
     std::memset(memory.stream + job.plane_bytes, 0, 64);
     std::memset(memory.bytes, 0, blocks * Bytes::block_bytes + behind);
     bit_[lane] = 8 * address(memory.stream);

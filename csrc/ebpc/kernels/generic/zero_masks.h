@@ -157,7 +157,7 @@ struct ZeroLane {
     while (word < words) {
       if (from == bytes && bit / 8 + sizeof(std::uint64_t) > byte_count) {
         const std::size_t start = min(bit / 8, byte_count);
-        std::memcpy(tail, bytes + start, byte_count - start);
+        if (start < byte_count) std::memcpy(tail, bytes + start, byte_count - start);
         from = tail;
         bit -= 8 * start;
         end -= 8 * start;
