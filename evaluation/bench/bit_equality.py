@@ -8,7 +8,7 @@ or not ("forced"); recurrent networks, attention and TorchVision's also run with
 
 Each case runs without first, twice: what PyTorch refuses, and what differs already between these
 two, says nothing of ours and is counted for itself. Then it runs with, and is equal, refused by an
-error, or different. The last makes this program fail.
+error, or different, if a hundred more runs without never differ. The last makes this program fail.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def seeded(case: Case, saving: Saving) -> Any:
 
 
 def check(case: Case, counts: Counts) -> None:
-    """Runs a case three times, and counts what became of it."""
+    """Runs a case three times or more, and counts what became of it."""
     try:
         first, second = (seeded(case, contextlib.nullcontext) for _ in range(2))
     except Exception as error:
@@ -98,12 +98,28 @@ def check(case: Case, counts: Counts) -> None:
     except Exception as error:
         counts.refused_by_ours.append(f"{case.name}: {_line(error)}")
         return
-    (counts.equal if same_bits(found, first) else counts.different).append(case.name)
+    if same_bits(found, first):
+        counts.equal.append(case.name)
+    elif _repeats(case, first):
+        counts.different.append(case.name)
+    else:
+        counts.not_repeatable.append(case.name)
     counts.packed += sum(
         each.report().total().packed
         for each in savings
         if isinstance(each, torch_ebpc.save_compressed)
     )
+
+
+def _repeats(case: Case, first: Any) -> bool:
+    """Whether many runs without, with other memory in use, have the same bits as well. In PyTorch
+    2.13, those of torch.linalg.lstsq's gradient depend on where its memory lies."""
+    memory = []
+    for number in range(100):
+        memory.append(torch.empty(17 * (number % 7) + 1))
+        if not same_bits(seeded(case, contextlib.nullcontext), first):
+            return False
+    return True
 
 
 def _line(error: Exception) -> str:
