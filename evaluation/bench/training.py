@@ -138,7 +138,7 @@ def work(connection: Any, source: Source, dtype: str, name: str, threads: int) -
             assert parameter.grad is not None
             digest.update(parameter.grad.view(torch.uint8).numpy().data)
         optimizer.zero_grad()
-        answer["bits"] = (float(loss).hex(), digest.hexdigest())
+        answer["bits"] = (float(loss.item()).hex(), digest.hexdigest())
         if isinstance(saving, torch_ebpc.save_compressed):
             report = saving.report()
             answer["tensor_bytes"] = report.peak_tensor_bytes
