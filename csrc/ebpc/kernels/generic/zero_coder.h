@@ -6,7 +6,7 @@
 
 #include "ebpc/kernels/generic/stream_writer.h"
 #include "ebpc/kernels/generic/vectors.h"
-#include "ebpc/kernels/zero_table.h"
+#include "ebpc/kernels/generic/zero_table.h"
 #include "ebpc/parameters.h"
 #include "ebpc/words.h"
 
