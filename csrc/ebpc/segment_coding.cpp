@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstring>
 
 #include "ebpc/baselines/baseline.h"
 #include "ebpc/bit_stream.h"
@@ -40,27 +41,29 @@ Parameters default_parameters(const Parameters& p) {
 constexpr std::size_t sample_parts = 4;
 constexpr std::size_t sample_part_words = 120;  // 8 blocks of 15, 15 blocks of 8
 
-/// Whether a coding in planes takes clearly less than `limit` bytes, by a sample of the words: what
-/// it gains else is not worth its time. Few words are no sample.
+/// Whether a coding in planes takes less than `limit` bytes, by a sample of the words: counting all
+/// of them takes long. Few words are no sample.
 bool planes_may_take_less(const Kernel& kernel, const Parameters& p, WordSpan words,
                           std::uint64_t limit) {
   const std::size_t part = words.count / sample_parts;
   if (part < 2 * sample_part_words) return true;
-  const auto bits_in = [&](const Parameters& q, std::uint64_t StreamBits::* first) {
-    std::uint64_t bits = 0;
-    for (std::size_t i = 0; i < sample_parts; ++i) {
-      const StreamBits some = kernel.count(q, words.part(i * part, sample_part_words));
-      bits += some.plane + (first == nullptr ? 0 : some.*first);
-    }
-    return bits * words.count;
-  };
-  const std::uint64_t limit_bits = 8 * limit * sample_parts * sample_part_words / 16 * 15;
-  const SegmentCoding blocks{ZeroCoding::mask, PlaneCoding::blocks_15};
-  const std::uint64_t blocks_bits = bits_in(blocks.parameters(p), nullptr);
+  const auto word_bytes = static_cast<std::size_t>(words.bytes_per_word);
+  const std::size_t part_bytes = sample_part_words * word_bytes;
+  alignas(4) std::uint8_t bytes[sample_parts * sample_part_words * sizeof(std::uint32_t)];
+  for (std::size_t i = 0; i < sample_parts; ++i) {
+    std::memcpy(bytes + i * part_bytes, words.part(i * part, sample_part_words).data, part_bytes);
+  }
+  const WordSpan sample{bytes, sample_parts * sample_part_words, words.bytes_per_word};
+  const std::uint64_t limit_bits = 8 * limit * sample.count;
+  const SegmentCoding blocks{ZeroCoding::runs_256, PlaneCoding::blocks_15};
+  const StreamBits bits = kernel.count(blocks.parameters(p), sample);
+  const bool any_zero = count_nonzero(p, sample) < sample.count;
+  const std::uint64_t mask_bits = any_zero ? sample.count : 0;
+  const std::uint64_t blocks_bits = (std::min(bits.zero, mask_bits) + bits.plane) * words.count;
   if (blocks_bits < limit_bits) return true;
   // Blocks of 8 are hardly ever so much smaller.
   return 4 * blocks_bits < 5 * limit_bits &&
-         bits_in(default_parameters(p), &StreamBits::zero) < limit_bits;
+         kernel.count(default_parameters(p), sample).total() * words.count < limit_bits;
 }
 
 }  // namespace
@@ -130,23 +133,18 @@ StreamRoom segment_stream_room(const Parameters& p, std::uint64_t words) {
 
 JobStatus decode_segment_streams(const Kernel& kernel, const Parameters& p, std::uint32_t coding,
                                  std::span<const DecodeJob> jobs) {
-  const auto decode_each = [&](const auto& decode) -> JobStatus {
-    for (std::size_t i = 0; i < jobs.size(); ++i) {
-      const DecodeStatus status = decode(jobs[i]);
-      if (!status.ok()) return {i, status};
-    }
-    return {jobs.size(), {}};
-  };
   if (coding == coding_default) return decode_jobs(kernel, default_parameters(p), jobs);
   if (is_entropy_coding(coding)) {
-    const auto decode = entropy_kernel(kernel).decode;
-    const auto number = static_cast<EntropyCoding>(coding);
-    return decode_each([&](const DecodeJob& job) { return decode(p, number, job); });
+    return entropy_kernel(kernel).decode(p, static_cast<EntropyCoding>(coding), jobs);
   }
   const SegmentCoding by_stream = SegmentCoding::of(coding);
   const Parameters q = by_stream.parameters(p);
   if (by_stream.plane != PlaneCoding::words) return decode_jobs(kernel, q, jobs);
-  return decode_each([&](const DecodeJob& job) { return decode_zero_rle(q, job); });
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    const DecodeStatus status = decode_zero_rle(q, jobs[i]);
+    if (!status.ok()) return {i, status};
+  }
+  return {jobs.size(), {}};
 }
 
 }  // namespace ebpc

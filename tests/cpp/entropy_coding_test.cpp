@@ -164,21 +164,33 @@ Coded coded(const Kernel& kernel, const Parameters& p, WordSpan words) {
   return found;
 }
 
+/// Decodes a segment alone, and twice side by side, which has to find the same.
 DecodeStatus decoded(const Kernel& kernel, const Parameters& p, EntropyCoding coding,
                      const Bytes& zero, const Bytes& plane, int bytes_per_word, Bytes& memory) {
   const GuardedBytes first(zero, GuardedBytes::Guard::behind);
   const GuardedBytes second(plane, GuardedBytes::Guard::behind);
+  const auto job_into = [&](const GuardedBytes& out) {
+    return DecodeJob{first.span().data(),
+                     zero.size(),
+                     second.span().data(),
+                     plane.size(),
+                     {out.span().data(), memory.size() / static_cast<std::size_t>(bytes_per_word),
+                      bytes_per_word}};
+  };
   const GuardedBytes out(memory, GuardedBytes::Guard::behind);
-  const DecodeStatus status = entropy_kernel(kernel).decode(
-      p, coding,
-      {first.span().data(),
-       zero.size(),
-       second.span().data(),
-       plane.size(),
-       {out.span().data(), memory.size() / static_cast<std::size_t>(bytes_per_word),
-        bytes_per_word}});
+  const GuardedBytes twin(memory, GuardedBytes::Guard::behind);
+  const DecodeJob jobs[] = {job_into(out), job_into(twin), job_into(out)};
+  const JobStatus alone = entropy_kernel(kernel).decode(p, coding, std::span(jobs).first(1));
   memory.assign(out.span().begin(), out.span().end());
-  return status;
+  const JobStatus all = entropy_kernel(kernel).decode(p, coding, std::span(jobs));
+  EXPECT_EQ(alone.status.ok(), all.status.ok());
+  EXPECT_EQ(all.job, all.status.ok() ? 3U : 0U);
+  EXPECT_EQ(alone.status.bit, all.status.bit);
+  if (all.status.ok()) {
+    EXPECT_EQ(Bytes(twin.span().begin(), twin.span().end()), memory);
+    EXPECT_EQ(Bytes(out.span().begin(), out.span().end()), memory);
+  }
+  return alone.status;
 }
 
 TEST(EntropyCoding, IsWhatItsFormatSays) {

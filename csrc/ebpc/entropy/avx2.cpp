@@ -4,6 +4,6 @@
 
 namespace ebpc {
 
-const EntropyKernel avx2_entropy_kernel{avx2::encode_segment, avx2::decode_segment};
+const EntropyKernel avx2_entropy_kernel{avx2::encode_segment, avx2::decode_segments};
 
 }  // namespace ebpc

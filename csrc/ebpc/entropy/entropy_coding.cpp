@@ -24,7 +24,8 @@ std::uint64_t put_runs(std::span<const std::uint64_t> masks, std::size_t words, 
 
 const EntropyKernel& entropy_kernel(const Kernel& kernel) {
 #ifdef EBPC_HAVE_X86_KERNELS
-  if (&kernel != &portable_kernel) return avx2_entropy_kernel;
+  if (&kernel == &avx512_kernel) return avx512_entropy_kernel;
+  if (&kernel == &avx2_kernel) return avx2_entropy_kernel;
 #endif
   (void)kernel;
   return portable_entropy_kernel;

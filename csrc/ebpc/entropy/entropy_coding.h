@@ -56,8 +56,9 @@ struct EntropyKernel {
   EntropyStreams (*encode)(const Parameters& p, const EntropyInput& input,
                            std::uint8_t* zero_stream, std::uint8_t* plane_stream);
 
-  /// Decodes one segment of up to segment_words words.
-  DecodeStatus (*decode)(const Parameters& p, EntropyCoding coding, const DecodeJob& job);
+  /// Decodes jobs of one coding, each a segment of up to segment_words words, up to the first that
+  /// is malformed.
+  JobStatus (*decode)(const Parameters& p, EntropyCoding coding, std::span<const DecodeJob> jobs);
 };
 
 const EntropyKernel& entropy_kernel(const Kernel& kernel);
@@ -65,6 +66,7 @@ const EntropyKernel& entropy_kernel(const Kernel& kernel);
 extern const EntropyKernel portable_entropy_kernel;
 #ifdef EBPC_HAVE_X86_KERNELS
 extern const EntropyKernel avx2_entropy_kernel;
+extern const EntropyKernel avx512_entropy_kernel;
 #endif
 
 /// The bytes of either of encode's buffers for segments of so many words.

@@ -17,35 +17,35 @@ constexpr int length_before_first = 6;
 /// The share of all windows that begin with a code of this length, of `whole`.
 constexpr std::uint32_t weight(int length) { return whole >> length; }
 
-/// Depths in Huffman's tree of counts that are sorted in ascending order, at least two (Moffat and
-/// Katajainen, 1995: in place).
-void replace_by_depths(std::span<std::uint32_t> a) {
-  const std::size_t n = a.size();
+/// Depths in Huffman's tree of counts that are sorted in ascending order, at least two. Leaves and
+/// inner nodes are two queues, of which the smaller head is taken next, without a branch: which one
+/// it is cannot be foretold.
+void replace_by_depths(std::span<std::uint32_t> counts) {
+  constexpr std::uint32_t none = ~std::uint32_t{0};
+  const std::size_t n = counts.size();
+  std::array<std::uint32_t, max_symbols + 1> leaves;
+  std::array<std::uint32_t, max_symbols + 1> nodes;
+  std::array<std::uint16_t, 2 * max_symbols> parents;  // of leaves, and from n on of nodes
+  std::copy(counts.begin(), counts.end(), leaves.begin());
+  leaves[n] = none;
+  std::fill_n(nodes.begin(), n + 1, none);
   std::size_t leaf = 0;
-  std::size_t root = 0;
+  std::size_t node = 0;
   for (std::size_t next = 0; next + 1 < n; ++next) {
     const auto take = [&] {
-      if (leaf >= n || (root < next && a[root] < a[leaf])) {
-        const std::uint32_t count = a[root];
-        a[root++] = static_cast<std::uint32_t>(next);
-        return count;
-      }
-      return a[leaf++];
+      const bool is_leaf = leaves[leaf] <= nodes[node];
+      const std::uint32_t count = is_leaf ? leaves[leaf] : nodes[node];
+      parents[is_leaf ? leaf : n + node] = static_cast<std::uint16_t>(next);
+      leaf += is_leaf;
+      node += !is_leaf;
+      return count;
     };
     const std::uint32_t first = take();
-    a[next] = first + take();
+    nodes[next] = first + take();
   }
-  a[n - 2] = 0;
-  for (std::size_t next = n - 2; next-- > 0;) a[next] = a[a[next]] + 1;
-  std::uint32_t depth = 0;
-  std::size_t available = 1;
-  std::size_t place = n;
-  for (std::size_t inner = n - 1; available > 0; ++depth) {
-    std::size_t used = 0;
-    for (; inner > 0 && a[inner - 1] == depth; --inner) ++used;
-    for (; available > used; --available) a[--place] = depth;
-    available = 2 * used;
-  }
+  nodes[n - 2] = 0;  // from here on depths
+  for (std::size_t i = n - 2; i-- > 0;) nodes[i] = nodes[parents[n + i]] + 1;
+  for (std::size_t i = 0; i < n; ++i) counts[i] = nodes[parents[i]] + 1;
 }
 
 /// Bounds lengths, which are those of ascending counts, and makes the code complete again.
@@ -68,44 +68,55 @@ void bound_lengths(std::span<std::uint32_t> lengths) {
   }
 }
 
-/// Sorts counts of up to segment_words, in the upper bits, and their symbols, in ascending order.
+/// Sorts counts of up to segment_words, above their symbols in the low 8 bits, in ascending order,
+/// by the lower half of the counts' bits and then by the upper one.
 void sort_keys(std::span<std::uint32_t> keys) {
+  constexpr int digit_bits = 7;
+  static_assert(segment_words < 1 << 2 * digit_bits);
   std::array<std::uint32_t, max_symbols> sorted;
-  for (const int shift : {8, 14}) {
-    std::array<std::uint16_t, 129> places{};
+  const auto sort_by = [](int shift, std::span<const std::uint32_t> from, std::uint32_t* to) {
+    std::array<std::uint16_t, 1 << digit_bits> places{};
     const auto digit = [shift](std::uint32_t key) {
-      return key >> shift & (shift == 8 ? 63 : 127);
+      return key >> shift & ((1 << digit_bits) - 1);
     };
-    for (const std::uint32_t key : keys) ++places[digit(key) + 1];
-    for (std::size_t i = 1; i < places.size(); ++i) {
-      places[i] = static_cast<std::uint16_t>(places[i] + places[i - 1]);
+    for (const std::uint32_t key : from) ++places[digit(key)];
+    std::uint16_t place = 0;
+    for (std::uint16_t& each : places) {
+      place = static_cast<std::uint16_t>(place + std::exchange(each, place));
     }
-    for (const std::uint32_t key : keys) sorted[places[digit(key)]++] = key;
-    std::copy_n(sorted.begin(), keys.size(), keys.begin());
-  }
+    for (const std::uint32_t key : from) to[places[digit(key)]++] = key;
+  };
+  sort_by(8, keys, sorted.data());
+  sort_by(8 + digit_bits, std::span(sorted).first(keys.size()), keys.data());
 }
 
 void put_gamma(BitWriter& writer, std::uint32_t value) {
   writer.put(value, 2 * std::bit_width(value) - 1);
 }
 
-/// Calls visit(symbol, place in the order of codes), by length and then by symbol; a place counts
-/// windows of max_code_bits.
-template <class Visit>
-void for_each_place(const HuffmanCode& code, Visit&& visit) {
-  std::array<std::uint32_t, unused_length> places{};
-  for (unsigned s = code.first; s <= code.last; ++s) {
-    if (code.lengths[s] > 0) places[code.lengths[s]] += weight(code.lengths[s]);
+/// Symbols that have a code, in the order of their codes: by length, and then by symbol.
+class CodeOrder {
+ public:
+  explicit CodeOrder(const HuffmanCode& code) {
+    std::array<std::uint32_t, unused_length + 1> counts{};
+    for (unsigned s = code.first; s <= code.last; ++s) ++counts[code.lengths[s]];
+    counts[0] = 0;
+    std::array<std::uint32_t, unused_length + 1> places{};
+    for (std::size_t i = 1; i < places.size(); ++i) places[i] = places[i - 1] + counts[i - 1];
+    count_ = places.back();
+    // Symbols without a code lie after the others.
+    places[0] = count_;
+    for (unsigned s = code.first; s <= code.last; ++s) {
+      symbols_[places[code.lengths[s]]++] = static_cast<std::uint8_t>(s);
+    }
   }
-  std::uint32_t place = 0;
-  for (std::uint32_t& each : places) place += std::exchange(each, place);
-  for (unsigned s = code.first; s <= code.last; ++s) {
-    const int length = code.lengths[s];
-    if (length == 0) continue;
-    visit(s, places[static_cast<std::size_t>(length)]);
-    places[static_cast<std::size_t>(length)] += weight(length);
-  }
-}
+
+  std::span<const std::uint8_t> symbols() const { return {symbols_.data(), count_}; }
+
+ private:
+  std::array<std::uint8_t, max_symbols> symbols_;
+  std::size_t count_;
+};
 
 /// [c]: c log2 c in 1/256 bits, for counts within a segment.
 constexpr auto scaled_logarithms = [] {
@@ -127,12 +138,13 @@ constexpr auto scaled_logarithms = [] {
 
 }  // namespace
 
-HuffmanCode huffman_code(const SymbolCounts& counts) {
+HuffmanCode huffman_code(std::span<const std::uint32_t> counts) {
   HuffmanCode code;
-  std::array<std::uint32_t, max_symbols> keys;
+  std::array<std::uint32_t, max_symbols + 1> keys{};
   std::size_t used = 0;
-  for (std::uint32_t s = 0; s < max_symbols; ++s) {
-    if (counts[s] > 0) keys[used++] = counts[s] << 8 | s;
+  for (std::uint32_t s = 0; s < counts.size(); ++s) {
+    keys[used] = counts[s] << 8 | s;
+    used += counts[s] > 0;
   }
   code.first = keys[0] & 0xFF;
   code.last = keys[used - 1] & 0xFF;
@@ -173,16 +185,27 @@ DecodeStatus read_code(const std::uint8_t*& at, const std::uint8_t* end, Huffman
   if (code.first > code.last) return fail("a first symbol up to the last", "a larger one");
   std::uint32_t sum = 0;
   int length = length_before_first;
+  constexpr int longest = 9;  // of a change's codes
+  std::uint64_t window = 0;
+  int left = 0;  // of the window
   for (unsigned s = code.first; s <= code.last && !code.single(); ++s) {
-    const int zeros = std::countl_zero(reader.window() | 1);
-    if (zeros > 4) return fail("a change of a code's length", "a longer one");
-    const int gamma = static_cast<int>(reader.take(2 * zeros + 1));
+    if (left < longest) {
+      window = reader.window();
+      left = 64;
+    }
+    const int zeros = std::countl_zero(window | 1);
+    if (zeros > longest / 2) return fail("a change of a code's length", "a longer one");
+    const int bits = 2 * zeros + 1;
+    const int gamma = static_cast<int>(window >> (64 - bits));
+    window <<= bits;
+    left -= bits;
+    reader.skip(bits);
     length += gamma % 2 == 0 ? -(gamma / 2) : gamma / 2;
     if (length < 1 || length > unused_length) {
       return fail("a length of 1 to 12", "another one");
     }
     code.lengths[s] = length == unused_length ? 0 : static_cast<std::uint8_t>(length);
-    if (length != unused_length) sum += weight(length);
+    sum += weight(length);  // 0 of one without a code
   }
   if (!code.single() && sum != whole) return fail("a complete code", "another one");
   if (reader.position() % 8 != 0) {
@@ -194,23 +217,27 @@ DecodeStatus read_code(const std::uint8_t*& at, const std::uint8_t* end, Huffman
   return {};
 }
 
-std::array<std::uint32_t, max_symbols> codes_of(const HuffmanCode& code) {
-  std::array<std::uint32_t, max_symbols> codes{};
-  for_each_place(code, [&](unsigned symbol, std::uint32_t place) {
-    const std::uint32_t length = code.lengths[symbol];
-    codes[symbol] = place >> (max_code_bits - length) | length << 16;
-  });
+std::array<std::uint64_t, max_symbols> codes_of(const HuffmanCode& code) {
+  std::array<std::uint64_t, max_symbols> codes{};
+  std::uint64_t place = 0;  // of 2^64 windows; wraps after the last symbol
+  for (const std::uint8_t symbol : CodeOrder(code).symbols()) {
+    const std::uint64_t length = code.lengths[symbol];
+    codes[symbol] = place | length;
+    place += std::uint64_t{1} << (64 - length);
+  }
   return codes;
 }
 
 void DecodeTable::fill(const HuffmanCode& code) {
-  bits = *std::max_element(code.lengths.begin() + code.first, code.lengths.begin() + code.last + 1);
-  const int unseen = max_code_bits - bits;
-  for_each_place(code, [&](unsigned symbol, std::uint32_t place) {
+  std::uint16_t* at = entries.data();
+  for (const std::uint8_t symbol : CodeOrder(code).symbols()) {
     const int length = code.lengths[symbol];
-    std::fill_n(entries.begin() + (place >> unseen), weight(length) >> unseen,
-                static_cast<std::uint16_t>(symbol << 8 | static_cast<unsigned>(length)));
-  });
+    const auto entry = static_cast<std::uint16_t>(symbol << 8 | length);
+    std::uint16_t* const end = at + weight(length);
+    // What is too much, the next symbol writes over.
+    for (std::uint16_t* to = at; to < end; to += at_once) std::fill_n(to, at_once, entry);
+    at = end;
+  }
 }
 
 std::uint64_t entropy_of(std::span<const std::uint32_t> counts, std::uint64_t total) {

@@ -26,7 +26,7 @@ struct HuffmanCode {
 };
 
 /// A code for symbols that occur so often, at least one of them: the shortest but for its bound.
-HuffmanCode huffman_code(const SymbolCounts& counts);
+HuffmanCode huffman_code(std::span<const std::uint32_t> counts);
 
 /// Writes the lengths, padded to a byte; returns their bytes. Up to max_code_table_bytes.
 std::size_t write_code(const HuffmanCode& code, std::uint8_t* out);
@@ -36,13 +36,15 @@ inline constexpr std::size_t max_code_table_bytes = 2 + (max_symbols * 9 + 7) / 
 /// bits begins with the code of a symbol. A failure's bit is counted from `at`.
 DecodeStatus read_code(const std::uint8_t*& at, const std::uint8_t* end, HuffmanCode& code);
 
-/// Entries [symbol]: the code in the low 16 bits, and above them its length.
-std::array<std::uint32_t, max_symbols> codes_of(const HuffmanCode& code);
+/// Entries [symbol]: the code in the upper bits, left-justified, and its length in the low byte.
+std::array<std::uint64_t, max_symbols> codes_of(const HuffmanCode& code);
 
-/// By the next bits of a stream: the symbol in the upper byte, its code's length in the lower.
+/// By the next max_code_bits bits of a stream: the symbol in the upper byte, its code's length in
+/// the lower.
 struct DecodeTable {
-  int bits;  // that are looked at
-  std::array<std::uint16_t, std::size_t{1} << max_code_bits> entries;
+  static constexpr std::size_t at_once =
+      16;  // entries that are written, the last ones after the end
+  std::array<std::uint16_t, (std::size_t{1} << max_code_bits) + at_once> entries;
 
   void fill(const HuffmanCode& code);
 };

@@ -4,6 +4,6 @@
 
 namespace ebpc {
 
-const EntropyKernel portable_entropy_kernel{generic::encode_segment, generic::decode_segment};
+const EntropyKernel portable_entropy_kernel{generic::encode_segment, generic::decode_segments};
 
 }  // namespace ebpc

@@ -77,6 +77,11 @@ constexpr std::size_t packed_bytes(std::size_t count, unsigned bits) {
   return (count * bits + 7) / 8;
 }
 
+/// The bytes of the bits below the symbols.
+constexpr std::size_t low_bytes_of(std::size_t count, const Split& split) {
+  return split.low_bits / 8 * count + packed_bytes(count, split.low_bits % 8);
+}
+
 /// Packs `count` bytes of `bits` bits; up to 7 bytes behind them are read and up to 8 behind the
 /// end written. Returns the end.
 inline std::uint8_t* pack_fields(const std::uint8_t* fields, std::size_t count, unsigned bits,
@@ -168,14 +173,7 @@ std::uint8_t* write_low_bits(const Word* ordered, std::size_t count, const Split
 /// Makes words of symbols and the bits below. False if there is padding that is not zero.
 template <class Word>
 bool join_words(const std::uint8_t* symbols, const std::uint8_t* low, std::size_t count,
-                const Split& split, bool is_signed, Word* words) {
-  const auto first = static_cast<Word>(split.first);
-  const auto join = [&](auto low_bits_of) {
-    for (std::size_t i = 0; i < count; ++i) {
-      words[i] = static_cast<Word>(static_cast<Word>(symbols[i] + first) << split.low_bits |
-                                   low_bits_of(i));
-    }
-  };
+                const Split& split, bool is_signed, Word* __restrict words) {
   std::uint8_t fields[most_words + 8];
   const unsigned planes = split.low_bits / 8;
   const unsigned bits = split.low_bits % 8;
@@ -183,35 +181,32 @@ bool join_words(const std::uint8_t* symbols, const std::uint8_t* low, std::size_
   const bool fits = bits == 0 || unpack_fields(packed, count, bits, fields);
   const std::uint8_t* const last = bits == 0 ? symbols : fields;  // unused where 0
   const Word mask = bits == 0 ? Word{0} : static_cast<Word>(~Word{0});
-  const auto last_of = [&](std::size_t i) {
-    return static_cast<Word>(static_cast<Word>(last[i]) << (8 * planes) & mask);
+  const auto first = static_cast<Word>(split.first);
+  const auto join = [&](auto low_bits_of) {
+    const auto ordered = [&](std::size_t i) {
+      const auto symbol = static_cast<Word>(symbols[i] + first);
+      const auto last_bits = static_cast<Word>(static_cast<Word>(last[i]) << 8 * planes & mask);
+      return static_cast<Word>(static_cast<Word>(symbol << split.low_bits) | last_bits |
+                               low_bits_of(i));
+    };
+    if (split.sign_last) {
+      for (std::size_t i = 0; i < count; ++i) words[i] = sign_to_front(ordered(i));
+    } else {
+      for (std::size_t i = 0; i < count; ++i) words[i] = flipped(ordered(i), is_signed);
+    }
   };
-  if constexpr (sizeof(Word) == 1) {
-    join(last_of);
-  } else if constexpr (sizeof(Word) == 2) {
-    if (planes == 1) {
-      join([&](std::size_t i) { return static_cast<Word>(low[i]); });
-    } else {
-      join(last_of);
-    }
+  const std::uint8_t* const second = low + count;
+  const std::uint8_t* const third = second + count;
+  if (sizeof(Word) == 1 || planes == 0) {
+    join([](std::size_t) { return Word{0}; });
+  } else if (sizeof(Word) == 2 || planes == 1) {
+    join([&](std::size_t i) { return Word{low[i]}; });
+  } else if (planes == 2) {
+    join([&](std::size_t i) { return static_cast<Word>(low[i] | Word{second[i]} << 8); });
   } else {
-    const std::uint8_t* const second = low + count;
-    const std::uint8_t* const third = second + count;
-    const auto two = [&](std::size_t i) { return low[i] | Word{second[i]} << 8; };
-    if (planes == 0) {
-      join(last_of);
-    } else if (planes == 1) {
-      join([&](std::size_t i) { return low[i] | last_of(i); });
-    } else if (planes == 2) {
-      join([&](std::size_t i) { return two(i) | last_of(i); });
-    } else {
-      join([&](std::size_t i) { return two(i) | Word{third[i]} << 16; });
-    }
-  }
-  if (split.sign_last) {
-    for (std::size_t i = 0; i < count; ++i) words[i] = sign_to_front(words[i]);
-  } else {
-    for (std::size_t i = 0; i < count; ++i) words[i] = flipped(words[i], is_signed);
+    join([&](std::size_t i) {
+      return static_cast<Word>(low[i] | Word{second[i]} << 8 | std::uint32_t{third[i]} << 16);
+    });
   }
   return fits;
 }
