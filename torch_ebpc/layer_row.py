@@ -89,7 +89,14 @@ class LayerRow:
         return self.values * self.word_bits
 
     def bits_after(self, method: str) -> int:
-        """Bits of all words by a method, before padding and without container."""
+        """Bits of all words by a method, before padding and without container.
+
+        Raises:
+            ValueError: the method was not measured; the meter's ``methods`` say which are.
+        """
+        if method not in self.position_bits:
+            measured = ", ".join(self.methods)
+            raise ValueError(f"method must be one that was measured ({measured}), got {method!r}")
         return self.position_bits[method] + self.value_bits[method]
 
     def ratio(self, method: str) -> float:

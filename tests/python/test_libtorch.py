@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 import torch
+from conftest import ROOT
 from small_models import SMALL_CALLS, images, small_network
 from torch import nn
 
@@ -117,6 +118,15 @@ def test_without_the_operators_it_does_not_load_until_they_are(tmp_path):
     done = run(*arguments, "--operators", LIBRARY, program="run_model_without_operators")
     assert done.returncode == 0, done.stderr
     assert table_of(done.stdout)[0][0] == "0"
+
+
+def test_the_first_program_of_the_guide_prints_each_layers_ratio(tmp_path):
+    folder = BUILD.with_name("first_program")
+    build(ROOT / "tests" / "cmake" / "operators", folder)
+    inserted = insert_compression(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()))
+    model = script(inserted, tmp_path / "model.pt")
+    printed = subprocess.check_output([folder / "first_program", model], text=True)
+    assert re.fullmatch(r"\[2, 8, 30, 30\]\n1\.ebpc_calls: EBPC's ratio is [1-3]\.\d+\n", printed)
 
 
 # ---- AOTInductor ---------------------------------------------------------------------------------
