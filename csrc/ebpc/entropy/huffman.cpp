@@ -220,7 +220,8 @@ DecodeStatus read_code(const std::uint8_t*& at, const std::uint8_t* end, Huffman
 std::array<std::uint64_t, max_symbols> codes_of(const HuffmanCode& code) {
   std::array<std::uint64_t, max_symbols> codes{};
   std::uint64_t place = 0;  // of 2^64 windows; wraps after the last symbol
-  for (const std::uint8_t symbol : CodeOrder(code).symbols()) {
+  const CodeOrder order(code);
+  for (const std::uint8_t symbol : order.symbols()) {
     const std::uint64_t length = code.lengths[symbol];
     codes[symbol] = place | length;
     place += std::uint64_t{1} << (64 - length);
@@ -230,7 +231,8 @@ std::array<std::uint64_t, max_symbols> codes_of(const HuffmanCode& code) {
 
 void DecodeTable::fill(const HuffmanCode& code) {
   std::uint16_t* at = entries.data();
-  for (const std::uint8_t symbol : CodeOrder(code).symbols()) {
+  const CodeOrder order(code);
+  for (const std::uint8_t symbol : order.symbols()) {
     const int length = code.lengths[symbol];
     const auto entry = static_cast<std::uint16_t>(symbol << 8 | length);
     std::uint16_t* const end = at + weight(length);
