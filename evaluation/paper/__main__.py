@@ -11,24 +11,18 @@ import dataclasses
 import sys
 import time
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from evaluation.common.inputs import add_untrained, find_inputs
 from evaluation.paper import expected
-from evaluation.paper.claims import explain
-from evaluation.paper.comparison_sections import (
-    agreement_text,
-    call_agreement,
-    types_table,
-    verdicts,
-)
+from evaluation.paper.claims import verdicts
 from evaluation.paper.paper_report import run_record, write_report
 from evaluation.paper.paper_study import NothingToMeasureError, Study, run_study
+from evaluation.paper.passes import Ranks, joined
 from evaluation.paper.plan import EXTENTS, Extent
 from evaluation.paper.presets import PRESETS, Preset
-from evaluation.paper.ranks import Ranks, joined
+from evaluation.paper.sections import call_agreement, types_table
 from evaluation.paper.tap_selection import FUNCTIONS, TapSelection
 from torch_ebpc.cli.settings import positive
 
@@ -60,17 +54,10 @@ def parser() -> argparse.ArgumentParser:
         "--networks", nargs="*", metavar="NAME", help="the other networks to measure beside it"
     )
 
-    taps = result.add_argument_group("what is measured of the network")
-    taps.add_argument(
-        "--layers", nargs="*", metavar="NAME",
-        help="modules, or module types of torch.nn (default: all activations)",
-    )  # fmt: skip
-    taps.add_argument(
+    result.add_argument(
         "--functions", nargs="*", default=[], choices=list(FUNCTIONS), metavar="NAME",
-        help=f"functions that it calls by itself: {', '.join(FUNCTIONS)}",
+        help=f"also what these functions give that it calls by itself: {', '.join(FUNCTIONS)}",
     )  # fmt: skip
-    taps.add_argument("--inputs", action="store_true", help="their inputs instead of their outputs")
-
     rule = result.add_argument_group("rule (a preset, and what is to be different)")
     rule.add_argument("--preset", choices=list(PRESETS), default="notebook")
     rule.add_argument("--scale", choices=["batch", "calibrated"])
@@ -102,15 +89,6 @@ def extent_from(options: argparse.Namespace) -> Extent:
     return dataclasses.replace(extent, networks=tuple(options.networks))
 
 
-def taps_from(options: argparse.Namespace) -> TapSelection | None:
-    """None: the default of the network."""
-    of: Literal["inputs", "outputs"] = "inputs" if options.inputs else "outputs"
-    functions = tuple(options.functions)
-    if options.layers is None:
-        return TapSelection(functions=functions, of=of) if functions or options.inputs else None
-    return TapSelection(tuple(options.layers), functions, of)
-
-
 def main(arguments: list[str] | None = None) -> int:
     argument_parser = parser()
     options = argument_parser.parse_args(arguments)
@@ -123,7 +101,8 @@ def main(arguments: list[str] | None = None) -> int:
                 options.model, options.weights, options.images, untrained=options.untrained
             )
             images = images.first(options.limit).readable()
-            rule, taps = rule_from(options), taps_from(options)
+            rule = rule_from(options)
+            taps = TapSelection(functions=tuple(options.functions)) if options.functions else None
         except (OSError, ValueError) as error:
             argument_parser.error(str(error))
         if ranks.first:
@@ -147,12 +126,7 @@ def finish(study: Study, options: argparse.Namespace, ranks: Ranks, begin: float
     run = run_record(begin, time.monotonic(), ranks.count)
     write_report(study, options.output, run)
     print(f"\n{types_table(study).markdown()}\n")
-    for verdict in verdicts(study):
-        print(f"Claim: {verdict.claim.text} ({verdict.claim.source})")
-        print("\n".join(f"- {line}" for line in explain(verdict)), "\n")
-    found = call_agreement(study)
-    if found is not None:
-        print(agreement_text(found))
+    print(*(verdict.in_a_line() for verdict in verdicts(study)), call_agreement(study), sep="\n")
     print(f"{run['seconds']:g} s, peak memory {run['peak_memory_GiB']:g} GiB (of this process)")
     print(f"report: {options.output / 'report.html'}")
 

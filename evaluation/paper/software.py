@@ -44,12 +44,5 @@ def count_software_bits(words: torch.Tensor, method: str) -> int:
 def entropy_bits(words: torch.Tensor) -> int:
     """Bits of an ideal code for independent words that knows how often each occurs in this very
     transmission: n * H, rounded up, without the cost of telling the decoder."""
-    patterns = np.asarray(compressors.words_of(words))
-    if patterns.itemsize <= 2:
-        counts = np.bincount(patterns.view(f"u{patterns.itemsize}"))
-    else:
-        counts = np.unique(patterns, return_counts=True)[1]
-    counts = counts[counts > 0].astype(np.float64)
-    if len(counts) < 2:
-        return 0
+    counts = np.unique(compressors.words_of(words), return_counts=True)[1].astype(np.float64)
     return int(np.ceil(-(counts * np.log2(counts / counts.sum())).sum()))
