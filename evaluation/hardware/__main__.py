@@ -13,22 +13,16 @@ import torch
 
 import torch_ebpc
 from evaluation.common.inputs import add_untrained, find_inputs
+from evaluation.common.tables import plain
 from evaluation.hardware import hardware_report, hardware_study
 from evaluation.hardware.cycles import Design
 from evaluation.hardware.energy import MEMORIES
-from evaluation.hardware.layer_tables import all_tables, check_inventory
+from evaluation.hardware.layer_tables import check_inventory, sections_of
 from evaluation.hardware.stimuli import StimuliWriter
 from evaluation.hardware.traffic import Interface
-from torch_ebpc.cli.settings import Settings
+from torch_ebpc.cli.settings import Settings, positive
 from torch_ebpc.hardware import MemoryPort
 from torch_ebpc.report import software_versions
-
-
-def positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -125,7 +119,6 @@ def options_from(arguments: argparse.Namespace) -> hardware_study.Options:
 def main(arguments: list[str] | None = None) -> int:
     parser = make_parser()
     parsed = parser.parse_args(arguments)
-    torch.set_num_threads(parsed.threads)
     try:
         options = options_from(parsed)
         network, images = find_inputs(
@@ -134,6 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
         images = images.first(parsed.limit).readable()
     except (OSError, ValueError) as error:
         parser.error(str(error))
+    torch.set_num_threads(parsed.threads)
     check_inventory()
     print(f"weights: {network.weights}\nimages: {images}")
     if network.warning:
@@ -149,18 +143,14 @@ def main(arguments: list[str] | None = None) -> int:
         )
     result = hardware_study.run(network, images, options, stimuli.add if stimuli else None)
 
-    w, n, _ = options.code()
+    w, n, _ = options.design.code
     sign = "signed" if parsed.signed else "unsigned"
     count = f"{result.images} image" + ("s" if result.images != 1 else "")
     parts = [network.warning, f"{network.name} in hardware: W = {w} {sign}, N = {n}, {count}"]
-    parts.append(f"weights: {network.weights}")
-    title = "; ".join(filter(None, parts))
-    for table in all_tables(result):
-        print(f"\n{table.caption}\n\n{table.text()}")
-        if table.note:
-            print(f"\n{table.note}")
-    total = result.total()
-    print(f"\nverified: {total.cycles.words:,} words decoded, with and without back-pressure")
+    title = "; ".join(filter(None, [*parts, f"weights: {network.weights}"]))
+    print(*plain(sections_of(result)), sep="\n\n")
+    words = int(result.total["words"])
+    print(f"\nverified: {words:,} words decoded, with and without back-pressure")
     provenance = {
         "network": network.name,
         "weights": network.weights,
@@ -170,7 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
         "options": dataclasses.asdict(options),
         **software_versions(),
     }
-    hardware_report.write(result, title, provenance, parsed.output)
+    hardware_report.write(result, title, network.warning, provenance, parsed.output)
     print(f"report: {parsed.output}")
     if stimuli is not None:
         stimuli.close()

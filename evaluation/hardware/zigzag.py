@@ -26,10 +26,7 @@ def workload(study: Study) -> str:
     """All convolutions, each reading its map from the outermost memory and writing its output
     there."""
     word_bits = study.options.design.word_bits
-    layers = [
-        _layer(index, row.convolution, word_bits)
-        for index, row in enumerate(study.convolutions.values())
-    ]
+    layers = [_layer(i, each, word_bits) for i, each in enumerate(study.convolutions.values())]
     return str(yaml.safe_dump(layers, sort_keys=False, default_flow_style=None, width=100))
 
 
@@ -80,12 +77,11 @@ def _layer(index: int, layer: Convolution, word_bits: int) -> dict[str, Any]:
 def ratios(study: Study) -> dict[str, dict[str, float]]:
     """Uncompressed / compressed bytes that cross the interface, by layer: of what it reads (`I`)
     and of the ReLU map that is written in its place (`O`, 1 where there is none)."""
-    found = {}
-    for name, row in study.convolutions.items():
-        written_as = row.convolution.written_as
-        written = study.layers[written_as].traffic.ratio if written_as is not None else 1.0
-        found[name] = {"I": row.traffic.ratio, "O": written}
-    return found
+    read, written = study.inputs["traffic_ratio"], study.layers["traffic_ratio"]
+    return {
+        name: {"I": float(read[name]), "O": float(written.get(each.written_as, 1.0))}
+        for name, each in study.convolutions.items()
+    }
 
 
 def compressed(result: dict[str, Any], ratios: dict[str, float]) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def finish(study: Study, options: argparse.Namespace, ranks: Ranks, begin: float
     """Writes the report, prints its main figures, and checks them; the exit code."""
     run = run_record(begin, time.monotonic(), ranks.count)
     write_report(study, options.output, run)
-    print(f"\n{types_table(study).markdown()}\n")
+    print(f"\n{types_table(study)}\n")
     print(*(verdict.in_a_line() for verdict in verdicts(study)), call_agreement(study), sep="\n")
     print(f"{run['seconds']:g} s, peak memory {run['peak_memory_GiB']:g} GiB (of this process)")
     print(f"report: {options.output / 'report.html'}")

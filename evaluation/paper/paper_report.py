@@ -11,12 +11,11 @@ from typing import Any
 import pandas as pd
 
 from evaluation.common.files import whole_files, write_json
-from evaluation.common.tables import Picture, Section, Table
+from evaluation.common.tables import html_page
 from evaluation.paper.claims import verdicts
 from evaluation.paper.figures import draw
 from evaluation.paper.paper_study import Measured, Study
 from evaluation.paper.sections import sections_of
-from torch_ebpc import _html
 from torch_ebpc.report import software_versions
 
 
@@ -29,7 +28,9 @@ def write_report(study: Study, folder: Path, run: dict[str, Any]) -> None:
     """
     with whole_files(folder) as new:
         draw(study, new)
-        (new / "report.html").write_text(_page(study, sections_of(study, run), new), "utf-8")
+        sections, warning = sections_of(study, run), study.main.network.warning
+        page = html_page(title(study), summary(study), sections, new, warning)
+        (new / "report.html").write_text(page, "utf-8")
         counts_table(study).to_csv(new / "counts.csv", index=False, lineterminator="\n")
         write_json(figures_of(study) | {"run": run}, new / "report.json")
 
@@ -115,20 +116,3 @@ def counts_table(study: Study) -> pd.DataFrame:
     names = [file.name for file in study.images.files]
     columns = ["network", "tensors", "variant", "call", "words", *names]
     return pd.DataFrame(rows, columns=columns, dtype="object")
-
-
-def _page(study: Study, sections: list[Section], folder: Path) -> str:
-    """All of it in one file: the summary, the pictures, and the sections, folded."""
-    pictures, folded = [], []
-    for section in sections:
-        texts = []
-        for part in section.parts:
-            if isinstance(part, Picture):
-                pictures.append(((folder / f"{part.name}.svg").read_bytes(), part.caption))
-            elif isinstance(part, Table):
-                texts.append(_html.table(part.text("html"), part.caption))
-            elif part:
-                texts.append(_html.paragraph(part))
-        folded.append(_html.folded(section.title, texts))
-    warning = study.main.network.warning
-    return _html.page(title(study), summary(study), [_html.pictures(pictures), *folded], warning)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
-from evaluation.common.tables import Cell, Picture, Section, Table
+from evaluation.common.tables import Cell, Picture, Section, Table, provenance_section
 from evaluation.paper import published
 from evaluation.paper.claims import claims_section
 from evaluation.paper.counts import DEFINITIONS
@@ -147,7 +147,6 @@ def sections_of(study: Study, run: dict[str, Any]) -> list[Section]:
     """
     main = study.main
     software = ratio_table(main, "software", by_type, "Against words of the type.")
-    provenance = [(key, _text(x)) for key, x in [*study.provenance.items(), *run.items()]]
     return [
         _types_section(study),
         claims_section(study),
@@ -159,7 +158,7 @@ def sections_of(study: Study, run: dict[str, Any]) -> list[Section]:
         Section("Gradients", [GRADIENTS, *map(_small_table, study.gradients)]),
         Section("Other tensors, other networks", [*map(_small_table, study.others)]),
         _symbols_section(study),
-        Section("Provenance", [Table("", ["what", "value"], provenance)]),
+        provenance_section(study.provenance | run),
     ]
 
 
@@ -249,11 +248,3 @@ def _symbols_section(study: Study) -> Section:
     caption = "Bit planes by the symbol that codes them."
     table = Table(caption, ["symbol", "% of planes", "published %"], rows)
     return Section("Symbols", [text, table])
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_text(each)}" for key, each in value.items())
-    if isinstance(value, (list, tuple)):
-        return " ".join(map(_text, value))
-    return str(value)
