@@ -41,19 +41,16 @@ def write(study: Study, title: str, warning: str, provenance: dict[str, Any], fo
         sections = [*sections_of(study), provenance_section(provenance)]
         page = html_page(title, summary, sections, new, warning)
         (new / "report.html").write_text(page, encoding="utf-8")
-        write_json(as_dict(study, title, provenance), new / "report.json")
-
-
-def as_dict(study: Study, title: str, provenance: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "title": title,
-        "provenance": provenance,
-        "layers": json.loads(study.layers.to_json(orient="index")),
-        "total": json.loads(study.total.to_json()),
-        "tiles": json.loads(study.tiles.reset_index().to_json(orient="records")),
-        "lanes": [vars(row) for row in study.lanes],
-        "chunks": [vars(row) for row in study.chunks],
-    }
+        content = {
+            "title": title,
+            "provenance": provenance,
+            "layers": json.loads(study.layers.to_json(orient="index")),
+            "total": json.loads(total.to_json()),
+            "tiles": json.loads(study.tiles.reset_index().to_json(orient="records")),
+            "lanes": [vars(row) for row in study.lanes],
+            "chunks": [vars(row) for row in study.chunks],
+        }
+        write_json(content, new / "report.json")
 
 
 def export_simulators(study: Study, name: str, folder: Path) -> str | None:

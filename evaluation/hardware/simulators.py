@@ -14,14 +14,8 @@ from evaluation.hardware.hardware_study import Study
 from evaluation.hardware.layer_maps import Convolution
 
 SCALE_SIM_HEADER = (
-    "Layer name",
-    "IFMAP Height",
-    "IFMAP Width",
-    "Filter Height",
-    "Filter Width",
-    "Channels",
-    "Num Filter",
-    "Strides",
+    "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter,"
+    " Strides,"
 )
 
 
@@ -36,7 +30,7 @@ def scale_sim_topology(convolutions: Iterable[Convolution]) -> str:
         ValueError: a convolution has groups, two strides or dilation, or a name that SCALE-Sim
             would read as something else.
     """
-    lines = [", ".join(SCALE_SIM_HEADER) + ","]
+    lines = [SCALE_SIM_HEADER]
     for each in convolutions:
         if each.groups != 1 or each.stride[0] != each.stride[1] or each.dilation != (1, 1):
             raise ValueError(
@@ -63,21 +57,17 @@ def scale_sim_compression(study: Study) -> str:
     """
 
     def figures(prefix: str, table: pd.DataFrame) -> pd.DataFrame:
-        return pd.DataFrame(
-            {
-                f"{prefix}_words": table["words"] // study.images,
-                f"{prefix}_density": (1 - table["zeros"] / table["words"]).map("{:.6f}".format),
-                f"{prefix}_bits_per_word": (8 * table["stream_bytes"] / table["words"]).map(
-                    "{:.4f}".format
-                ),
-                f"{prefix}_stream_ratio": table["stream_ratio"].map("{:.4f}".format),
-                f"{prefix}_traffic_ratio": table["traffic_ratio"].map("{:.4f}".format),
-            }
-        )
+        shown = {
+            "density": (1 - table["zeros"] / table["words"]).map("{:.6f}".format),
+            "bits_per_word": (8 * table["stream_bytes"] / table["words"]).map("{:.4f}".format),
+            "stream_ratio": table["stream_ratio"].map("{:.4f}".format),
+            "traffic_ratio": table["traffic_ratio"].map("{:.4f}".format),
+        }
+        return pd.DataFrame({"words": table["words"] // study.images, **shown}).add_prefix(prefix)
 
-    table = figures("ifmap", study.inputs)
+    table = figures("ifmap_", study.inputs)
     table["ofmap_layer"] = [each.written_as for each in study.convolutions.values()]
-    table = table.join(figures("ofmap", study.layers).astype(object), on="ofmap_layer")
+    table = table.join(figures("ofmap_", study.layers).astype(object), on="ofmap_layer")
     table.insert(0, "Layer name", table.index)
     table.insert(0, "LayerID", range(len(table)))
     return str(table.to_csv(index=False, lineterminator="\n"))

@@ -8,7 +8,6 @@ without, for each layer.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import sys
@@ -16,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tabulate import tabulate
 
+from evaluation.common.command_line import program
+from evaluation.common.tables import Table
 from evaluation.hardware.hardware_study import Study
 from evaluation.hardware.layer_maps import Convolution
 
@@ -108,10 +108,8 @@ def compressed(result: dict[str, Any], ratios: dict[str, float]) -> dict[str, An
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m evaluation.hardware.zigzag",
-        description="ZigZag's energies with maps uncompressed and compressed, in pJ.",
-    )
+    about = "ZigZag's energies with maps uncompressed and compressed, in pJ."
+    parser = program("evaluation.hardware.zigzag", about)
     parser.add_argument("results", type=Path, help="folder of its NAME_complete.json")
     parser.add_argument("ratios", type=Path, help="zigzag/NETWORK_ratios.json of the exports")
     parsed = parser.parse_args(arguments)
@@ -125,7 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     rows.append(["total", *(sum(column) for column in list(zip(*rows, strict=True))[1:])])
     headers = ["layer", "maps, outermost", "all", "maps compressed", "all compressed"]
-    print(tabulate(rows, headers, floatfmt=",.0f"))
+    print(Table("", headers, [[name, *(f"{x:,.0f}" for x in row)] for name, *row in rows]).text())
     return 0
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
-import platform
-import resource
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from evaluation.common.files import whole_files, write_json
+from evaluation.common.machine import peak_memory
 from evaluation.common.tables import html_page
 from evaluation.paper.claims import verdicts
 from evaluation.paper.figures import draw
@@ -35,17 +33,11 @@ def write_report(study: Study, folder: Path, run: dict[str, Any]) -> None:
         write_json(figures_of(study) | {"run": run}, new / "report.json")
 
 
-def run_record(begin: float, end: float, processes: int) -> dict[str, Any]:
-    """Machine, date, time and memory; ``begin`` and ``end`` in seconds of the same clock."""
-    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    scale = 1 if platform.system() == "Darwin" else 1024  # bytes there, KiB elsewhere
-    return {
-        **software_versions(),
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "processes": processes,
-        "seconds": round(end - begin, 1),
-        "peak_memory_GiB": round(usage * scale / 2**30, 2),
-    }
+def run_record(seconds: float, processes: int) -> dict[str, Any]:
+    """Machine, date, time and memory."""
+    memory = round(peak_memory() / 2**30, 2)
+    record = {"processes": processes, "seconds": round(seconds, 1), "peak_memory_GiB": memory}
+    return software_versions() | record
 
 
 def title(study: Study) -> str:

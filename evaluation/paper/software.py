@@ -7,23 +7,11 @@ all take whole bytes (a 4- or 12-bit word is given to them in 8 or 16 bits).
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 
 from evaluation.common import compressors
-
-# Made anew for each use, because some cannot be shared between threads.
-COMPRESSORS: Mapping[str, Callable[[], compressors.Compressor]] = {
-    "zstd-1": lambda: compressors.zstd(1),
-    "zstd-3": lambda: compressors.zstd(3),
-    "lz4": compressors.lz4_block,
-    "blosc2-bitshuffle-lz4": lambda: compressors.blosc("LZ4", "BITSHUFFLE"),
-    "blosc2-bitshuffle-zstd": lambda: compressors.blosc("ZSTD", "BITSHUFFLE"),
-    "blosc2-shuffle-zstd": lambda: compressors.blosc("ZSTD", "SHUFFLE"),
-}
-
 
 # Of the compressors, and of what makes tensors of images.
 _PACKAGES = ("zstandard", "lz4", "blosc2", "torchvision", "pillow", "numpy")
@@ -34,10 +22,10 @@ def versions() -> dict[str, str]:
 
 
 def count_software_bits(words: torch.Tensor, method: str) -> int:
-    """Bits that a compressor of :data:`COMPRESSORS`, or "entropy", needs for all words at once."""
+    """Bits that one of :data:`compressors.SOFTWARE`, or "entropy", needs for all words at once."""
     if method == "entropy":
         return entropy_bits(words)
-    compressor = COMPRESSORS[method]()
+    compressor = compressors.SOFTWARE[method]()
     return 8 * compressor.size(compressor.compress(words))
 
 

@@ -52,14 +52,12 @@ class Ranges:
 
     def largest(self, scale: str, batch_size: int) -> np.ndarray:
         """float64 [calls, images]: the magnitude that each map's scale follows."""
-        magnitude: np.ndarray = np.maximum(np.abs(self.low), np.abs(self.high))
+        magnitude = np.maximum(np.abs(self.low), np.abs(self.high))
         images = magnitude.shape[1]
-        batch_size = {"calibrated": max(images, 1), "batch": batch_size, "image": 1}[scale]
-        out = np.empty_like(magnitude)
-        for begin in range(0, images, batch_size):
-            batch = slice(begin, begin + batch_size)
-            out[:, batch] = magnitude[:, batch].max(axis=1, keepdims=True)
-        return out
+        batch_size = {"calibrated": images, "batch": batch_size, "image": 1}[scale]
+        begins = np.arange(0, images, batch_size)
+        sizes = np.diff(begins, append=images)
+        return np.repeat(np.maximum.reduceat(magnitude, begins, axis=1), sizes, axis=1)
 
 
 @dataclasses.dataclass
@@ -172,16 +170,8 @@ class Sweep:
             def consume(name: str, x: Tensor) -> None:
                 for image, one in zip(unit, torch.split(x, 1), strict=True):
                     words = variant.words(one, float(largest[index[name], image]))
-                    found.append(
-                        torch_ebpc.symbol_statistics(
-                            words,
-                            variant.bits,
-                            variant.block_size,
-                            variant.max_zero_run,
-                            variant.base,
-                            transmission_dims=1,
-                        )
-                    )
+                    code = (variant.bits, variant.block_size, variant.max_zero_run, variant.base)
+                    found.append(torch_ebpc.symbol_statistics(words, *code, transmission_dims=1))
 
             self._forward(unit, consume)
             return functools.reduce(operator.add, found)

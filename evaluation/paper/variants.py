@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 import torch_ebpc
+from evaluation.common import compressors
 from evaluation.paper.presets import Preset
-from evaluation.paper.software import COMPRESSORS, count_software_bits
+from evaluation.paper.software import count_software_bits
 from torch_ebpc._words import in_order
 
 
@@ -34,7 +35,7 @@ TYPES: dict[str, WordType] = {
 
 METHODS = ("ebpc", "bpc", "zvc", "zero_rle", "csc", "none")
 BASELINES = ("zvc", "zero_rle", "bpc")  # what the papers call existing methods
-SOFTWARE = (*COMPRESSORS, "entropy")
+SOFTWARE = (*compressors.SOFTWARE, "entropy")
 
 # What a preset says, and the settings that each method has a use for.
 _RULE = ("rounding", "scale", "headroom", "order", "block_size", "max_zero_run", "base")

@@ -81,7 +81,7 @@ def measure(images: Path, output: Path, network: LoadedModel | None = None) -> S
         study = run_study(network or tiny_network(), find_images(images), RULE, EXTENT, work, ranks)
         if not ranks.first:
             return None
-        write_report(study, output, run_record(0.0, 0.0, ranks.count))
+        write_report(study, output, run_record(0.0, ranks.count))
         return study
 
 

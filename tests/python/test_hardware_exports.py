@@ -127,7 +127,8 @@ def test_a_map_of_zeros_has_an_empty_plane_stream_file(tmp_path):
 @pytest.mark.parametrize(("word_bits", "digits"), [(4, 1), (8, 2), (12, 3), (16, 4)])
 def test_hexadecimal_has_the_digits_of_a_word(word_bits, digits):
     largest = (1 << word_bits) - 1
-    assert stimuli.hexadecimal([0, largest], word_bits) == f"{'0' * digits} 0\n{'f' * digits} 1"
+    text = stimuli.beats([0, largest], stimuli.hexadecimal(word_bits))
+    assert text == f"{'0' * digits} 0\n{'f' * digits} 1"
 
 
 def test_a_readme_says_where_the_published_rtl_ends(words, tmp_path):

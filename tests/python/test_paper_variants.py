@@ -8,10 +8,11 @@ import pytest
 import torch
 
 import torch_ebpc
+from evaluation.common import compressors
 from evaluation.paper.__main__ import extent_from, parser, rule_from
 from evaluation.paper.plan import EXTENTS, network_plan
 from evaluation.paper.presets import PRESETS
-from evaluation.paper.software import COMPRESSORS, count_software_bits, entropy_bits
+from evaluation.paper.software import count_software_bits, entropy_bits
 from evaluation.paper.variants import METHODS, TYPES, variant
 
 NOTEBOOK = PRESETS["notebook"]
@@ -110,7 +111,7 @@ def test_nhwc_counts_the_permuted_tensor(method: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", COMPRESSORS)
+@pytest.mark.parametrize("name", compressors.SOFTWARE)
 @pytest.mark.parametrize("dtype", [torch.int8, torch.uint16, torch.bfloat16, torch.float32])
 def test_software_compressors_take_every_type_and_order(name: str, dtype: torch.dtype) -> None:
     x = (torch.rand(2, 4, 30, 30) * 4).to(torch.int16).to(dtype).permute(0, 2, 3, 1)
