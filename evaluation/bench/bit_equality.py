@@ -13,15 +13,13 @@ error, or different, if a hundred more runs without never differ. The last makes
 
 from __future__ import annotations
 
-import argparse
-import collections
 import contextlib
-import dataclasses
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
@@ -29,18 +27,18 @@ from tqdm import tqdm
 
 import torch_ebpc
 from evaluation.bench.bit_equality_cases import Case, Saving, all_cases
+from evaluation.common.command_line import program
 from evaluation.common.tables import Table
 
+KINDS = ("equal", "refused by PyTorch", "not repeatable", "refused by ours", "different")
 
-@dataclasses.dataclass
-class Counts:
-    """What became of a group's cases: their names."""
 
-    equal: list[str] = dataclasses.field(default_factory=list)
-    refused_by_pytorch: list[str] = dataclasses.field(default_factory=list)
-    not_repeatable: list[str] = dataclasses.field(default_factory=list)
-    refused_by_ours: list[str] = dataclasses.field(default_factory=list)
-    different: list[str] = dataclasses.field(default_factory=list)
+class Result(NamedTuple):
+    """What became of a case."""
+
+    group: str
+    name: str
+    kind: str  # of KINDS
     packed: int = 0  # ranges of memory that were compressed
 
 
@@ -77,16 +75,14 @@ def seeded(case: Case, saving: Saving) -> Any:
     return case.run(saving)
 
 
-def check(case: Case, counts: Counts) -> None:
-    """Runs a case three times or more, and counts what became of it."""
+def check(case: Case) -> Result:
+    """Runs a case three times or more."""
     try:
         first, second = (seeded(case, contextlib.nullcontext) for _ in range(2))
     except Exception as error:
-        counts.refused_by_pytorch.append(f"{case.name}: {_line(error)}")
-        return
+        return Result(case.group, f"{case.name}: {_line(error)}", "refused by PyTorch")
     if not same_bits(second, first):
-        counts.not_repeatable.append(case.name)
-        return
+        return Result(case.group, case.name, "not repeatable")
     savings = []
 
     def saving() -> contextlib.AbstractContextManager[Any]:
@@ -96,19 +92,13 @@ def check(case: Case, counts: Counts) -> None:
     try:
         found = seeded(case, saving)
     except Exception as error:
-        counts.refused_by_ours.append(f"{case.name}: {_line(error)}")
-        return
-    if same_bits(found, first):
-        counts.equal.append(case.name)
-    elif _repeats(case, first):
-        counts.different.append(case.name)
-    else:
-        counts.not_repeatable.append(case.name)
-    counts.packed += sum(
-        each.report().total().packed
-        for each in savings
-        if isinstance(each, torch_ebpc.save_compressed)
-    )
+        return Result(case.group, f"{case.name}: {_line(error)}", "refused by ours")
+    kind = "equal"
+    if not same_bits(found, first):
+        kind = "different" if _repeats(case, first) else "not repeatable"
+    ours = [each for each in savings if isinstance(each, torch_ebpc.save_compressed)]
+    packed = sum(each.report().total().packed for each in ours)
+    return Result(case.group, case.name, kind, packed)
 
 
 def _repeats(case: Case, first: Any) -> bool:
@@ -127,52 +117,39 @@ def _line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0][:160]}"
 
 
-def check_all(cases: Iterable[Case]) -> dict[str, Counts]:
-    groups: dict[str, Counts] = collections.defaultdict(Counts)
+def check_all(cases: Iterable[Case]) -> list[Result]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch's samples use much that is deprecated
-        for case in tqdm(cases, desc="checking", unit="case", disable=None):
-            check(case, groups[case.group])
-    return groups
+        return [check(case) for case in tqdm(cases, desc="checking", unit="case", disable=None)]
 
 
-def table(groups: dict[str, Counts]) -> str:
-    fields = [field.name for field in dataclasses.fields(Counts)]
-    rows: list[list[Any]] = []
-    for name, counts in groups.items():
-        found = [getattr(counts, field) for field in fields]
-        rows.append([name, *(len(each) if isinstance(each, list) else each for each in found)])
-    sums = [sum(row[column] for row in rows) for column in range(1, len(fields) + 1)]
-    rows.append(["total", *sums])
-    return Table("", ["group", *(field.replace("_", " ") for field in fields)], rows).text()
-
-
-def named(groups: dict[str, Counts], verbose: bool) -> Iterator[str]:
-    """Every case that is not equal, with its group; what PyTorch refuses only if asked for."""
-    kinds = ["different", "refused_by_ours", "not_repeatable"]
-    for kind in kinds + ["refused_by_pytorch"] * verbose:
-        for group, counts in groups.items():
-            for name in getattr(counts, kind):
-                yield f"{kind.replace('_', ' ')}: {group}: {name}"
+def table(results: list[Result]) -> str:
+    """How many of each group are of each kind."""
+    frame = pd.DataFrame(results)
+    found = pd.crosstab(frame["group"], frame["kind"]).reindex(columns=KINDS, fill_value=0)
+    found = found.loc[frame["group"].unique()].join(frame.groupby("group")["packed"].sum())
+    found.loc["total"] = found.sum()
+    rows = [[group, *row] for group, row in zip(found.index, found.values.tolist(), strict=True)]
+    return Table("", ["group", *found.columns], rows).text()
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m evaluation.bench.bit_equality",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program("evaluation.bench.bit_equality", __doc__)
     parser.add_argument("--quick", action="store_true", help="a part of it, in seconds")
     parser.add_argument("--groups", nargs="+", metavar="GROUP", help="these alone")
     parser.add_argument("--verbose", action="store_true", help="name what PyTorch refuses, too")
     options = parser.parse_args(arguments)
 
     cases = all_cases(options.quick)
-    groups = check_all(case for case in cases if not options.groups or case.group in options.groups)
-    print(table(groups))
-    for line in named(groups, options.verbose):
-        print(line)
-    return 1 if any(counts.different for counts in groups.values()) else 0
+    results = check_all(
+        case for case in cases if not options.groups or case.group in options.groups
+    )
+    print(table(results))
+    shown = set(KINDS) - {"equal"} - (set() if options.verbose else {"refused by PyTorch"})
+    for result in results:
+        if result.kind in shown:
+            print(f"{result.kind}: {result.group}: {result.name}")
+    return 1 if any(result.kind == "different" for result in results) else 0
 
 
 if __name__ == "__main__":

@@ -195,21 +195,18 @@ def cases_of(
 def recurrent_cases() -> Iterator[Case]:
     """Their saved tensors have more than 16 KiB in bfloat16, too."""
     batch, features, hidden, steps = 96, 32, 128, 3
-    layers: dict[str, Callable[..., nn.Module]] = {
-        "GRU": nn.GRU,
-        "LSTM": nn.LSTM,
-        "RNN tanh": nn.RNN,
-        "RNN relu": functools.partial(nn.RNN, nonlinearity="relu"),
-    }
-    cells: dict[str, Callable[..., nn.Module]] = {
-        "GRUCell": nn.GRUCell,
-        "LSTMCell": nn.LSTMCell,
-        "RNNCell tanh": nn.RNNCell,
-        "RNNCell relu": functools.partial(nn.RNNCell, nonlinearity="relu"),
+    kinds: dict[str, tuple[str, dict[str, Any]]] = {
+        "GRU": ("GRU", {}),
+        "LSTM": ("LSTM", {}),
+        "RNN tanh": ("RNN", {}),
+        "RNN relu": ("RNN", {"nonlinearity": "relu"}),
     }
 
     def sequence() -> tuple[Tensor]:
         return (torch.randn(steps, batch, features),)
+
+    def one_step() -> tuple[Tensor]:
+        return (torch.randn(batch, features),)
 
     def call_packed(model: nn.Module, arguments: tuple[Tensor]) -> Any:
         lengths = torch.arange(batch).remainder(steps).flip(0) + 1
@@ -217,26 +214,16 @@ def recurrent_cases() -> Iterator[Case]:
         assert isinstance(output, PackedSequence)
         return output.data, state
 
-    for name, layer in layers.items():
+    for name, (kind, options) in kinds.items():
         for count, both, packed in itertools.product((1, 2), (False, True), (False, True)):
-            make = functools.partial(layer, features, hidden, count, bidirectional=both)
+            make = functools.partial(
+                getattr(nn, kind), features, hidden, count, bidirectional=both, **options
+            )
             what = f"{name}, layers {count}, bidirectional {both}, packed {packed}"
             how: dict[str, Any] = {"call": call_packed} if packed else {}
             yield from cases_of("recurrent", what, make, sequence, **how)
-    for name, cell in cells.items():
-        make = functools.partial(cell, features, hidden)
-        yield from cases_of("recurrent", name, make, lambda: (torch.randn(batch, features),))
-
-
-class Scaled(nn.Module):
-    """scaled_dot_product_attention by itself."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__()
-        self._options = options
-
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return nn.functional.scaled_dot_product_attention(q, k, v, **self._options)
+        cell = functools.partial(getattr(nn, f"{kind}Cell"), features, hidden, **options)
+        yield from cases_of("recurrent", f"{name} cell", cell, one_step)
 
 
 class SelfAttention(nn.Module):
@@ -261,11 +248,14 @@ def attention_cases() -> Iterator[Case]:
     for dropout in (0.0, 0.3):
         suffix = f"dropout {dropout}"
         for causal in (False, True):
-            make: Callable[[], nn.Module] = functools.partial(
-                Scaled, dropout_p=dropout, is_causal=causal
-            )
-            yield from cases_of("attention", f"sdpa, causal {causal}, {suffix}", make, qkv)
-        make = functools.partial(SelfAttention, dropout)
+
+            def call(model: Any, qkv: Any, dropout: float = dropout, causal: bool = causal) -> Any:
+                attention = nn.functional.scaled_dot_product_attention
+                return attention(qkv[0], qkv[1], qkv[2], None, dropout, causal)
+
+            name = f"sdpa, causal {causal}, {suffix}"
+            yield from cases_of("attention", name, nn.Identity, qkv, call=call)
+        make: Callable[[], nn.Module] = functools.partial(SelfAttention, dropout)
         yield from cases_of("attention", f"MultiheadAttention, {suffix}", make, tokens)
         for activation, first in itertools.product(("relu", "gelu"), (False, True)):
             options: dict[str, Any] = {"activation": activation, "norm_first": first}
@@ -282,38 +272,26 @@ def attention_cases() -> Iterator[Case]:
 # ---- Networks ------------------------------------------------------------------------------------
 
 QUICK = ("resnet18", "mobilenet_v3_small")
+_SMALL, _NO_BACKBONE = (2, 3, 64, 64), {"weights_backbone": None}
+_PLAIN = """alexnet convnext_tiny densenet121 efficientnet_b0 efficientnet_v2_s mnasnet0_5
+mobilenet_v2 mobilenet_v3_small regnet_y_400mf resnet18 resnext50_32x4d shufflenet_v2_x0_5
+squeezenet1_1 swin_t swin_v2_t vgg11_bn wide_resnet50_2"""
 # One of each family; the shape of an input, and what else it is made with.
 NETWORKS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
-    "alexnet": ((2, 3, 64, 64), {}),
-    "convnext_tiny": ((2, 3, 64, 64), {}),
-    "densenet121": ((2, 3, 64, 64), {}),
-    "efficientnet_b0": ((2, 3, 64, 64), {}),
-    "efficientnet_v2_s": ((2, 3, 64, 64), {}),
+    **{name: (_SMALL, {}) for name in _PLAIN.split()},
+    "vit_b_32": (_SMALL, {"image_size": 64}),
     "googlenet": ((2, 3, 96, 96), {"init_weights": False}),
     "inception_v3": ((2, 3, 299, 299), {"init_weights": False}),
     "maxvit_t": ((1, 3, 224, 224), {}),
-    "mnasnet0_5": ((2, 3, 64, 64), {}),
-    "mobilenet_v2": ((2, 3, 64, 64), {}),
-    "mobilenet_v3_small": ((2, 3, 64, 64), {}),
-    "regnet_y_400mf": ((2, 3, 64, 64), {}),
-    "resnet18": ((2, 3, 64, 64), {}),
-    "resnext50_32x4d": ((2, 3, 64, 64), {}),
-    "shufflenet_v2_x0_5": ((2, 3, 64, 64), {}),
-    "squeezenet1_1": ((2, 3, 64, 64), {}),
-    "swin_t": ((2, 3, 64, 64), {}),
-    "swin_v2_t": ((2, 3, 64, 64), {}),
-    "vgg11_bn": ((2, 3, 64, 64), {}),
-    "vit_b_32": ((2, 3, 64, 64), {"image_size": 64}),
-    "wide_resnet50_2": ((2, 3, 64, 64), {}),
-    "fcn_resnet50": ((2, 3, 64, 64), {"weights_backbone": None}),
-    "deeplabv3_mobilenet_v3_large": ((2, 3, 64, 64), {"weights_backbone": None}),
-    "lraspp_mobilenet_v3_large": ((2, 3, 64, 64), {"weights_backbone": None}),
+    "fcn_resnet50": (_SMALL, _NO_BACKBONE),
+    "deeplabv3_mobilenet_v3_large": (_SMALL, _NO_BACKBONE),
+    "lraspp_mobilenet_v3_large": (_SMALL, _NO_BACKBONE),
     "r3d_18": ((2, 3, 4, 32, 32), {}),
     "s3d": ((2, 3, 16, 64, 64), {}),
     "swin3d_t": ((1, 3, 4, 64, 64), {}),
     "mvit_v1_b": ((1, 3, 16, 224, 224), {}),
     "raft_small": ((1, 3, 128, 128), {}),
-    "fasterrcnn_mobilenet_v3_large_320_fpn": ((1, 3, 128, 128), {"weights_backbone": None}),
+    "fasterrcnn_mobilenet_v3_large_320_fpn": ((1, 3, 128, 128), _NO_BACKBONE),
 }
 
 

@@ -9,17 +9,17 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy
 import torch
-from tabulate import tabulate
 from torch import Tensor
 from tqdm import tqdm
 
 import torch_ebpc
+from evaluation.common.tables import Table
 
 _DIRECTIONS = ("compress", "decompress")
 _SMALL_BYTES = 1 << 16
@@ -99,31 +99,24 @@ class Comparison:
 
 def comparisons(maps: Mapping[str, Sequence[Tensor]], kernels: Sequence[str]) -> list[Comparison]:
     """What is compared of all 8-bit and bfloat16 maps, and of one of 64 KB."""
-    default: dict[str, Any] = {}
-    wide = {"block_size": 16, "base": "reused"}
-    auto = {"codec": "auto"}
-
-    def compare(
-        data: str, settings: str, options: dict[str, Any], kernel: str, threads: int = 1
-    ) -> Comparison:
+    best = kernels[0]
+    options = {
+        "N=8": {},
+        "N=16, reused": {"block_size": 16, "base": "reused"},
+        "auto": {"codec": "auto"},
+    }
+    rows = [(data, settings, best, 1) for data in maps for settings in options if data != "64 KB"]
+    rows += [(data, "N=8", best, 2) for data in maps if data != "64 KB"]
+    rows += [("64 KB", "N=8", best, 1), *(("int8", "N=8", kernel, 1) for kernel in kernels[1:])]
+    found = []
+    for data, settings, kernel, threads in rows:
         size = sum(x.numel() * x.element_size() for x in maps[data])
-        repeat = max(1, (1 << 22) // size)
         request = {
-            "data": data, "options": options, "kernel": kernel, "threads": threads,
-            "repeat": repeat, "verify": False,
+            "data": data, "options": options[settings], "kernel": kernel, "threads": threads,
+            "repeat": max(1, (1 << 22) // size), "verify": False,
         }  # fmt: skip
-        return Comparison(data, f"{settings} {kernel}, {threads} thread", request, size)
-
-    rows = []
-    for data in maps:
-        rows.append(compare(data, "N=8", default, kernels[0]))
-        if data == "64 KB":
-            continue
-        rows.append(compare(data, "N=16, reused", wide, kernels[0]))
-        rows.append(compare(data, "auto", auto, kernels[0]))
-        rows.append(compare(data, "N=8", default, kernels[0], 2))
-    rows += [compare("int8", "N=8", default, kernel) for kernel in kernels[1:]]
-    return rows
+        found.append(Comparison(data, f"{settings} {kernel}, {threads} thread", request, size))
+    return found
 
 
 def small_tensor(maps: Sequence[Tensor]) -> Tensor:
@@ -138,7 +131,6 @@ def compare(
     maps: Mapping[str, Sequence[Tensor]],
     library: Path,
     rounds: int,
-    choose: Callable[[Comparison], bool] = lambda row: True,
 ) -> list[Comparison]:
     """Times this build and the one in ``library`` in turns; every round trip is verified before.
 
@@ -151,7 +143,7 @@ def compare(
         RuntimeError: a build failed; its error is printed.
     """
     data = {**maps, "64 KB": [small_tensor(maps["int8"])]}
-    rows = list(filter(choose, comparisons(data, torch_ebpc.kernels())))
+    rows = comparisons(data, torch_ebpc.kernels())
     here = Path(torch_ebpc.__file__).parent.parent
     with tempfile.TemporaryDirectory() as folder:
         tensors = Path(folder) / "tensors.pt"
@@ -167,7 +159,7 @@ def compare(
     return rows
 
 
-def table(rows: Sequence[Comparison], tablefmt: str = "simple") -> str:
+def table(rows: Sequence[Comparison]) -> str:
     """Speeds of both builds in GB/s, and this one's over the other's: the median of the rounds'
     quotients, and their 10th and 90th percentile."""
     lines = []
@@ -177,9 +169,6 @@ def table(rows: Sequence[Comparison], tablefmt: str = "simple") -> str:
             low, median, high = numpy.percentile(row.gains(direction), (10, 50, 90))
             line += [f"{row.speed(build, direction) / 1e9:.2f}" for build in (0, 1)]
             line.append(f"{median:.2f} ({low:.2f}-{high:.2f})")
-        line.append(f"{row.packed_bytes(0) / row.packed_bytes(1):.4f}")
-        lines.append(line)
-    headers = ["data", "settings"]
-    for direction in _DIRECTIONS:
-        headers += [f"{direction} GB/s", "other", "x other"]
-    return str(tabulate(lines, [*headers, "bytes x other"], tablefmt, disable_numparse=True))
+        lines.append([*line, f"{row.packed_bytes(0) / row.packed_bytes(1):.4f}"])
+    each = [name for direction in _DIRECTIONS for name in (f"{direction} GB/s", "other", "x other")]
+    return Table("", ["data", "settings", *each, "bytes x other"], lines).text()

@@ -7,25 +7,23 @@ bytes of the uncompressed tensors, of one thread; all of them are measured in tu
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import itertools
 import sys
 from collections import Counter
-from pathlib import Path
 
 import torch
-from tabulate import tabulate
 from tqdm import tqdm
 
 import torch_ebpc
 from evaluation.bench import throughput
 from evaluation.bench.throughput import Data, Row
 from evaluation.common import compressors
+from evaluation.common.command_line import program
 from evaluation.common.compressors import Compressor
-from evaluation.common.files import write_json
 from evaluation.common.inputs import find_inputs, spread
 from evaluation.common.machine import machine
+from evaluation.common.tables import Table
 from evaluation.recorded.network import RecordedModel
 from torch_ebpc.container import CODINGS
 
@@ -78,25 +76,21 @@ def choice_for(data: Data) -> Choice:
 def tables(choices: list[Choice]) -> str:
     """Ratios, speeds, and how often each coding is chosen, in Markdown."""
     methods = list(choices[0].rows)
-    ratios = [
-        [choice.data.name, *(f"{row.ratio:.3f}" for row in choice.rows.values()), best_name(choice)]
-        for choice in choices
-    ]
-    speeds = [
-        [choice.data.name]
-        + [
-            " / ".join(f"{row.speed(way) / 1e9:.2f}" for way in ("compress", "decompress"))
-            for row in choice.rows.values()
-        ]
-        for choice in choices
-    ]
-    return "\n\n".join(
-        [
-            markdown(["ratio", *methods, "the best fixed"], ratios),
-            markdown(["GB/s, compress / decompress", *methods], speeds),
-            markdown(["words coded as, %", *chosen_codings(choices)], shares(choices)),
-        ]
+    codings = [name for name in CODINGS["auto"] if any(each.codings[name] for each in choices)]
+    ratios, speeds, shares = [], [], []
+    for choice in choices:
+        name, rows = choice.data.name, choice.rows.values()
+        ratios.append([name, *(row.ratio for row in rows), best_name(choice)])
+        ways = [[row.speed(way) / 1e9 for way in ("compress", "decompress")] for row in rows]
+        speeds.append([name, *(f"{to:.2f} / {back:.2f}" for to, back in ways)])
+        words = choice.codings.total()
+        shares.append([name, *(f"{100 * choice.codings[each] / words:.0f}" for each in codings)])
+    found = (
+        Table("", ["ratio", *methods, "the best fixed"], ratios, digits=3),
+        Table("", ["GB/s, compress / decompress", *methods], speeds),
+        Table("", ["words coded as, %", *codings], shares),
     )
+    return "\n\n".join(table.text("github") for table in found)
 
 
 def best_name(choice: Choice) -> str:
@@ -104,39 +98,10 @@ def best_name(choice: Choice) -> str:
     return f"N = {block_size}, {base}, R = {max_zero_run}"
 
 
-def chosen_codings(choices: list[Choice]) -> list[str]:
-    """Those that any of the data has a word in."""
-    return [name for name in CODINGS["auto"] if any(each.codings[name] for each in choices)]
-
-
-def shares(choices: list[Choice]) -> list[list[str]]:
-    """How many of the words are coded in each."""
-    return [
-        [
-            choice.data.name,
-            *(
-                f"{100 * choice.codings[name] / choice.codings.total():.0f}"
-                for name in chosen_codings(choices)
-            ),
-        ]
-        for choice in choices
-    ]
-
-
-def markdown(headers: list[str], lines: list[list[str]]) -> str:
-    alignment = ["left"] + ["right"] * (len(headers) - 1)
-    return str(tabulate(lines, headers, "github", colalign=alignment, disable_numparse=True))
-
-
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m evaluation.bench.choice",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all rows as JSON")
-    parser.add_argument("--images", type=int, default=16, help="of which maps are taken (16)")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each row is timed (5)")
+    parser = program("evaluation.bench.choice", __doc__)
+    parser.add_argument("--images", type=int, default=16, help="of which maps are taken")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each row is timed")
     options = parser.parse_args(arguments)
 
     torch.set_num_threads(1)
@@ -155,18 +120,6 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"\n{network.warning or network.name}; weights: {network.weights}")
     print(f"{images}; {information['cpu']}; {information['date']}\n")
     print(tables(choices))
-    if options.json:
-        rows = [
-            {**row.as_dict(), "method": name, "best_fixed": best_name(choice)}
-            for choice in choices
-            for name, row in choice.rows.items()
-        ]
-        content = {
-            "machine": information,
-            "rows": rows,
-            "codings": {choice.data.name: dict(choice.codings) for choice in choices},
-        }
-        write_json(content, options.json)
     return 0
 
 

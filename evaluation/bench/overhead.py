@@ -6,13 +6,12 @@ the median over the rounds of their quotient, with the 10th and 90th percentile.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import sys
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import torch_ebpc
+from evaluation.common.command_line import program
 from evaluation.common.files import write_json
 from evaluation.common.inputs import find_inputs
 from evaluation.common.machine import with_threads
@@ -54,14 +54,6 @@ class Case:
         quotients = numpy.array(self.seconds) / numpy.array(self.plain_seconds)
         return 100 * (float(numpy.percentile(quotients, percentile)) - 1)
 
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            **dataclasses.asdict(self),
-            "overhead_percent": self.overhead(),
-            "overhead_percent_p10": self.overhead(10),
-            "overhead_percent_p90": self.overhead(90),
-        }
-
 
 def all_cases(threads: int) -> list[Case]:
     modes: tuple[Literal["observe", "insert"], ...] = ("observe", "insert")
@@ -76,19 +68,10 @@ def all_cases(threads: int) -> list[Case]:
 
 def meter_of(model: nn.Module, case: Case) -> torch_ebpc.CompressionMeter:
     names = [name for name, module in model.named_modules() if isinstance(module, nn.ReLU)]
+    words, methods = WORDS[case.words], case.methods
     return torch_ebpc.CompressionMeter(
-        model,
-        names[: case.layers],
-        quantizer=WORDS[case.words],
-        mode=case.mode,
-        methods=case.methods,
+        model, names[: case.layers], quantizer=words, mode=case.mode, methods=methods
     )
-
-
-def seconds_of(model: nn.Module, images: Tensor) -> float:
-    begin = time.perf_counter()
-    model(images)
-    return time.perf_counter() - begin
 
 
 def measure(network: LoadedModel, images: Tensor, cases: list[Case], rounds: int) -> None:
@@ -100,7 +83,9 @@ def measure(network: LoadedModel, images: Tensor, cases: list[Case], rounds: int
             with with_threads(case.threads), torch.inference_mode():
                 for measured in (False, True) if index % 2 == 0 else (True, False):
                     with meter if measured else contextlib.nullcontext():
-                        seconds = seconds_of(model, batch)
+                        begin = time.perf_counter()
+                        model(batch)
+                        seconds = time.perf_counter() - begin
                     if index > 0:  # the first round is for caches and memory
                         (case.seconds if measured else case.plain_seconds).append(seconds)
 
@@ -126,13 +111,9 @@ def table(cases: list[Case], modules: int) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m evaluation.bench.overhead",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program("evaluation.bench.overhead", __doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all cases as JSON")
-    parser.add_argument("--rounds", type=positive, default=9, help="how often each is timed (9)")
+    parser.add_argument("--rounds", type=positive, default=9, help="how often each is timed")
     options = parser.parse_args(arguments)
 
     network, files = find_inputs()
@@ -147,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{information['cpu']}; torch {information['torch']}; {information['date']}")
     print(table(cases, modules))
     if options.json:
-        content = {"machine": information, "cases": [case.as_dict() for case in cases]}
+        content = {"machine": information, "cases": [dataclasses.asdict(case) for case in cases]}
         write_json(content, options.json)
     return 0
 

@@ -8,7 +8,6 @@ tensor.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import itertools
@@ -28,6 +27,7 @@ from tqdm import tqdm
 import torch_ebpc
 from evaluation.bench import builds
 from evaluation.common import compressors
+from evaluation.common.command_line import program
 from evaluation.common.compressors import Compressor
 from evaluation.common.files import write_json
 from evaluation.common.inputs import find_inputs, spread
@@ -354,15 +354,11 @@ def plot(rows: Sequence[Row], path: Path, title: str = "") -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m evaluation.bench.throughput",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program("evaluation.bench.throughput", __doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all rows as JSON")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="also plot speed against ratio")
-    parser.add_argument("--images", type=int, default=16, help="of which maps are taken (16)")
-    parser.add_argument("--rounds", type=int, default=9, help="how often each row is timed (9)")
+    parser.add_argument("--images", type=int, default=16, help="of which maps are taken")
+    parser.add_argument("--rounds", type=int, default=9, help="how often each row is timed")
     parser.add_argument("--quick", action="store_true", help="8-bit maps and main settings only")
     parser.add_argument(
         "--against",

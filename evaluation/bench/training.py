@@ -42,6 +42,7 @@ from tqdm import tqdm
 import torch_ebpc
 from evaluation.bench import training_ratios
 from evaluation.bench.training_networks import BATCHES, DTYPES, TRAINED, Source
+from evaluation.common.command_line import program
 from evaluation.common.files import write_json
 from evaluation.common.inputs import add_untrained, find_images, spread
 from evaluation.common.machine import machine, peak_memory, reset_peak_memory
@@ -255,18 +256,14 @@ def _cells(row: Row, plain: Row) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m evaluation.bench.training",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program("evaluation.bench.training", __doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all rows as JSON")
     parser.add_argument("--resume", action="store_true", help="keep the rows of the JSON file")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="a ResNet's state dict (.pth)")
     add_untrained(parser)
     parser.add_argument("--images", type=Path, metavar="DIR", help="a folder of images")
     parser.add_argument("--batch", type=positive, help="examples of a step (by the network)")
-    parser.add_argument("--rounds", type=positive, default=3, help="steps that are timed (3)")
+    parser.add_argument("--rounds", type=positive, default=3, help="steps that are timed")
     parser.add_argument(
         "--threads", type=positive, default=torch.get_num_threads(), help="PyTorch's threads"
     )

@@ -120,17 +120,20 @@ def blosc(codec: str, shuffle: str) -> Compressor:
     )
 
 
+# The general compressors and filters that users have today, made anew for each use, because some
+# cannot be shared between threads.
+SOFTWARE: dict[str, Callable[[], Compressor]] = {
+    "zstd-1": lambda: zstd(1),
+    "zstd-3": lambda: zstd(3),
+    "lz4": lz4_block,
+    "blosc2-bitshuffle-lz4": lambda: blosc("LZ4", "BITSHUFFLE"),
+    "blosc2-bitshuffle-zstd": lambda: blosc("ZSTD", "BITSHUFFLE"),
+    "blosc2-shuffle-zstd": lambda: blosc("ZSTD", "SHUFFLE"),
+}
+
+
 def software() -> list[Compressor]:
-    """The general compressors and filters that users have today."""
-    return [
-        zstd(1),
-        zstd(3),
-        lz4_block(),
-        blosc("LZ4", "BITSHUFFLE"),
-        blosc("ZSTD", "BITSHUFFLE"),
-        blosc("ZSTD", "SHUFFLE"),
-        numpy_mask(),
-    ]
+    return [*(make() for make in SOFTWARE.values()), numpy_mask()]
 
 
 # Those below are for `make bench` alone; each is imported where it is used.

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
+
+from torch_ebpc import _html
 
 Cell = Any  # str, int or float; None is empty
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows under headers. Floats are shown with ``digits`` decimals; text stays as it is.
-
-    Attributes:
-        note: what is to be said after it; ``note_is_code``: in a fixed-width font.
-    """
+    """Rows under headers. Floats are shown with ``digits`` decimals; text stays as it is."""
 
     caption: str
     headers: Sequence[str]
     rows: Sequence[Sequence[Cell]]
-    note: str = ""
-    note_is_code: bool = False
     digits: int = 2
 
     def cell(self, cell: Cell) -> str:
@@ -58,18 +55,19 @@ class Table:
             )
         )
 
-    def markdown(self) -> str:
-        """With caption and note."""
-        note = f"```\n{self.note}\n```" if self.note_is_code else self.note
-        return "\n\n".join(filter(None, (self.caption, self.text("github"), note)))
+    def __str__(self) -> str:
+        return "\n\n".join(filter(None, (self.caption, self.text())))
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A figure in the report's folder, as ``name.png`` and ``name.svg``."""
+    """A figure in the report's folder, ``name.svg``."""
 
     name: str
     caption: str
+
+
+Part = str | Table | Picture
 
 
 @dataclasses.dataclass
@@ -77,8 +75,41 @@ class Section:
     """Its parts (paragraphs, tables and pictures) in the order in which they are shown."""
 
     title: str
-    parts: list[str | Table | Picture] = dataclasses.field(default_factory=list)
+    parts: list[Part] = dataclasses.field(default_factory=list)
 
-    @property
-    def anchor(self) -> str:
-        return "".join(c if c.isalnum() else "-" for c in self.title.lower())
+
+def plain(sections: Sequence[Section]) -> Iterator[str]:
+    """All texts and tables, for a terminal."""
+    for section in sections:
+        yield from (str(part) for part in section.parts if part and not isinstance(part, Picture))
+
+
+def provenance_section(record: dict[str, Any]) -> Section:
+    rows = [(key, _words(value)) for key, value in record.items()]
+    return Section("Provenance", [Table("", ["what", "value"], rows)])
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_words(each)}" for key, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(_words, value))
+    return str(value)
+
+
+def html_page(
+    title: str, summary: Sequence[str], sections: Sequence[Section], folder: Path, warning: str
+) -> str:
+    """All of it in one file: the summary, the pictures of ``folder``, and the sections, folded."""
+    pictures, folded = [], []
+    for section in sections:
+        texts = []
+        for part in section.parts:
+            if isinstance(part, Picture):
+                pictures.append(((folder / f"{part.name}.svg").read_bytes(), part.caption))
+            elif isinstance(part, Table):
+                texts.append(_html.table(part.text("html"), part.caption))
+            elif part:
+                texts.append(_html.paragraph(part))
+        folded.append(_html.folded(section.title, texts))
+    return _html.page(title, summary, [_html.pictures(pictures), *folded], warning)

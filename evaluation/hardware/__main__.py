@@ -8,85 +8,69 @@ import argparse
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import torch_ebpc
-from evaluation.common.inputs import add_untrained, find_inputs
+from evaluation.common.command_line import add_inputs, open_inputs, program
+from evaluation.common.tables import plain
 from evaluation.hardware import hardware_report, hardware_study
 from evaluation.hardware.cycles import Design
 from evaluation.hardware.energy import MEMORIES
-from evaluation.hardware.layer_tables import all_tables, check_inventory
+from evaluation.hardware.layer_tables import check_inventory, sections_of
 from evaluation.hardware.stimuli import StimuliWriter
 from evaluation.hardware.traffic import Interface
-from torch_ebpc.cli.settings import Settings
+from torch_ebpc.cli.settings import Settings, positive
 from torch_ebpc.hardware import MemoryPort
 from torch_ebpc.report import software_versions
 
-
-def positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
+_WORDS, _INTERFACE = Settings(), Interface()
+OPTIONS: dict[str, dict[str, tuple[Any, str, str]]] = {
+    "words and code": {
+        "--bits": (_WORDS.bits, "W", "of a word"),
+        "--headroom": (_WORDS.headroom, "SHARE", "of full scale that a layer's maximum comes to"),
+        "--block-size": (_WORDS.block_size, "N", "non-zero words of a block"),
+        "--max-zero-run": (_WORDS.max_zero_run, "R", "longest zero run of a symbol"),
+    },
+    "memory": {
+        "--memory-width": (None, "BITS", "that the port moves in a cycle; by default half a word"),
+        "--fifo-words": (None, "WORDS", "of each stream's FIFO; by default two bursts"),
+        "--burst-bytes": (_INTERFACE.burst_bytes, "BYTES", "of a burst"),
+        "--buffer-bytes": (_INTERFACE.buffer_bytes, "BYTES", "on chip, for an uncompressed tile"),
+        "--entry-bytes": (_INTERFACE.entry_bytes, "BYTES", "of the address table, for each tile"),
+        "--reads": (_INTERFACE.reads, "TIMES", "of a map, each time written"),
+        "--clock": (600e6, "HZ", "of encoder and decoder; by default the published one"),
+    },
+}
+"""By group and name: the default, what a value is, and help. Whole numbers are positive."""
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m evaluation.hardware",
-        description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    words = Settings()
-    interface = Interface()
-
-    group = parser.add_argument_group("network and images")
-    source = group.add_argument
-    source("--network", default="resnet34", help="a TorchVision network with ReLU")
-    source("--weights", type=Path, metavar="FILE", help="a state dict (.pth)")
-    source("--images", type=Path, metavar="DIR", help="a folder of images")
-    source("--limit", type=positive, default=1, metavar="K", help="use the first K images")
-    add_untrained(group)
-    source("--threads", type=positive, default=1, help="PyTorch's threads")
-
-    code = parser.add_argument_group("words and code").add_argument
-    code("--bits", type=positive, default=words.bits, metavar="W", help="of a word")
+    parser = program("evaluation.hardware", __doc__)
+    add_inputs(parser, limit=1)
+    parser.set_defaults(threads=1)
+    add = parser.add_argument
+    add("--network", default="resnet34", help="a TorchVision network with ReLU")
+    for title, group in OPTIONS.items():
+        add_to = parser.add_argument_group(title).add_argument
+        for name, (default, metavar, text) in group.items():
+            kind = float if isinstance(default, float) else positive
+            add_to(name, type=kind, default=default, metavar=metavar, help=text)
     sign = argparse.BooleanOptionalAction
-    code("--signed", action=sign, default=words.signed, help="two's complement words")
-    code("--rounding", choices=["nearest", "truncate"], default=words.rounding)
-    scale = "share of full scale that a layer's maximum comes to"
-    code("--headroom", type=float, default=words.headroom, metavar="SHARE", help=scale)
+    add("--signed", action=sign, default=_WORDS.signed, help="two's complement words")
+    add("--rounding", choices=["nearest", "truncate"], default=_WORDS.rounding)
     zero = "word that stands for 0 in maps without negative values, such as -128 of affine int8"
-    code("--zero-point", type=int, default=0, metavar="Z", help=zero)
-    code("--block-size", type=positive, default=words.block_size, metavar="N")
-    code("--max-zero-run", type=positive, default=words.max_zero_run, metavar="R")
-
-    memory = parser.add_argument_group("memory").add_argument
-    width = "that the memory port moves in a clock cycle; by default half a word"
-    memory("--memory-width", type=positive, metavar="BITS", help=width)
-    memory("--burst-bytes", type=positive, default=interface.burst_bytes, metavar="BYTES")
-    depth = "of each stream's FIFO; by default two bursts"
-    memory("--fifo-words", type=positive, metavar="WORDS", help=depth)
-    tile = "on-chip buffer for an uncompressed tile, the unit of random access"
-    buffer_bytes = interface.buffer_bytes
-    memory("--buffer-bytes", type=positive, default=buffer_bytes, metavar="BYTES", help=tile)
-    entry = "of the address table, for each tile"
-    entry_bytes = interface.entry_bytes
-    memory("--entry-bytes", type=positive, default=entry_bytes, metavar="BYTES", help=entry)
-    memory("--reads", type=positive, default=interface.reads, help="of a map, each time written")
-    clock = "clock of encoder and decoder; by default the published one"
-    memory("--clock", type=float, default=600e6, metavar="HZ", help=clock)
+    add("--zero-point", type=int, default=0, metavar="Z", help=zero)
     energy = "whose energy a bit costs in the table by layer"
-    memory("--memory", choices=list(MEMORIES), default="dram-low", help=energy)
-
-    output = parser.add_argument_group("output").add_argument
+    add("--memory", choices=list(MEMORIES), default="dram-low", help=energy)
     folder = Path("reports/hardware")
-    output("--output", type=Path, default=folder, metavar="DIR", help="folder of the report")
+    add("--output", type=Path, default=folder, metavar="DIR", help="folder of the report")
     export = "also write RTL stimuli of the first image and simulators' inputs"
-    output("--export", type=Path, metavar="DIR", help=export)
+    add("--export", type=Path, metavar="DIR", help=export)
     form = "of the stimuli: one hexadecimal word a line, or as the published test bench reads them"
     forms = ["hexadecimal", "published", "both"]
-    output("--stimuli", choices=forms, default="hexadecimal", help=form)
+    add("--stimuli", choices=forms, default="hexadecimal", help=form)
     return parser
 
 
@@ -125,19 +109,12 @@ def options_from(arguments: argparse.Namespace) -> hardware_study.Options:
 def main(arguments: list[str] | None = None) -> int:
     parser = make_parser()
     parsed = parser.parse_args(arguments)
-    torch.set_num_threads(parsed.threads)
     try:
         options = options_from(parsed)
-        network, images = find_inputs(
-            parsed.network, parsed.weights, parsed.images, untrained=parsed.untrained
-        )
-        images = images.first(parsed.limit).readable()
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         parser.error(str(error))
+    network, images = open_inputs(parser, parsed, parsed.network)
     check_inventory()
-    print(f"weights: {network.weights}\nimages: {images}")
-    if network.warning:
-        print(f"\n*** {network.warning} ***\n", file=sys.stderr)
 
     stimuli = None
     if parsed.export is not None:
@@ -149,18 +126,14 @@ def main(arguments: list[str] | None = None) -> int:
         )
     result = hardware_study.run(network, images, options, stimuli.add if stimuli else None)
 
-    w, n, _ = options.code()
+    w, n, _ = options.design.code
     sign = "signed" if parsed.signed else "unsigned"
     count = f"{result.images} image" + ("s" if result.images != 1 else "")
     parts = [network.warning, f"{network.name} in hardware: W = {w} {sign}, N = {n}, {count}"]
-    parts.append(f"weights: {network.weights}")
-    title = "; ".join(filter(None, parts))
-    for table in all_tables(result):
-        print(f"\n{table.caption}\n\n{table.text()}")
-        if table.note:
-            print(f"\n{table.note}")
-    total = result.total()
-    print(f"\nverified: {total.cycles.words:,} words decoded, with and without back-pressure")
+    title = "; ".join(filter(None, [*parts, f"weights: {network.weights}"]))
+    print(*plain(sections_of(result)), sep="\n\n")
+    words = int(result.total["words"])
+    print(f"\nverified: {words:,} words decoded, with and without back-pressure")
     provenance = {
         "network": network.name,
         "weights": network.weights,
@@ -170,7 +143,7 @@ def main(arguments: list[str] | None = None) -> int:
         "options": dataclasses.asdict(options),
         **software_versions(),
     }
-    hardware_report.write(result, title, provenance, parsed.output)
+    hardware_report.write(result, title, network.warning, provenance, parsed.output)
     print(f"report: {parsed.output}")
     if stimuli is not None:
         stimuli.close()

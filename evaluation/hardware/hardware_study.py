@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
+import pandas as pd
 from torch import Tensor
 from tqdm import tqdm
 
 import torch_ebpc
 from evaluation.hardware import cycles, schedule, traffic, wide
-from evaluation.hardware.cycles import Design, LayerCycles, WidthRow
+from evaluation.hardware.cycles import Design
 from evaluation.hardware.layer_maps import Convolution, ImageMaps, MapRecorder, zero_count
-from evaluation.hardware.traffic import Interface, Traffic
+from evaluation.hardware.traffic import Interface
 from torch_ebpc.cli.images import ImageSet, PreparedImages
 from torch_ebpc.cli.networks import LoadedModel
 from torch_ebpc.hardware import EncoderRun
 
-SWEPT_BUFFERS = (256, 1024, 4096, 16384, 65536)
-SWEPT_BURSTS = (16, 32, 64, 128)
+OnRun = Callable[[str, Tensor, EncoderRun], None]
+"""Is given a layer's name, its words, and the encoder's run."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,71 +39,15 @@ class Options:
     clock_hz: float
     memory: str
 
-    def code(self) -> tuple[int, int, int]:
-        return self.design.word_bits, self.design.block_size, self.design.max_zero_run
-
-    def as_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-
-@dataclasses.dataclass
-class Layer:
-    """One ReLU call, summed over images.
-
-    Attributes:
-        cycles: through the cycle-true model.
-        traffic: of its map over the memory interface.
-        scheduled_cycles: of the encoder by the recurrence of :mod:`evaluation.hardware.schedule`,
-            to see how good it is.
-        published_cycles: by the same recurrence with the published coder's schedule.
-    """
-
-    name: str
-    cycles: LayerCycles
-    traffic: Traffic = dataclasses.field(default_factory=Traffic)
-    scheduled_cycles: int = 0
-    published_cycles: int = 0
-
-    @property
-    def published_words_per_cycle(self) -> float:
-        return self.cycles.words / self.published_cycles
-
-    def add(self, other: Layer) -> None:
-        self.cycles.add(other.cycles)
-        self.traffic.add(other.traffic)
-        self.scheduled_cycles += other.scheduled_cycles
-        self.published_cycles += other.published_cycles
-
-    def as_dict(self, options: Options) -> dict[str, Any]:
-        return self.cycles.as_dict() | {
-            "scheduled_encoder_cycles": self.scheduled_cycles,
-            "published_encoder_cycles": self.published_cycles,
-            "published_encoder_words_per_cycle": self.published_words_per_cycle,
-            **self.traffic.as_dict(options.interface),
-        }
-
-
-@dataclasses.dataclass
-class ConvolutionInput:
-    """What one convolution reads, summed over images."""
-
-    convolution: Convolution
-    traffic: Traffic = dataclasses.field(default_factory=Traffic)
-    words: int = 0
-    zeros: int = 0
-
-    @property
-    def density(self) -> float:
-        """Share of words that are not zero."""
-        return 1 - self.zeros / self.words
-
 
 @dataclasses.dataclass
 class Study:
     """Attributes:
-    layers: by name of the ReLU call, in the order of the network.
-    convolutions: in the order of the network.
-    widths: the first image behind memory ports of several widths.
+    written: a record of each image's map of each ReLU call: those of :mod:`cycles` and
+        :mod:`traffic`, and the encoder's cycles by the recurrence of :mod:`schedule`, with its own
+        schedule (``scheduled_cycles``, to see how good it is) and the published one.
+    read: a record of what each convolution reads, of :mod:`traffic`.
+    convolutions: by name, in the order of the network.
     tiles: the first image's traffic by buffer and burst bytes.
     lanes: the first image through encoders of several words a cycle.
     chunks: the first image in chunks of several sizes.
@@ -110,88 +55,94 @@ class Study:
     """
 
     options: Options
-    layers: dict[str, Layer] = dataclasses.field(default_factory=dict)
-    convolutions: dict[str, ConvolutionInput] = dataclasses.field(default_factory=dict)
-    widths: list[WidthRow] = dataclasses.field(default_factory=list)
-    tiles: dict[tuple[int, int], Traffic] = dataclasses.field(default_factory=dict)
+    written: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    read: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    convolutions: dict[str, Convolution] = dataclasses.field(default_factory=dict)
+    tiles: pd.DataFrame = dataclasses.field(default_factory=pd.DataFrame)
     lanes: list[wide.LanesRow] = dataclasses.field(default_factory=list)
     chunks: list[wide.ChunksRow] = dataclasses.field(default_factory=list)
     raw_blocks: wide.ChunksRow | None = None
     images: int = 0
 
-    def total(self) -> Layer:
-        total = Layer("total", cycles.total_of(layer.cycles for layer in self.layers.values()))
-        for layer in self.layers.values():
-            total.traffic.add(layer.traffic)
-            total.scheduled_cycles += layer.scheduled_cycles
-            total.published_cycles += layer.published_cycles
-        return total
+    @property
+    def layers(self) -> pd.DataFrame:
+        """A row for each ReLU call, summed over images."""
+        return _with_rates(_summed(self.written))
 
-    def add_image(
-        self, maps: ImageMaps, on_run: Callable[[str, Tensor, EncoderRun], None] | None = None
-    ) -> None:
-        """Measures one image's maps; ``on_run`` is given each layer's name, words and streams."""
-        code = self.options.code()
-        word_bits, block_size, _ = code
-        zero = self.options.design.zero_word
+    @property
+    def inputs(self) -> pd.DataFrame:
+        """A row for what each convolution reads, summed over images."""
+        return _summed(self.read)
+
+    @property
+    def total(self) -> pd.Series:
+        """Of all ReLU calls."""
+        whole = [{**record, "name": "total", "shape": ""} for record in self.written]
+        return _with_rates(_summed(whole)).loc["total"]
+
+    def add_image(self, maps: ImageMaps, on_run: OnRun | None = None) -> None:
+        design, interface = self.options.design, self.options.interface
         for name, words in maps.written.items():
-            layer = self.layers.setdefault(name, Layer(name, LayerCycles(name)))
-            run = cycles.measure(layer.cycles, words, self.options.design)
+            found, run = cycles.measure(name, words, design)
             if on_run is not None:
                 on_run(name, words, run)
-            layer.traffic.add(traffic.measure(words, self.options.interface, *code, zero))
-            blocks = schedule.blocks_of(words, word_bits, block_size, zero)
-            layer.scheduled_cycles += schedule.cycles(blocks, schedule.cycles_per_symbol(blocks))
-            layer.published_cycles += schedule.cycles(
-                blocks, schedule.cycles_per_plane(blocks, word_bits)
+            blocks = schedule.blocks_of(words, design)
+            ours, published = schedule.cycles_per_symbol(blocks), schedule.cycles_per_plane(blocks)
+            self.written.append(
+                {"name": name, "shape": "x".join(map(str, words.shape))}
+                | found
+                | traffic.measure(words, interface, design)
+                | {
+                    "scheduled_cycles": schedule.cycles(blocks, ours),
+                    "published_cycles": schedule.cycles(blocks, published),
+                }
             )
         for convolution in maps.convolutions:
-            words = maps.read[convolution.name]
-            row = self.convolutions.setdefault(convolution.name, ConvolutionInput(convolution))
-            row.words += words.numel()
-            zero = maps.zero_words[convolution.name]
-            row.zeros += zero_count(words, zero)
-            row.traffic.add(traffic.measure(words, self.options.interface, *code, zero))
+            name = convolution.name
+            self.convolutions[name] = convolution
+            words, zero = maps.read[name], maps.zero_words[name]
+            found = traffic.measure(words, interface, dataclasses.replace(design, zero_word=zero))
+            found |= {"words": words.numel(), "zeros": zero_count(words, zero)}
+            self.read.append({"name": name, "shape": ""} | found)
         self.images += 1
 
     def sweep(self, maps: ImageMaps) -> None:
-        """The first image at other memory widths, buffers, bursts, lanes and chunks."""
-        words = list(maps.written.values())
-        code = self.options.code()
-        zero = self.options.design.zero_word
-        w = self.options.design.word_bits
-        widths = sorted({max(1, w // 8), max(1, w // 4), max(1, w // 2), w, 2 * w, 8 * w})
-        self.widths = cycles.sweep_widths(words, self.options.design, widths)
-        self.tiles = traffic.sweep(
-            words, self.options.interface, code, SWEPT_BUFFERS, SWEPT_BURSTS, zero
-        )
-        self.lanes = wide.sweep_lanes(words, code, self.options.interface.buffer_bytes, zero)
-        self.chunks = wide.sweep_chunks(words, code, zero)
-        self.raw_blocks = wide.raw_blocks(words, code, zero)
+        """The first image at other buffers, bursts, lanes and chunks."""
+        words, design = list(maps.written.values()), self.options.design
+        self.tiles = traffic.sweep(words, self.options.interface, design)
+        self.lanes = wide.sweep_lanes(words, design, self.options.interface.buffer_bytes)
+        self.chunks = wide.sweep_chunks(words, design)
+        self.raw_blocks = wide.raw_blocks(words, design)
+
+
+def _summed(records: list[dict[str, Any]]) -> pd.DataFrame:
+    """By name: sums, but the highest of the high-water marks; with the ratios of traffic."""
+    table = pd.DataFrame(records).groupby("name", sort=False)
+    other = {"shape": "first"} | {name: "max" for name in records[0] if name.endswith("high_water")}
+    columns = [name for name in records[0] if name != "name"]
+    return traffic.with_ratios(table.agg({name: other.get(name, "sum") for name in columns}))
+
+
+def _with_rates(table: pd.DataFrame) -> pd.DataFrame:
+    """With words per cycle of every run."""
+    runs = [*cycles.RUNS, "encoder_unbounded", "published"]
+    rates = {f"{run}_words_per_cycle": table["words"] / table[f"{run}_cycles"] for run in runs}
+    return table.assign(**rates)
 
 
 def run(
-    network: LoadedModel,
-    images: ImageSet,
-    options: Options,
-    on_run: Callable[[str, Tensor, EncoderRun], None] | None = None,
+    network: LoadedModel, images: ImageSet, options: Options, on_run: OnRun | None = None
 ) -> Study:
     """Calibrates on all images, then measures each; ``on_run`` sees the first image's runs."""
     prepared = PreparedImages(images, network.transform)
 
-    def each(what: str) -> Iterator[Tensor]:
-        for i in tqdm(range(len(prepared)), desc=what, unit="image"):
-            yield prepared[i][0]
-
     study = Study(options)
-    with MapRecorder(
-        network.model, options.quantizer, options.design.zero_word
-    ).entered() as recorder:
-        for image in each("calibrating"):
-            recorder.calibrate(image)
-        for image in each("measuring"):
-            maps = recorder.record(image)
-            study.add_image(maps, on_run if study.images == 0 else None)
-            if study.images == 1:
-                study.sweep(maps)
+    recorder = MapRecorder(network.model, options.quantizer, options.design.zero_word)
+    for i in tqdm(range(len(prepared)), desc="calibrating", unit="image"):
+        recorder.calibrate(prepared[i][0])
+    for i in tqdm(range(len(prepared)), desc="measuring", unit="image"):
+        maps = recorder.record(prepared[i][0])
+        study.add_image(maps, on_run if i == 0 else None)
+        if i == 0:
+            study.sweep(maps)
     return study

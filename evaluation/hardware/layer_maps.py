@@ -3,15 +3,15 @@ read."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 import torch_ebpc
+
+Callback = Callable[[torch_ebpc.Tap, Tensor], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ class ImageMaps:
 
 
 class MapRecorder:
-    """Records the maps of images that run one by one through a model, while it is entered.
+    """Records the maps of images that run one by one through a model.
 
     Scales are calibrated: the largest magnitude of a map over all images seen in
     :meth:`calibrate`, as in the papers' evaluation. With a zero point, maps without negative values
@@ -64,96 +64,69 @@ class MapRecorder:
         self._model = model
         self._quantizer = quantizer
         self._largest: dict[str, float] = {}
-        self._maps: ImageMaps | None = None  # None while calibrating
-        self._calls: dict[str, int] = {}
-        self._unwritten: list[int] = []  # convolutions since the last ReLU call
-
-    @contextlib.contextmanager
-    def entered(self) -> Iterator[MapRecorder]:
-        handles = []
-        for name, module in self._model.named_modules():
-            if isinstance(module, nn.ReLU):
-                handles.append(module.register_forward_hook(self._relu_hook(name)))
-            elif isinstance(module, nn.Conv2d):
-                handles.append(module.register_forward_hook(self._convolution_hook(name)))
-        try:
-            yield self
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def calibrate(self, image: Tensor) -> None:
-        self._run(image, None)
+        def note(key: str, x: Tensor) -> None:
+            self._largest[key] = max(self._largest.get(key, 0.0), float(x.abs().max()))
+
+        self._run(image, lambda tap, x: note(tap.layer, x), lambda tap, x: note(tap.name, x))
 
     def record(self, image: Tensor) -> ImageMaps:
         maps = ImageMaps()
-        self._run(image, maps)
+        shapes: dict[str, tuple[int, int, int]] = {}  # of what convolutions read
+        unwritten: list[int] = []  # convolutions since the last ReLU call
+
+        def read(tap: torch_ebpc.Tap, x: Tensor) -> None:
+            maps.read[tap.layer], maps.zero_words[tap.layer] = self._words(tap.layer, x)
+            shapes[tap.layer] = _three(x)
+
+        def given(tap: torch_ebpc.Tap, x: Tensor) -> None:
+            module = self._model.get_submodule(tap.layer)
+            if isinstance(module, nn.Conv2d):
+                unwritten.append(len(maps.convolutions))
+                maps.convolutions.append(
+                    Convolution(
+                        tap.layer,
+                        shapes[tap.layer],
+                        _three(x),
+                        kernel=(module.kernel_size[0], module.kernel_size[1]),
+                        stride=(module.stride[0], module.stride[1]),
+                        groups=module.groups,
+                        dilation=(module.dilation[0], module.dilation[1]),
+                    )
+                )
+                return
+            maps.written[tap.name], _ = self._words(tap.name, x)
+            for first in unwritten[:1]:
+                convolution = maps.convolutions[first]
+                maps.convolutions[first] = dataclasses.replace(convolution, written_as=tap.name)
+            unwritten.clear()
+
+        self._run(image, read, given)
         return maps
 
-    def _run(self, image: Tensor, maps: ImageMaps | None) -> None:
-        self._maps = maps
-        self._calls.clear()
-        self._unwritten.clear()
-        with torch.inference_mode():
+    def _run(self, image: Tensor, read: Callback, given: Callback) -> None:
+        """Gives what convolutions read, and what they and ReLU layers give."""
+        with (
+            torch.inference_mode(),
+            torch_ebpc.Taps(self._model, read, [nn.Conv2d], of="inputs"),
+            torch_ebpc.Taps(self._model, given, [nn.Conv2d, nn.ReLU]),
+        ):
             self._model(image.unsqueeze(0))
 
-    def _words(self, key: str, x: Tensor) -> tuple[Tensor, int] | None:
-        """The map's words and the one that stands for 0; None while calibrating."""
-        low, high = (bound.item() for bound in torch.aminmax(x))
-        if self._maps is None:
-            self._largest[key] = max(self._largest.get(key, 0.0), abs(low), abs(high))
-            return None
-        quantizer = self._quantizer
-        if low < 0 and not quantizer.signed:  # the image itself; ReLU maps are never negative
+    def _words(self, key: str, x: Tensor) -> tuple[Tensor, int]:
+        """The map's words and the one that stands for 0."""
+        quantizer, negative = self._quantizer, bool((x < 0).any())
+        if negative and not quantizer.signed:  # the image itself; ReLU maps are never negative
             quantizer = dataclasses.replace(quantizer, signed=True)
-        scale = quantizer.scale_for(self._largest[key])
-        if low < 0 or self._zero_point == 0:
-            return quantizer.quantize(x[0], scale), 0
+        if negative or self._zero_point == 0:
+            return quantizer.quantize(x[0], quantizer.scale_for(self._largest[key])), 0
         # From the zero point to the largest word.
         span = quantizer.largest_word - self._zero_point
         scale = self._largest[key] / (quantizer.headroom * span) or 1.0
-        steps = (
-            (x[0] / scale).round() if quantizer.rounding == "nearest" else (x[0] / scale).trunc()
-        )
+        steps = x[0] / scale
+        steps = steps.round() if quantizer.rounding == "nearest" else steps.trunc()
         return (steps.clamp(max=span) + self._zero_point).to(quantizer.dtype), self._zero_point
-
-    def _relu_hook(self, layer: str) -> Any:
-        def hook(module: nn.ReLU, inputs: tuple[Tensor], output: Tensor) -> None:
-            call = self._calls[layer] = self._calls.get(layer, 0) + 1
-            name = f"{layer}#{call}"
-            found = self._words(f"relu {name}", output)
-            if self._maps is None or found is None:
-                return
-            self._maps.written[name], _ = found
-            if self._unwritten:
-                first = self._unwritten[0]
-                self._maps.convolutions[first] = dataclasses.replace(
-                    self._maps.convolutions[first], written_as=name
-                )
-            self._unwritten.clear()
-
-        return hook
-
-    def _convolution_hook(self, name: str) -> Any:
-        def hook(module: nn.Conv2d, inputs: tuple[Tensor], output: Tensor) -> None:
-            found = self._words(f"convolution {name}", inputs[0])
-            if self._maps is None or found is None:
-                return
-            self._maps.read[name], self._maps.zero_words[name] = found
-            self._unwritten.append(len(self._maps.convolutions))
-            self._maps.convolutions.append(
-                Convolution(
-                    name,
-                    _three(inputs[0]),
-                    _three(output),
-                    (module.kernel_size[0], module.kernel_size[1]),
-                    (module.stride[0], module.stride[1]),
-                    module.groups,
-                    dilation=(module.dilation[0], module.dilation[1]),
-                )
-            )
-
-        return hook
 
 
 def zero_count(words: Tensor, zero_word: int = 0) -> int:

@@ -1,65 +1,45 @@
-"""A study's results as tables."""
+"""A study's results as tables and pictures."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
+from typing import Any
 
-from evaluation.common.tables import Table
-from evaluation.hardware import traffic
-from evaluation.hardware.cycles import Tally
+import pandas as pd
+from matplotlib.axes import Axes
+
+from evaluation.common.tables import Part, Picture, Section, Table
+from evaluation.hardware.cycles import RUNS
 from evaluation.hardware.energy import MEMORIES
-from evaluation.hardware.hardware_study import Layer, Study
+from evaluation.hardware.hardware_study import Study
 from evaluation.hardware.wide import ADDRESS_BITS
 from torch_ebpc import hardware
-from torch_ebpc._hardware_registers import growth_law, growth_table
+from torch_ebpc._hardware_registers import growth_table
 
 LARGEST_ENCODER_BITS = 300  # claimed for W = 8, N = 8 in the abstract of arXiv 1810.03979
 PUBLISHED_WORDS_PER_CYCLE = (0.8, 1.0)  # arXiv 1908.11645, table II
 
 
-def all_tables(study: Study) -> list[Table]:
+def sections_of(study: Study) -> list[Section]:
+    speed = Picture("words_per_cycle", "Words per clock cycle.")
+    moved = Picture("traffic", "Bytes of each map, before and after.")
+    cycles: list[Part] = [*_stalls(study), *_lanes(study)]
+    small: list[Part] = [*_tiles(study), *_chunks(study)]
     return [
-        *inventories(study),
-        growth(study),
-        words_per_cycle(study),
-        *stalls(study),
-        stalls_by_layer(study),
-        widths(study),
-        lanes(study),
-        bursts(study),
-        interface(study),
-        energy_and_bandwidth(study),
-        tiles(study),
-        chunks(study),
-        energies(study),
+        Section("Registers", [*inventories(study), growth(study)]),
+        Section("Cycles", [*_words_per_cycle(study), speed, *cycles]),
+        Section("Memory interface", [*_interface(study), moved, *_energy(study), *small]),
     ]
 
 
-# ---- Registers -----------------------------------------------------------------------------------
-
-
 def inventories(study: Study) -> list[Table]:
-    w, n, r = study.options.code()
+    w, n, r = study.options.design.code
     tables = []
     for design in ("encoder", "decoder"):
         found = hardware.inventory(design, w, n, r)
-        units = found.bits_by_unit()
-        rows = []
-        for group in found.groups:
-            bits_of_unit = units.pop(group.unit, None)
-            rows.append(
-                [
-                    group.unit if bits_of_unit is not None else "",
-                    group.name,
-                    str(group.count),
-                    str(group.bits),
-                    str(group.total_bits),
-                    "" if bits_of_unit is None else str(bits_of_unit),
-                ]
-            )
-        rows.append(["total", "", "", "", str(found.total_bits), str(found.total_bits)])
-        headers = ["unit", "register", "registers", "bits of each", "bits", "bits of the unit"]
+        rows = [[x.unit, x.name, x.count, x.bits, x.total_bits] for x in found.groups]
+        rows.append(["total", "", None, None, found.total_bits])
+        headers = ["unit", "register", "registers", "bits of each", "bits"]
         tables.append(Table(f"Registers of the {design}, W = {w}, N = {n}, R = {r}", headers, rows))
     return tables
 
@@ -77,234 +57,169 @@ def check_inventory() -> None:
 
 def growth(study: Study) -> Table:
     r = study.options.design.max_zero_run
-    rows = [
-        [str(value) for value in dataclasses.astuple(row)] for row in growth_table(max_zero_run=r)
-    ]
+    rows = [list(vars(row).values()) for row in growth_table(max_zero_run=r)]
     headers = ["W", "N", "encoder bits", "decoder bits"]
-    law = growth_law()
-    return Table(f"Register bits by W and N, R = {r}", headers, rows, law, note_is_code=True)
+    return Table(f"Register bits by W and N, R = {r}", headers, rows)
 
 
-# ---- Cycles --------------------------------------------------------------------------------------
+def _by_layer(study: Study, caption: str, columns: dict[str, tuple[Any, str]]) -> Table:
+    """A table of every layer and the total.
+
+    Args:
+        columns: by header, a column of the study's records or a function of them, and the format.
+    """
+    total: pd.Series = study.total
+    rows = []
+    for name, record in [*study.layers.iterrows(), ("total", total)]:
+        values = [(x(record) if callable(x) else record[x], form) for x, form in columns.values()]
+        rows.append([name, *(format(value, form) for value, form in values)])
+    return Table(caption, ["layer", *columns], rows)
 
 
-def _by_layer(study: Study, cells: Callable[[Layer], list[str]]) -> list[list[str]]:
-    return [cells(layer) for layer in [*study.layers.values(), study.total()]]
-
-
-def words_per_cycle(study: Study) -> Table:
-    memory = study.options.design.memory
-
-    def cells(layer: Layer) -> list[str]:
-        c = layer.cycles
-        tallies = (c.encoder, c.decoder, c.encoder_memory, c.decoder_memory)
-        row = [layer.name, "x".join(map(str, c.shape)), f"{100 * c.zero_share:.1f}"]
-        row += [f"{tally.words_per_cycle:.4f}" for tally in tallies]
-        row += [f"{depth:,}" for depth in c.encoder_unbounded.fifo_high_water]
-        return [*row, f"{layer.published_words_per_cycle:.4f}"]
-
-    headers = ["layer", "shape", "zeros %", "encoder", "decoder", "encoder, port"]
-    headers += ["decoder, port", "zero FIFO", "plane FIFO", "published schedule"]
-    total = study.total()
-    error = total.scheduled_cycles / total.cycles.encoder.cycles - 1
+def _words_per_cycle(study: Study) -> tuple[Table, str]:
+    memory, total = study.options.design.memory, study.total
+    table = _by_layer(
+        study,
+        "Words per cycle",
+        {
+            "shape": ("shape", ""),
+            "zeros %": (lambda record: 100 * record["zeros"] / record["words"], ".1f"),
+            "encoder": ("encoder_words_per_cycle", ".4f"),
+            "decoder": ("decoder_words_per_cycle", ".4f"),
+            "encoder, port": ("encoder_memory_words_per_cycle", ".4f"),
+            "decoder, port": ("decoder_memory_words_per_cycle", ".4f"),
+            "zero FIFO": ("encoder_unbounded_zero_fifo_high_water", ","),
+            "plane FIFO": ("encoder_unbounded_plane_fifo_high_water", ","),
+            "published schedule": ("published_words_per_cycle", ".4f"),
+        },
+    )
+    error = total["scheduled_cycles"] / total["encoder_cycles"] - 1
     low, high = PUBLISHED_WORDS_PER_CYCLE
-    note = (
-        f"Uncompressed words per clock cycle; 'port' is behind a memory port of"
+    return table, (
+        "Uncompressed words per clock cycle; 'port' is with a memory port of"
         f" {memory.bits_per_cycle} bits a cycle, bursts of {memory.burst_bytes} bytes, FIFOs of"
         f" {memory.fifo_words} words. 'zero FIFO' and 'plane FIFO' are the depths in words that"
-        f" would never stall the encoder at that port.\n\n"
-        f"Published: {low} to {high:g} (JETCAS 2019, table II; W = 8, N = 8). The difference is the"
-        f" symbol coder: the published RTL's visits every bit plane, W + 2 cycles a block of N"
-        f" non-zero words and one more for each run of zero planes in front of"
-        f" another plane; ours writes a whole run in one cycle, 2 to W + 2 cycles a block. The last"
-        f" column is the published schedule on these maps, by a recurrence that gives our own"
-        f" schedule's cycles with an error of {100 * error:+.3f} %. Blocks of dense maps fill"
-        f" faster than W + 2 cycles; sparse maps hide both schedules behind the zeros."
+        f" would never stall the encoder at that port. Published: {low} to {high:g} (JETCAS 2019,"
+        " table II; W = 8, N = 8). The last column is the schedule of the published RTL on these"
+        " maps, whose symbol coder visits every bit plane where ours writes a run of zero planes in"
+        " one cycle; by a recurrence that gives our own schedule's cycles with an error of"
+        f" {100 * error:+.3f} %."
     )
-    return Table("Words per cycle", headers, _by_layer(study, cells), note)
 
 
-_RUNS = {
-    "encoder": "encoder, no back-pressure",
-    "encoder_memory": "encoder, port",
-    "decoder": "decoder, no back-pressure",
-    "decoder_memory": "decoder, port",
-}
-
-
-def stalls(study: Study) -> list[Table]:
-    tables = []
-    tallies = study.total().cycles.tallies()
+def _stalls(study: Study) -> list[Part]:
+    total = study.total
+    tables: list[Part] = []
     for design, causes in (
         ("encoder", hardware.ENCODER_STALLS),
         ("decoder", hardware.DECODER_STALLS),
     ):
-        rows = []
-        for key in (design, f"{design}_memory"):
-            tally = tallies[key][0]
-            row = [_RUNS[key], f"{tally.cycles:,}", f"{tally.words:,}"]
-            rows.append(row + [f"{tally.stalls[cause]:,}" for cause in causes])
+        rows = [
+            [RUNS[run], int(total[f"{run}_cycles"]), int(total["words"])]
+            + [int(total[f"{run}_stall_{cause}"]) for cause in causes]
+            for run in (design, f"{design}_memory")
+        ]
         headers = ["run", "cycles", "words", *(cause.replace("_", " ") for cause in causes)]
-        note = (
-            "Cycles in which no uncompressed word moved, by cause; with the words they sum to all."
-        )
-        tables.append(Table(f"Stall causes of the {design}", headers, rows, note))
-    return tables
+        tables.append(Table(f"Stall causes of the {design}", headers, rows))
+    note = "Cycles in which no uncompressed word moved, by cause; with the words they sum to all."
+    return [*tables, f"{note} Those of each layer are in report.json."]
 
 
-_SHOWN_STALLS = {
-    "encoder_memory": ("zero_packer", "symbol_coder", "plane_packer"),
-    "decoder_memory": ("zero_unpacker", "symbol_decoder", "plane_unpacker"),
-}
-
-
-def stalls_by_layer(study: Study) -> Table:
-    def cells(layer: Layer) -> list[str]:
-        tallies = layer.cycles.tallies()
-        row = [layer.name]
-        for key, causes in _SHOWN_STALLS.items():
-            tally = tallies[key][0]
-            row += [f"{100 * tally.stalls[cause] / tally.cycles:.1f}" for cause in causes]
-        return row
-
-    causes = [cause.replace("_", " ") for shown in _SHOWN_STALLS.values() for cause in shown]
-    note = (
-        "Per cent of a layer's cycles behind the port; all causes, with and without the port, are"
-        " in layers.csv."
-    )
-    return Table("Stalls by layer", ["layer", *causes], _by_layer(study, cells), note)
-
-
-def widths(study: Study) -> Table:
-    rows = []
-    for row in study.widths:
-        figures = [f"{row.encoder.words_per_cycle:.4f}", f"{row.decoder.words_per_cycle:.4f}"]
-        rows.append([f"{row.bits_per_cycle}", *figures, *(f"{depth:,}" for depth in row.depth)])
-    headers = ["bits a cycle", "encoder", "decoder", "zero FIFO", "plane FIFO"]
-    memory = study.options.design.memory
-    note = (
-        f"All layers of one image: words per cycle with FIFOs of {memory.fifo_words} words, and the"
-        f" FIFO depths in words that would never stall the encoder. Bursts of {memory.burst_bytes}"
-        " bytes. A port slower than a layer's streams needs a FIFO as long as the layer."
-    )
-    return Table("Memory width", headers, rows, note)
-
-
-def lanes(study: Study) -> Table:
+def _lanes(study: Study) -> tuple[Table, str]:
     rows = []
     for row in study.lanes:
-        figures = [row.words / each for each in (row.map_cycles, row.tile_cycles)]
-        cells = [f"{row.lanes}", f"{row.wide_bits:,}", *(f"{each:.3f}" for each in figures)]
-        rows.append([*cells, f"{row.narrow_bits:,}", f"{row.words / row.narrow_cycles:.3f}"])
+        maps, tiles = row.words / row.map_cycles, row.words / row.tile_cycles
+        narrow = row.words / row.narrow_cycles
+        rows.append([row.lanes, row.wide_bits, maps, tiles, row.narrow_bits, narrow])
     headers = ["words a cycle at most", "one wide: bits", "maps", "tiles"]
     headers += ["narrow ones: bits", "a tile each"]
-    note = (
+    return Table("Several words a cycle", headers, rows, digits=3), (
         "All layers of one image, without back-pressure: words per cycle of one encoder that takes"
         " so many words of one transmission, each map or each tile a transmission, and of so many"
         " encoders of one word, which take the tiles in turn. Register bits of each, without logic."
         " Every transmission is counted until its last beat has left."
     )
-    return Table("Several words a cycle", headers, rows, note)
 
 
-_BINS = ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, 32), (33, 63), (64, 64))
-
-
-def bursts(study: Study) -> Table:
-    cycles = study.total().cycles
-    columns: list[tuple[str, Tally, int]] = []
-    for name, tally in (
-        ("encoder", cycles.encoder),
-        ("encoder, port", cycles.encoder_memory),
-        ("decoder", cycles.decoder),
-        ("decoder, port", cycles.decoder_memory),
-    ):
-        columns += [(f"{name}, zero", tally, 0), (f"{name}, plane", tally, 1)]
-    rows = []
-    for low, high in _BINS:
-        label = f"{low}" if low == high else f"{low} to {high}"
-        if low == hardware.LONGEST_BURST:
-            label = f"{low} and more"
-        counts = [sum(tally.bursts[i][low : high + 1]) for _, tally, i in columns]
-        rows.append([label, *(f"{count:,}" for count in counts)])
-    headers = ["cycles", *(name for name, _, _ in columns)]
-    note = "Bursts of consecutive cycles in which a stream's word moved between design and FIFO."
-    return Table("Burst histogram", headers, rows, note)
-
-
-# ---- Memory interface ----------------------------------------------------------------------------
-
-
-def interface(study: Study) -> Table:
-    def cells(layer: Layer) -> list[str]:
-        t = layer.traffic
-        values = (t.before_bytes, t.stream_bytes, t.padded_bytes, t.table_bytes, t.after_bytes)
-        row = [layer.name, f"{t.tiles:,}", *(f"{value:,}" for value in values)]
-        return [*row, f"{t.stream_ratio:.2f}", f"{t.ratio:.2f}", f"{t.grown_tiles:,}"]
-
-    headers = ["layer", "tiles", "uncompressed", "streams", "padded", "table", "moved"]
-    headers += ["ratio of streams", "ratio of traffic", "tiles grown"]
+def _interface(study: Study) -> tuple[Table, str]:
+    table = _by_layer(
+        study,
+        "Memory interface",
+        {
+            "tiles": ("tiles", ","),
+            "uncompressed": ("before_bytes", ","),
+            "streams": ("stream_bytes", ","),
+            "padded": ("padded_bytes", ","),
+            "table": ("table_bytes", ","),
+            "moved": ("after_bytes", ","),
+            "ratio of streams": ("stream_ratio", ".2f"),
+            "ratio of traffic": ("traffic_ratio", ".2f"),
+            "tiles grown": ("grown_tiles", ","),
+        },
+    )
     i = study.options.interface
-    note = (
+    return table, (
         f"Bytes of {study.images} image(s) written; each is read {i.reads} time(s), the same bytes."
         f" A tile is what fits uncompressed into {i.buffer_bytes:,} bytes of on-chip buffer: rows"
         f" of a channel, or whole channels. Each is a transmission of its own, and each of its two"
         f" streams starts at a burst boundary ({i.burst_bytes} bytes). The address table has"
         f" {i.entry_bytes} bytes for each tile. The uncompressed map is contiguous, padded once."
     )
-    return Table("Memory interface", headers, _by_layer(study, cells), note)
 
 
-def energy_and_bandwidth(study: Study) -> Table:
-    memory = MEMORIES[study.options.memory]
-    clock = study.options.clock_hz
+def _energy(study: Study) -> tuple[Table, str]:
+    memory, clock = MEMORIES[study.options.memory], study.options.clock_hz
     moves = 1 + study.options.interface.reads
 
-    def cells(layer: Layer) -> list[str]:
-        t = layer.traffic
-        cycles = layer.cycles.encoder.cycles
-        before, after = t.before_bytes, t.after_bytes
-        energies = [memory.microjoule(moves * each) / study.images for each in (before, after)]
-        rates = [traffic.megabytes_per_second(each, cycles, clock) for each in (before, after)]
-        row = [layer.name, *(f"{each:.1f}" for each in energies)]
-        return [*row, f"{100 * (1 - after / before):.1f}", *(f"{each:.0f}" for each in rates)]
+    def energy(column: str) -> Callable[[Any], float]:
+        return lambda record: memory.microjoule(moves * record[column]) / study.images
 
-    headers = ["layer", "before uJ", "after uJ", "saved %", "before MB/s", "after MB/s"]
-    note = (
+    def rate(column: str) -> Callable[[Any], float]:
+        return lambda record: record[column] / record["encoder_cycles"] * clock * 1e-6
+
+    table = _by_layer(
+        study,
+        "Energy and bandwidth",
+        {
+            "before uJ": (energy("before_bytes"), ".1f"),
+            "after uJ": (energy("after_bytes"), ".1f"),
+            "saved %": (lambda record: 100 * (1 - 1 / record["traffic_ratio"]), ".1f"),
+            "before MB/s": (rate("before_bytes"), ".0f"),
+            "after MB/s": (rate("after_bytes"), ".0f"),
+        },
+    )
+    return table, (
         f"Energy of writing once and reading {moves - 1} time(s) for one image at"
         f" {memory.pj_per_bit:.4g} pJ/bit ({memory.name}: {memory.source}); the codec's own is not"
         f" included. Bandwidth (10^6 bytes a second) is the mean while the encoder runs without"
         f" back-pressure at {clock / 1e6:g} MHz."
     )
-    return Table("Energy and bandwidth", headers, _by_layer(study, cells), note)
 
 
-def tiles(study: Study) -> Table:
-    bursts = sorted({burst for _, burst in study.tiles})
-    rows = []
-    for buffer in sorted({buffer for buffer, _ in study.tiles}):
-        found = [study.tiles[buffer, burst] for burst in bursts]
-        row = [f"{buffer:,}", f"{found[0].tiles:,}", f"{found[0].stream_ratio:.3f}"]
-        rows.append(row + [f"{each.ratio:.3f}" for each in found])
+def _tiles(study: Study) -> tuple[Table, str]:
+    ratios = study.tiles["traffic_ratio"].unstack()
+    others = study.tiles.groupby("buffer_bytes").first()
+    rows = [
+        [buffer, int(others["tiles"][buffer]), float(others["stream_ratio"][buffer]), *row.tolist()]
+        for buffer, row in ratios.iterrows()
+    ]
     headers = ["buffer bytes", "tiles", "ratio of streams"]
-    headers += [f"traffic, {burst}-byte bursts" for burst in bursts]
-    note = (
+    headers += [f"traffic, {burst}-byte bursts" for burst in ratios.columns]
+    return Table("What small transmissions cost", headers, rows, digits=3), (
         "Uncompressed / compressed bytes of one image. Two streams of a tile waste about a burst"
         " together, so small tiles lose to padding what the code gains."
     )
-    return Table("What small transmissions cost", headers, rows, note)
 
 
-def chunks(study: Study) -> Table:
-    word_bits = study.options.design.word_bits
+def _chunks(study: Study) -> tuple[Table, str]:
     rows = []
     for row in study.chunks:
-        addresses = row.chunk_words > 0
         ratios = [row.ratio(), row.ratio(fallback=True)]
-        ratios.append(row.ratio(fallback=True, addresses=addresses))
-        cells = [f"{row.chunk_words:,}" if row.chunk_words else "a map", f"{row.chunks:,}"]
-        cells += [f"{each:.3f}" for each in ratios] + [f"{100 * row.raw_chunks / row.chunks:.1f}"]
-        rows.append([*cells, f"{row.chunk_words * word_bits:,}" if row.chunk_words else ""])
+        ratios.append(row.ratio(fallback=True, addresses=row.chunk_words > 0))
+        raw = f"{100 * row.raw_chunks / row.chunks:.1f}"
+        size: list[Any] = [row.chunk_words or "a map", row.chunks]
+        buffer = row.chunk_words * study.options.design.word_bits or None
+        rows.append([*size, *ratios, raw, buffer])
     headers = ["words of a chunk", "chunks", "ratio of streams", "raw fallback"]
     headers += ["and addresses", "chunks raw %", "fallback's buffer, bits"]
     blocks = study.raw_blocks
@@ -321,17 +236,47 @@ def chunks(study: Study) -> Table:
             f" {blocks.ratio():.3f} to {blocks.ratio(fallback=True):.3f}:"
             f" {100 * blocks.raw_chunks / max(blocks.chunks, 1):.1f} % of the blocks are raw."
         )
-    return Table("Random access and raw fallback", headers, rows, note)
+    return Table("Random access and raw fallback", headers, rows, digits=3), note
 
 
-def energies(study: Study) -> Table:
-    total = study.total().traffic
-    moves = (1 + study.options.interface.reads) / study.images
-    rows = []
-    for memory in MEMORIES.values():
-        values = [memory.microjoule(moves * b) for b in (total.before_bytes, total.after_bytes)]
-        row = [memory.name, f"{memory.pj_per_bit:.4g}", *(f"{value:.1f}" for value in values)]
-        rows.append([*row, f"{values[0] - values[1]:.1f}", memory.source])
-    headers = ["memory", "pJ/bit", "before uJ", "after uJ", "saved uJ", "source"]
-    note = "All layers of one image, written once and read as above."
-    return Table("Energy by memory", headers, rows, note)
+# ---- Pictures ------------------------------------------------------------------------------------
+
+
+def plot_words_per_cycle(study: Study, axes: Axes) -> None:
+    port = f"memory port of {study.options.design.memory.bits_per_cycle} bits a cycle"
+    series = {
+        "encoder": "encoder",
+        "decoder": "decoder",
+        "encoder_memory": f"encoder, {port}",
+        "published": "encoder, schedule of the published RTL",
+    }
+    table = study.layers[[f"{run}_words_per_cycle" for run in series]]
+    table.set_axis(series.values(), axis=1).plot(
+        ax=axes, style=["o-", "x", "s--", "^:"], color="black", fillstyle="none", markersize=5
+    )
+    low, high = PUBLISHED_WORDS_PER_CYCLE
+    axes.axhspan(low, high, color="0.92", label=f"published: {low} to {high:g}")
+    axes.set_ylim(top=1.02)
+    axes.set_ylabel("uncompressed words per clock cycle")
+
+
+def plot_traffic(study: Study, axes: Axes) -> None:
+    table = study.layers.filter(like="bytes") / (1000 * study.images)
+    parts = pd.DataFrame(
+        {
+            "compressed: streams": table["stream_bytes"],
+            "compressed: padding to bursts": table["padded_bytes"] - table["stream_bytes"],
+            "compressed: address table": table["table_bytes"],
+        }
+    )
+    look = {"ax": axes, "width": 0.4, "edgecolor": "black", "linewidth": 0.5}
+    table["before_bytes"].plot.bar(position=1, color="0.85", label="uncompressed", **look)
+    parts.plot.bar(stacked=True, position=0, color=["0.15", "1.0", "0.55"], **look)
+    for bars, hatch in zip(axes.containers[-2:], ("///", "xxx"), strict=True):
+        for bar in bars:
+            bar.set_hatch(hatch)
+    axes.set_xlim(-0.7, len(table) - 0.3)
+    axes.set_ylabel("kB (1000 bytes) of an image's map")
+
+
+PICTURES = {"words_per_cycle": plot_words_per_cycle, "traffic": plot_traffic}

@@ -15,6 +15,8 @@ import dataclasses
 import torch
 from torch import Tensor
 
+from evaluation.hardware.cycles import Design
+
 
 @dataclasses.dataclass(frozen=True)
 class Blocks:
@@ -22,6 +24,7 @@ class Blocks:
 
     Attributes:
         words: of the transmission.
+        planes: of each block.
         first_word, last_word: for each block, the index of its first word and of the one that
             fills it; beyond the last word where zero words fill the block up.
         symbols: for each block, bit-plane symbols.
@@ -29,20 +32,22 @@ class Blocks:
     """
 
     words: int
+    planes: int
     first_word: Tensor
     last_word: Tensor
     symbols: Tensor
     refills: Tensor
 
 
-def blocks_of(words: Tensor, word_bits: int, block_size: int, zero_word: int = 0) -> Blocks:
+def blocks_of(words: Tensor, design: Design) -> Blocks:
+    block_size = design.block_size
     flat = words.flatten().to(torch.int64)
-    positions = (flat != zero_word).nonzero().flatten()
+    positions = (flat != design.zero_word).nonzero().flatten()
     missing = -len(positions) % block_size
-    behind = torch.arange(flat.numel(), flat.numel() + missing)
+    filling = torch.arange(flat.numel(), flat.numel() + missing)
     values = torch.nn.functional.pad(flat[positions], (0, missing))
     deltas = values.reshape(-1, block_size).diff(dim=1)
-    planes = torch.arange(word_bits + 1)
+    planes = torch.arange(design.word_bits + 1)
     bits = (deltas.unsqueeze(1) >> planes.view(1, -1, 1)) & 1  # [blocks, planes, deltas]
     zero = torch.ones(bits.shape[:2], dtype=torch.bool)
     zero[:, 0] = (bits[:, 0] == 0).all(-1)
@@ -50,8 +55,9 @@ def blocks_of(words: Tensor, word_bits: int, block_size: int, zero_word: int = 0
     run_ends = zero[:, :-1] & ~zero[:, 1:]
     refills = run_ends.sum(1)
     runs = refills + zero[:, -1]
-    members = torch.cat([positions, behind]).reshape(-1, block_size)
-    return Blocks(flat.numel(), members[:, 0], members[:, -1], (~zero).sum(1) + runs, refills)
+    members = torch.cat([positions, filling]).reshape(-1, block_size)
+    symbols = (~zero).sum(1) + runs
+    return Blocks(flat.numel(), len(planes), members[:, 0], members[:, -1], symbols, refills)
 
 
 def cycles_per_symbol(blocks: Blocks) -> Tensor:
@@ -59,9 +65,9 @@ def cycles_per_symbol(blocks: Blocks) -> Tensor:
     return 1 + blocks.symbols
 
 
-def cycles_per_plane(blocks: Blocks, word_bits: int) -> Tensor:
+def cycles_per_plane(blocks: Blocks) -> Tensor:
     """The published schedule."""
-    return 1 + (word_bits + 1) + blocks.refills
+    return 1 + blocks.planes + blocks.refills
 
 
 def cycles(blocks: Blocks, coder_cycles: Tensor) -> int:

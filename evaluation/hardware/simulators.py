@@ -3,25 +3,19 @@ whole network for AccelForge. ZigZag's are in :mod:`evaluation.hardware.zigzag`.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterable
-from typing import Any
 
+import pandas as pd
+
+from evaluation.hardware import zigzag
 from evaluation.hardware.energy import MEMORIES
 from evaluation.hardware.hardware_study import Study
 from evaluation.hardware.layer_maps import Convolution
 
 SCALE_SIM_HEADER = (
-    "Layer name",
-    "IFMAP Height",
-    "IFMAP Width",
-    "Filter Height",
-    "Filter Width",
-    "Channels",
-    "Num Filter",
-    "Strides",
+    "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter,"
+    " Strides,"
 )
 
 
@@ -36,7 +30,7 @@ def scale_sim_topology(convolutions: Iterable[Convolution]) -> str:
         ValueError: a convolution has groups, two strides or dilation, or a name that SCALE-Sim
             would read as something else.
     """
-    lines = [", ".join(SCALE_SIM_HEADER) + ","]
+    lines = [SCALE_SIM_HEADER]
     for each in convolutions:
         if each.groups != 1 or each.stride[0] != each.stride[1] or each.dilation != (1, 1):
             raise ValueError(
@@ -61,32 +55,22 @@ def scale_sim_compression(study: Study) -> str:
     in place of its output, empty where there is none (projection shortcuts). docs/hardware.md says
     which words of a report a traffic ratio divides.
     """
-    text = io.StringIO()
-    fields = ["LayerID", "Layer name"]
-    figures = ["words", "density", "bits_per_word", "stream_ratio", "traffic_ratio"]
-    fields += [f"ifmap_{figure}" for figure in figures]
-    fields += ["ofmap_layer", *(f"ofmap_{figure}" for figure in figures)]
-    writer = csv.DictWriter(text, fields, lineterminator="\n")
-    writer.writeheader()
-    for index, row in enumerate(study.convolutions.values()):
-        record: dict[str, Any] = {"LayerID": index, "Layer name": row.convolution.name}
-        ifmap = (row.words, row.density, row.traffic)
-        written_as = row.convolution.written_as
-        maps = {"ifmap": ifmap}
-        if written_as is not None:
-            layer = study.layers[written_as]
-            record["ofmap_layer"] = written_as
-            maps["ofmap"] = (layer.cycles.words, 1 - layer.cycles.zero_share, layer.traffic)
-        for prefix, (words, density, traffic) in maps.items():
-            record |= {
-                f"{prefix}_words": words // study.images,
-                f"{prefix}_density": f"{density:.6f}",
-                f"{prefix}_bits_per_word": f"{8 * traffic.stream_bytes / words:.4f}",
-                f"{prefix}_stream_ratio": f"{traffic.stream_ratio:.4f}",
-                f"{prefix}_traffic_ratio": f"{traffic.ratio:.4f}",
-            }
-        writer.writerow(record)
-    return text.getvalue()
+
+    def figures(prefix: str, table: pd.DataFrame) -> pd.DataFrame:
+        shown = {
+            "density": (1 - table["zeros"] / table["words"]).map("{:.6f}".format),
+            "bits_per_word": (8 * table["stream_bytes"] / table["words"]).map("{:.4f}".format),
+            "stream_ratio": table["stream_ratio"].map("{:.4f}".format),
+            "traffic_ratio": table["traffic_ratio"].map("{:.4f}".format),
+        }
+        return pd.DataFrame({"words": table["words"] // study.images, **shown}).add_prefix(prefix)
+
+    table = figures("ifmap_", study.inputs)
+    table["ofmap_layer"] = [each.written_as for each in study.convolutions.values()]
+    table = table.join(figures("ofmap_", study.layers).astype(object), on="ofmap_layer")
+    table.insert(0, "Layer name", table.index)
+    table.insert(0, "LayerID", range(len(table)))
+    return str(table.to_csv(index=False, lineterminator="\n"))
 
 
 # ---- AccelForge ----------------------------------------------------------------------------------
@@ -133,16 +117,14 @@ def accelforge(study: Study, title: str) -> str:
     """A network as AccelForge's input: for each convolution an einsum over tensors of its own,
     what it reads (`I_NAME`), its weights (`F_NAME`) and what is written in its place (`O_NAME`),
     with the measured bits of a word in DRAM."""
-    word_bits = study.options.design.word_bits
-    bits = {}
-    einsums = []
-    for index, row in enumerate(study.convolutions.values()):
-        name = re.sub(r"\W", "_", row.convolution.name)
-        bits[f"I_{name}"] = word_bits / row.traffic.ratio
-        written_as = row.convolution.written_as
-        if written_as is not None:
-            bits[f"O_{name}"] = word_bits / study.layers[written_as].traffic.ratio
-        einsums.append(_einsum(row.convolution, name, index))
+    word_bits, einsums, bits = study.options.design.word_bits, [], {}
+    for index, (key, found) in enumerate(zigzag.ratios(study).items()):
+        convolution = study.convolutions[key]
+        name = re.sub(r"\W", "_", key)
+        bits[f"I_{name}"] = word_bits / found["I"]
+        if convolution.written_as is not None:
+            bits[f"O_{name}"] = word_bits / found["O"]
+        einsums.append(_einsum(convolution, name, index))
     head = ACCELFORGE.format(
         title=title,
         word_bits=word_bits,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import re
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from torch_ebpc.hardware import EncoderRun
+from torch_ebpc.report import csv_text
 
 COUNT_BITS = 24  # of the published decoder's word count, LOG_MAX_WORDS
 
@@ -73,48 +73,14 @@ def file_name(layer: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "_", layer)
 
 
-def hexadecimal(words: Sequence[int], word_bits: int) -> str:
-    """A line for each word, with the last flag."""
-    return _beats(words, f"0{-(-word_bits // 4)}x")
+def hexadecimal(word_bits: int) -> str:
+    """The format of a word."""
+    return f"0{-(-word_bits // 4)}x"
 
 
-def binary(words: Sequence[int], word_bits: int) -> str:
-    """A line for each word, with the last flag."""
-    return _beats(words, f"0{word_bits}b")
-
-
-def _beats(words: Sequence[int], form: str) -> str:
+def beats(words: Sequence[int], form: str) -> str:
+    """A line for each word, in a format, with the last flag."""
     return "\n".join(f"{word:{form}} {int(i == len(words))}" for i, word in enumerate(words, 1))
-
-
-def bit_patterns(words: Tensor, word_bits: int) -> list[int]:
-    """Words as the ports carry them: W bits, two's complement."""
-    mask = (1 << word_bits) - 1
-    return [word & mask for word in words.flatten().tolist()]
-
-
-def _hexadecimal_files(name: str, patterns: list[int], run: EncoderRun) -> dict[str, str]:
-    width = run.word_bits
-    return {
-        f"hexadecimal/{name}.words.hex": hexadecimal(patterns, width),
-        f"hexadecimal/{name}.zero.hex": hexadecimal(run.zero_stream.tolist(), width),
-        f"hexadecimal/{name}.plane.hex": hexadecimal(run.plane_stream.tolist(), width),
-    }
-
-
-def _published_files(name: str, patterns: list[int], run: EncoderRun) -> dict[str, str]:
-    words = binary(patterns, run.word_bits)
-    zero = binary(run.zero_stream.tolist(), run.word_bits)
-    plane = binary(run.plane_stream.tolist(), run.word_bits)
-    return {
-        f"published/encoder/{name}_input.stim": words,
-        f"published/encoder/{name}_bpc.expresp": plane,
-        f"published/encoder/{name}_znz.expresp": zero,
-        f"published/decoder/{name}_num_words_input.stim": f"{run.words - 1:0{COUNT_BITS}b}",
-        f"published/decoder/{name}_bpc_input.stim": plane,
-        f"published/decoder/{name}_znz_input.stim": zero,
-        f"published/decoder/{name}_data_output.expresp": words,
-    }
 
 
 @dataclasses.dataclass
@@ -132,13 +98,29 @@ class StimuliWriter:
 
     def add(self, layer: str, words: Tensor, run: EncoderRun) -> None:
         self._run = run
-        name = file_name(layer)
-        patterns = bit_patterns(words, run.word_bits)
-        files: dict[str, str] = {}
+        name, mask = file_name(layer), (1 << run.word_bits) - 1
+        streams = {
+            "words": [word & mask for word in words.flatten().tolist()],  # two's complement
+            "zero": run.zero_stream.tolist(),
+            "plane": run.plane_stream.tolist(),
+        }
+        files = {}
         if self.hexadecimal:
-            files |= _hexadecimal_files(name, patterns, run)
+            for stream, each in streams.items():
+                text = beats(each, hexadecimal(run.word_bits))
+                files[f"hexadecimal/{name}.{stream}.hex"] = text
         if self.published:
-            files |= _published_files(name, patterns, run)
+            binary = {stream: beats(each, f"0{run.word_bits}b") for stream, each in streams.items()}
+            count = f"{run.words - 1:0{COUNT_BITS}b}"
+            files |= {
+                f"published/encoder/{name}_input.stim": binary["words"],
+                f"published/encoder/{name}_bpc.expresp": binary["plane"],
+                f"published/encoder/{name}_znz.expresp": binary["zero"],
+                f"published/decoder/{name}_num_words_input.stim": count,
+                f"published/decoder/{name}_bpc_input.stim": binary["plane"],
+                f"published/decoder/{name}_znz_input.stim": binary["zero"],
+                f"published/decoder/{name}_data_output.expresp": binary["words"],
+            }
         for path, text in files.items():
             target = self.folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -157,10 +139,7 @@ class StimuliWriter:
         run = self._run
         if run is None:
             raise ValueError("no layer was added")
-        with (self.folder / "index.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(self._index[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self._index)
+        (self.folder / "index.csv").write_text(csv_text(self._index))
         width = run.word_bits
         supported = self.signed and width in (8, 16, 32) and run.block_size <= width
         supported = supported and run.zero_word == 0

@@ -15,9 +15,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import pandas as pd
 from torch import Tensor
 
-import torch_ebpc
+from evaluation.hardware.cycles import Design
+
+SWEPT_BUFFERS = (256, 1024, 4096, 16384, 65536)
+SWEPT_BURSTS = (16, 32, 64, 128)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,63 +40,12 @@ class Interface:
     reads: int = 1
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            if getattr(self, field.name) < 1:
-                raise ValueError(
-                    f"{field.name} must be at least 1, got {getattr(self, field.name)}"
-                )
+        for name, value in dataclasses.asdict(self).items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
 
     def padded(self, num_bytes: int) -> int:
         return -(-num_bytes // self.burst_bytes) * self.burst_bytes
-
-
-@dataclasses.dataclass
-class Traffic:
-    """Bytes of a map in memory, summed over images; each is written once and read ``reads`` times.
-
-    Attributes:
-        raw_bytes: the map, W bits a word, without padding.
-        before_bytes: the map uncompressed, padded to a burst.
-        stream_bytes: both streams of all tiles in whole words of W bits, as the encoder emits them.
-        padded_bytes: the same, every stream of every tile padded to a burst.
-        table_bytes: the address table, padded to a burst.
-        tiles: how many.
-        grown_tiles: how many of them take more bursts than uncompressed.
-    """
-
-    raw_bytes: int = 0
-    before_bytes: int = 0
-    stream_bytes: int = 0
-    padded_bytes: int = 0
-    table_bytes: int = 0
-    tiles: int = 0
-    grown_tiles: int = 0
-
-    @property
-    def after_bytes(self) -> int:
-        """All that is stored and moved: padded streams and the table."""
-        return self.padded_bytes + self.table_bytes
-
-    @property
-    def ratio(self) -> float:
-        """Bytes moved uncompressed / bytes moved compressed."""
-        return self.before_bytes / self.after_bytes
-
-    @property
-    def stream_ratio(self) -> float:
-        """The same without bursts and table: what the code itself gives on such tiles."""
-        return self.raw_bytes / self.stream_bytes
-
-    def add(self, other: Traffic) -> None:
-        for field in dataclasses.fields(self):
-            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
-
-    def as_dict(self, interface: Interface) -> dict[str, Any]:
-        record = dataclasses.asdict(self)
-        for when, num_bytes in (("before", self.before_bytes), ("after", self.after_bytes)):
-            record[f"written_{when}_bytes"] = num_bytes
-            record[f"read_{when}_bytes"] = num_bytes * interface.reads
-        return record | {"traffic_ratio": self.ratio, "stream_ratio": self.stream_ratio}
 
 
 def tiles_of(words: Tensor, word_bits: int, buffer_bytes: int) -> list[Tensor]:
@@ -113,61 +66,61 @@ def tiles_of(words: Tensor, word_bits: int, buffer_bytes: int) -> list[Tensor]:
     return [part for part in parts if part.numel() > 0]
 
 
-def measure(
-    words: Tensor,
-    interface: Interface,
-    word_bits: int,
-    block_size: int,
-    max_zero_run: int,
-    zero_word: int = 0,
-) -> Traffic:
-    """The traffic of one image's map."""
+def measure(words: Tensor, interface: Interface, design: Design) -> dict[str, int]:
+    """A record of one image's map, in bytes; it is written once and read ``reads`` times.
+
+    ``raw_bytes``: W bits a word, without padding; ``before_bytes``: the same, padded to a burst.
+    ``stream_bytes``: both streams of all tiles in whole words of W bits; ``padded_bytes``: every
+    stream of every tile padded to a burst; ``table_bytes``: the address table, padded to a burst;
+    ``after_bytes``: all that is stored and moved. ``tiles``, and how many of them take more bursts
+    than uncompressed: ``grown_tiles``.
+    """
+    word_bits = design.word_bits
     raw_bytes = -(-words.numel() * word_bits // 8)
-    traffic = Traffic(raw_bytes=raw_bytes, before_bytes=interface.padded(raw_bytes))
+    tiles = stream_bytes = padded_bytes = grown_tiles = 0
     for part in tiles_of(words, word_bits, interface.buffer_bytes):
-        bits = torch_ebpc.count_transmission_bits(
-            part,
-            "ebpc",
-            word_bits,
-            block_size,
-            max_zero_run,
-            "sent",
-            transmission_dims=1,
-            zero=zero_word,
-        )
-        stream_words = bits.add(word_bits - 1) // word_bits
-        stream_bytes = (stream_words * word_bits).add(7) // 8
-        bursts = stream_bytes.add(interface.burst_bytes - 1) // interface.burst_bytes
+        streams = design.whole_words(design.stream_bits(part)).add(7) // 8
+        bursts = streams.add(interface.burst_bytes - 1) // interface.burst_bytes
         raw_bursts = interface.padded(-(-part.shape[1] * word_bits // 8)) // interface.burst_bytes
-        traffic.tiles += part.shape[0]
-        traffic.stream_bytes += int(stream_bytes.sum())
-        traffic.padded_bytes += int(bursts.sum()) * interface.burst_bytes
-        traffic.grown_tiles += int((bursts.sum(1) > raw_bursts).sum())
-    traffic.table_bytes = interface.padded(traffic.tiles * interface.entry_bytes)
-    return traffic
+        tiles += part.shape[0]
+        stream_bytes += int(streams.sum())
+        padded_bytes += int(bursts.sum()) * interface.burst_bytes
+        grown_tiles += int((bursts.sum(1) > raw_bursts).sum())
+    table_bytes = interface.padded(tiles * interface.entry_bytes)
+    return {
+        "raw_bytes": raw_bytes,
+        "before_bytes": interface.padded(raw_bytes),
+        "stream_bytes": stream_bytes,
+        "padded_bytes": padded_bytes,
+        "table_bytes": table_bytes,
+        "after_bytes": padded_bytes + table_bytes,
+        "tiles": tiles,
+        "grown_tiles": grown_tiles,
+    }
+
+
+def with_ratios(table: Any) -> Any:
+    """Sums of such records in a DataFrame, with uncompressed / compressed bytes: of what is moved,
+    and of the streams alone, which is what the code itself gives on such tiles."""
+    return table.assign(
+        traffic_ratio=table["before_bytes"] / table["after_bytes"],
+        stream_ratio=table["raw_bytes"] / table["stream_bytes"],
+    )
 
 
 def sweep(
     maps: list[Tensor],
     interface: Interface,
-    code: tuple[int, int, int],
-    buffers: tuple[int, ...],
-    bursts: tuple[int, ...],
-    zero_word: int = 0,
-) -> dict[tuple[int, int], Traffic]:
+    design: Design,
+    buffers: tuple[int, ...] = SWEPT_BUFFERS,
+    bursts: tuple[int, ...] = SWEPT_BURSTS,
+) -> pd.DataFrame:
     """All maps of an image, by buffer and burst bytes."""
-    results = {}
-    for buffer_bytes in buffers:
-        for burst_bytes in bursts:
-            variant = dataclasses.replace(
-                interface, buffer_bytes=buffer_bytes, burst_bytes=burst_bytes
-            )
-            total = results[buffer_bytes, burst_bytes] = Traffic()
-            for words in maps:
-                total.add(measure(words, variant, *code, zero_word))
-    return results
-
-
-def megabytes_per_second(num_bytes: float, cycles: int, clock_hz: float) -> float:
-    """Mean bandwidth of moving so many bytes in so many cycles, in 10^6 bytes a second."""
-    return num_bytes / cycles * clock_hz * 1e-6
+    records = []
+    for words in maps:
+        for buffer in buffers:
+            for burst in bursts:
+                variant = dataclasses.replace(interface, buffer_bytes=buffer, burst_bytes=burst)
+                found = measure(words, variant, design)
+                records.append({"buffer_bytes": buffer, "burst_bytes": burst, **found})
+    return with_ratios(pd.DataFrame(records).groupby(["buffer_bytes", "burst_bytes"]).sum())

@@ -9,14 +9,14 @@ until its last beat has left: the next one may follow sooner.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
-import torch_ebpc
+from evaluation.hardware.cycles import Design
 from evaluation.hardware.traffic import tiles_of
-from torch_ebpc.hardware import inventory, run_encoder
+from torch_ebpc.hardware import inventory
 
 LANES = (1, 2, 4, 8)
 CHUNKS = (16, 64, 256, 1024, 4096)
@@ -43,29 +43,21 @@ class LanesRow:
     narrow_cycles: int = 0
 
 
-def sweep_lanes(
-    maps: list[Tensor], code: tuple[int, int, int], buffer_bytes: int, zero_word: int = 0
-) -> list[LanesRow]:
+def sweep_lanes(maps: list[Tensor], design: Design, buffer_bytes: int) -> list[LanesRow]:
     """One image's maps through encoders of several widths, without back-pressure."""
-    word_bits, block_size, _ = code
 
-    def cycles(words: Tensor, lanes: int) -> int:
-        return run_encoder(words, *code, zero_word=zero_word, lanes=lanes).cycles
+    def bits(lanes: int) -> int:
+        return inventory("encoder", *design.code, lanes=lanes).total_bits
 
-    one = inventory("encoder", *code).total_bits
-    rows = []
-    for lanes in LANES:
-        if lanes > block_size:
-            continue
-        bits = inventory("encoder", *code, lanes=lanes).total_bits
-        rows.append(LanesRow(lanes, bits, lanes * one))
+    widths = [lanes for lanes in LANES if lanes <= design.block_size]
+    rows = [LanesRow(lanes, bits(lanes), lanes * bits(1)) for lanes in widths]
     for words in maps:
-        tiles = [tile for part in tiles_of(words, word_bits, buffer_bytes) for tile in part]
-        narrow = [cycles(tile, 1) for tile in tiles]
+        tiles = [tile for part in tiles_of(words, design.word_bits, buffer_bytes) for tile in part]
+        narrow = [design.encode(tile).cycles for tile in tiles]
         for row in rows:
             row.words += words.numel()
-            row.map_cycles += cycles(words, row.lanes)
-            row.tile_cycles += sum(cycles(tile, row.lanes) for tile in tiles)
+            row.map_cycles += design.encode(words, lanes=row.lanes).cycles
+            row.tile_cycles += sum(design.encode(tile, lanes=row.lanes).cycles for tile in tiles)
             row.narrow_cycles += max(sum(narrow[i :: row.lanes]) for i in range(row.lanes))
     return rows
 
@@ -105,59 +97,34 @@ class ChunksRow:
         self.fallback_bits += int(bits.clamp(max=raw_bits).sum()) + bits.numel()
 
 
-def sweep_chunks(
-    maps: Iterable[Tensor], code: tuple[int, int, int], zero_word: int = 0
-) -> list[ChunksRow]:
+def sweep_chunks(maps: Iterable[Tensor], design: Design) -> list[ChunksRow]:
     """One image's maps: whole, then in chunks from large to small."""
-    word_bits = code[0]
     rows = [ChunksRow(chunk) for chunk in (0, *reversed(CHUNKS))]
     for words in maps:
+        flat = words.flatten()
         for row in rows:
-            for part in _chunks(words.flatten(), row.chunk_words or words.numel()):
-                bits = _transmission_bits(part, code, zero_word)
-                bits = bits.add(word_bits - 1) // word_bits * word_bits
-                row.add(bits.sum(1), part.shape[1] * word_bits)
+            size = row.chunk_words or flat.numel()
+            whole = flat.numel() - flat.numel() % size
+            for part in (flat[:whole].reshape(-1, size), flat[whole:].reshape(1, -1)):
+                if part.numel() > 0:
+                    bits = design.whole_words(design.stream_bits(part))
+                    row.add(bits.sum(1), part.shape[1] * design.word_bits)
     return rows
 
 
-def raw_blocks(maps: Iterable[Tensor], code: tuple[int, int, int], zero_word: int = 0) -> ChunksRow:
+def raw_blocks(maps: Iterable[Tensor], design: Design) -> ChunksRow:
     """A fallback within the plane stream: a flag in front of every block of N non-zero words, which
     follow as they are where their code is longer."""
-    word_bits, block_size, _ = code
-    found = ChunksRow(block_size)
+    size = design.block_size
+    found = ChunksRow(size)
     for words in maps:
         flat = words.flatten()
-        nonzero = flat[flat != zero_word]
-        missing = (
-            -nonzero.numel() % block_size
-        )  # words of 0 fill the last block up, in the code too
-        blocks = torch.nn.functional.pad(nonzero, (0, missing)).reshape(-1, block_size)
-        bits = _transmission_bits(blocks, code, zero_word)[:, 1]
-        found.add(bits, block_size * word_bits)
-        zero_bits = int(_transmission_bits(flat.reshape(1, -1), code, zero_word)[0, 0])
+        nonzero = flat[flat != design.zero_word]
+        # Words of 0 fill the last block up, in the code too.
+        blocks = torch.nn.functional.pad(nonzero, (0, -nonzero.numel() % size)).reshape(-1, size)
+        found.add(design.stream_bits(blocks)[:, 1], size * design.word_bits)
+        zero_bits = int(design.stream_bits(flat.reshape(1, -1))[0, 0])
         found.stream_bits += zero_bits
         found.fallback_bits += zero_bits
-        found.raw_bits += word_bits * (flat.numel() - blocks.numel())
+        found.raw_bits += design.word_bits * (flat.numel() - blocks.numel())
     return found
-
-
-def _chunks(flat: Tensor, chunk_words: int) -> Iterator[Tensor]:
-    whole = flat.numel() - flat.numel() % chunk_words
-    for part in (flat[:whole].reshape(-1, chunk_words), flat[whole:].reshape(1, -1)):
-        if part.numel() > 0:
-            yield part
-
-
-def _transmission_bits(words: Tensor, code: tuple[int, int, int], zero_word: int) -> Tensor:
-    """Bits of both streams of each transmission [transmissions, 2]."""
-    word_bits, block_size, max_zero_run = code
-    return torch_ebpc.count_transmission_bits(
-        words,
-        "ebpc",
-        word_bits,
-        block_size,
-        max_zero_run,
-        "sent",
-        transmission_dims=1,
-        zero=zero_word,
-    )

@@ -8,7 +8,6 @@ without, for each layer.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import sys
@@ -16,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tabulate import tabulate
 
+from evaluation.common.command_line import program
+from evaluation.common.tables import Table
 from evaluation.hardware.hardware_study import Study
 from evaluation.hardware.layer_maps import Convolution
 
@@ -26,10 +26,7 @@ def workload(study: Study) -> str:
     """All convolutions, each reading its map from the outermost memory and writing its output
     there."""
     word_bits = study.options.design.word_bits
-    layers = [
-        _layer(index, row.convolution, word_bits)
-        for index, row in enumerate(study.convolutions.values())
-    ]
+    layers = [_layer(i, each, word_bits) for i, each in enumerate(study.convolutions.values())]
     return str(yaml.safe_dump(layers, sort_keys=False, default_flow_style=None, width=100))
 
 
@@ -80,12 +77,11 @@ def _layer(index: int, layer: Convolution, word_bits: int) -> dict[str, Any]:
 def ratios(study: Study) -> dict[str, dict[str, float]]:
     """Uncompressed / compressed bytes that cross the interface, by layer: of what it reads (`I`)
     and of the ReLU map that is written in its place (`O`, 1 where there is none)."""
-    found = {}
-    for name, row in study.convolutions.items():
-        written_as = row.convolution.written_as
-        written = study.layers[written_as].traffic.ratio if written_as is not None else 1.0
-        found[name] = {"I": row.traffic.ratio, "O": written}
-    return found
+    read, written = study.inputs["traffic_ratio"], study.layers["traffic_ratio"]
+    return {
+        name: {"I": float(read[name]), "O": float(written.get(each.written_as, 1.0))}
+        for name, each in study.convolutions.items()
+    }
 
 
 def compressed(result: dict[str, Any], ratios: dict[str, float]) -> dict[str, Any]:
@@ -112,10 +108,8 @@ def compressed(result: dict[str, Any], ratios: dict[str, float]) -> dict[str, An
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m evaluation.hardware.zigzag",
-        description="ZigZag's energies with maps uncompressed and compressed, in pJ.",
-    )
+    about = "ZigZag's energies with maps uncompressed and compressed, in pJ."
+    parser = program("evaluation.hardware.zigzag", about)
     parser.add_argument("results", type=Path, help="folder of its NAME_complete.json")
     parser.add_argument("ratios", type=Path, help="zigzag/NETWORK_ratios.json of the exports")
     parsed = parser.parse_args(arguments)
@@ -129,7 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     rows.append(["total", *(sum(column) for column in list(zip(*rows, strict=True))[1:])])
     headers = ["layer", "maps, outermost", "all", "maps compressed", "all compressed"]
-    print(tabulate(rows, headers, floatfmt=",.0f"))
+    print(Table("", headers, [[name, *(f"{x:,.0f}" for x in row)] for name, *row in rows]).text())
     return 0
 
 

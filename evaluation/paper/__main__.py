@@ -11,43 +11,37 @@ import dataclasses
 import sys
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-import torch
-
-from evaluation.common.inputs import add_untrained, find_inputs
+from evaluation.common.command_line import add_inputs, open_inputs, program
 from evaluation.paper import expected
-from evaluation.paper.claims import explain
-from evaluation.paper.comparison_sections import (
-    agreement_text,
-    call_agreement,
-    types_table,
-    verdicts,
-)
+from evaluation.paper.claims import verdicts
 from evaluation.paper.paper_report import run_record, write_report
 from evaluation.paper.paper_study import NothingToMeasureError, Study, run_study
+from evaluation.paper.passes import Ranks, joined
 from evaluation.paper.plan import EXTENTS, Extent
 from evaluation.paper.presets import PRESETS, Preset
-from evaluation.paper.ranks import Ranks, joined
+from evaluation.paper.sections import call_agreement, types_table
 from evaluation.paper.tap_selection import FUNCTIONS, TapSelection
 from torch_ebpc.cli.settings import positive
 
-RULE_OPTIONS = (
-    "scale", "batch_size", "headroom", "rounding", "block_size", "max_zero_run", "base", "order",
-)  # fmt: skip
+RULE_OPTIONS: dict[str, dict[str, Any]] = {
+    "scale": {"choices": ["batch", "calibrated"]},
+    "batch_size": {"type": positive, "help": "images that share a scale under 'batch'"},
+    "headroom": {"type": float},
+    "rounding": {"choices": ["nearest", "truncate"]},
+    "block_size": {"type": positive},
+    "max_zero_run": {"type": positive},
+    "base": {"choices": ["sent", "reused"]},
+    "order": {"choices": ["nchw", "nhwc"]},
+}
 """The fields of a preset that have an option of their name."""
 
 
 def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(prog="python -m evaluation.paper", description=__doc__)
+    result = program("evaluation.paper", __doc__)
     result.add_argument("--model", default="resnet34", help="a TorchVision classification network")
-    result.add_argument("--weights", type=Path, metavar="FILE", help="a state dict (.pth)")
-    result.add_argument(
-        "--images", type=Path, metavar="DIR", help="a folder of images or of classes"
-    )
-    add_untrained(result)
-    result.add_argument("--limit", type=positive, metavar="N", help="use the first N images only")
-    result.add_argument("--threads", type=positive, help="PyTorch's threads, of each process")
+    add_inputs(result)
     result.add_argument(
         "--output", type=Path, default=Path("reports/paper"), metavar="DIR",
         help="the report; beside it, in DIR.work, what a later run can resume from",
@@ -60,27 +54,14 @@ def parser() -> argparse.ArgumentParser:
         "--networks", nargs="*", metavar="NAME", help="the other networks to measure beside it"
     )
 
-    taps = result.add_argument_group("what is measured of the network")
-    taps.add_argument(
-        "--layers", nargs="*", metavar="NAME",
-        help="modules, or module types of torch.nn (default: all activations)",
-    )  # fmt: skip
-    taps.add_argument(
+    result.add_argument(
         "--functions", nargs="*", default=[], choices=list(FUNCTIONS), metavar="NAME",
-        help=f"functions that it calls by itself: {', '.join(FUNCTIONS)}",
+        help=f"also what these functions give that it calls by itself: {', '.join(FUNCTIONS)}",
     )  # fmt: skip
-    taps.add_argument("--inputs", action="store_true", help="their inputs instead of their outputs")
-
     rule = result.add_argument_group("rule (a preset, and what is to be different)")
     rule.add_argument("--preset", choices=list(PRESETS), default="notebook")
-    rule.add_argument("--scale", choices=["batch", "calibrated"])
-    rule.add_argument("--batch-size", type=positive, help="images that share a scale under 'batch'")
-    rule.add_argument("--headroom", type=float)
-    rule.add_argument("--rounding", choices=["nearest", "truncate"])
-    rule.add_argument("--block-size", type=positive)
-    rule.add_argument("--max-zero-run", type=positive)
-    rule.add_argument("--base", choices=["sent", "reused"])
-    rule.add_argument("--order", choices=["nchw", "nhwc"])
+    for name, how in RULE_OPTIONS.items():
+        rule.add_argument(f"--{name.replace('_', '-')}", **how)
     result.add_argument(
         "--update-expected", action="store_true", help="store these ratios as the expected ones"
     )
@@ -89,9 +70,8 @@ def parser() -> argparse.ArgumentParser:
 
 def rule_from(options: argparse.Namespace) -> Preset:
     """The preset with the given flags on top of it."""
-    given = {
-        name: getattr(options, name) for name in RULE_OPTIONS if getattr(options, name) is not None
-    }
+    given = {name: getattr(options, name) for name in RULE_OPTIONS}
+    given = {name: value for name, value in given.items() if value is not None}
     return dataclasses.replace(PRESETS[options.preset].complete(), **given)
 
 
@@ -102,34 +82,16 @@ def extent_from(options: argparse.Namespace) -> Extent:
     return dataclasses.replace(extent, networks=tuple(options.networks))
 
 
-def taps_from(options: argparse.Namespace) -> TapSelection | None:
-    """None: the default of the network."""
-    of: Literal["inputs", "outputs"] = "inputs" if options.inputs else "outputs"
-    functions = tuple(options.functions)
-    if options.layers is None:
-        return TapSelection(functions=functions, of=of) if functions or options.inputs else None
-    return TapSelection(tuple(options.layers), functions, of)
-
-
 def main(arguments: list[str] | None = None) -> int:
     argument_parser = parser()
     options = argument_parser.parse_args(arguments)
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
     begin = time.monotonic()
     with joined() as ranks:
-        try:
-            network, images = find_inputs(
-                options.model, options.weights, options.images, untrained=options.untrained
-            )
-            images = images.first(options.limit).readable()
-            rule, taps = rule_from(options), taps_from(options)
-        except (OSError, ValueError) as error:
-            argument_parser.error(str(error))
-        if ranks.first:
-            print(f"weights: {network.weights}\nimages: {images}")
-            if network.warning:
-                print(f"\n*** {network.warning} ***\n", file=sys.stderr)
+        network, images = open_inputs(
+            argument_parser, options, options.model, quiet=not ranks.first
+        )
+        rule = rule_from(options)
+        taps = TapSelection(functions=tuple(options.functions)) if options.functions else None
         work = options.output.with_name(f"{options.output.name}.work")
         try:
             study = run_study(
@@ -144,15 +106,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def finish(study: Study, options: argparse.Namespace, ranks: Ranks, begin: float) -> int:
     """Writes the report, prints its main figures, and checks them; the exit code."""
-    run = run_record(begin, time.monotonic(), ranks.count)
+    run = run_record(time.monotonic() - begin, ranks.count)
     write_report(study, options.output, run)
-    print(f"\n{types_table(study).markdown()}\n")
-    for verdict in verdicts(study):
-        print(f"Claim: {verdict.claim.text} ({verdict.claim.source})")
-        print("\n".join(f"- {line}" for line in explain(verdict)), "\n")
-    found = call_agreement(study)
-    if found is not None:
-        print(agreement_text(found))
+    print(f"\n{types_table(study)}\n")
+    print(*(verdict.in_a_line() for verdict in verdicts(study)), call_agreement(study), sep="\n")
     print(f"{run['seconds']:g} s, peak memory {run['peak_memory_GiB']:g} GiB (of this process)")
     print(f"report: {options.output / 'report.html'}")
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from evaluation.common.files import write_json
-from evaluation.paper.paper_study import Measured, Study
+from evaluation.paper.paper_study import Study
 
 EXPECTED = Path(__file__).with_name("expected.json")
 # Counts are exact for equal maps; maps differ between CPUs and builds of PyTorch in the last bits,
@@ -47,17 +46,13 @@ def store(study: Study, path: Path = EXPECTED) -> None:
 def ratios(study: Study) -> dict[str, float]:
     """The ratio of sums of everything that was measured, by name."""
     result = {}
-    for each in [study.main, *study.gradients, *study.others]:
-        for name, ratio in _ratios(each):
-            result[f"{each.network.name}, {each.what}: {name}"] = ratio
+    for each in study.all:
+        for name in each.plan.groups:
+            readings = each.readings(name)
+            group = f"{each.network.name}, {each.what}: {name}"
+            for label, variant in each.group(name).items():
+                result[f"{group}: {label}"] = readings.ratio(variant)
     return result
-
-
-def _ratios(measured: Measured) -> Iterator[tuple[str, float]]:
-    for name in measured.plan.groups:
-        readings = measured.readings(name)
-        for label, variant in measured.group(name).items():
-            yield f"{name}: {label}", readings.ratio(variant)
 
 
 def _identity(study: Study) -> dict[str, Any]:

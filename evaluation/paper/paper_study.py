@@ -15,18 +15,16 @@ import evaluation
 import torch_ebpc
 from evaluation.common.networks import NoWeightsError, load_model
 from evaluation.paper import software
-from evaluation.paper.averages import Readings
-from evaluation.paper.counts import Counts
-from evaluation.paper.passes import UNIT_IMAGES, Runner
-from evaluation.paper.plan import Extent, Plan, network_plan, small_plan
+from evaluation.paper.counts import Counts, Readings
+from evaluation.paper.passes import UNIT_IMAGES, Ranks, Runner
+from evaluation.paper.plan import Extent, Group, Plan, network_plan, small_plan
 from evaluation.paper.presets import Preset
-from evaluation.paper.ranks import Ranks
 from evaluation.paper.sweep import Sweep
-from evaluation.paper.tap_selection import Of, TapSelection, default_selection, only_relu
-from evaluation.paper.word_statistics import Statistics, measure_statistics
+from evaluation.paper.tap_selection import TapSelection, default_selection, only_relu
 from torch_ebpc.cli.images import ImageSet
 from torch_ebpc.cli.measurement import Accuracy
 from torch_ebpc.cli.networks import LoadedModel, with_batch_statistics
+from torch_ebpc.statistics import SymbolStatistics
 
 MAPS = "activation maps"
 GRADIENT_TYPES = ("fixed8", "fixed16", "float16", "bfloat16", "float32")
@@ -49,14 +47,13 @@ class Measured:
     top1: Accuracy
     negative: bool  # some value is, so unsigned words do not apply
 
-    def readings(self, group: str, images: Any = None) -> Readings:
-        """Averages of a group's variants, on the images on which all of them are measured."""
-        variants = [each for each in self.plan.groups[group].values() if each in self.counts.bits]
-        return Readings(self.counts, variants, images)
-
-    def group(self, name: str) -> dict[str, Any]:
+    def group(self, name: str) -> Group:
         """The variants of a group that apply."""
         return {k: v for k, v in self.plan.groups[name].items() if v in self.counts.bits}
+
+    def readings(self, group: str) -> Readings:
+        """Ratios of a group's variants, on the images on which all of them are measured."""
+        return Readings(self.counts, list(self.group(group).values()))
 
 
 @dataclasses.dataclass
@@ -67,10 +64,14 @@ class Study:
     rule: Preset
     images: ImageSet
     main: Measured
-    statistics: Statistics
+    symbols: SymbolStatistics  # of the headline's words
     gradients: list[Measured]  # of outputs and of inputs; empty where no image has a label
     others: list[Measured]  # other tensors of the main network, and other networks
     provenance: dict[str, Any]  # what determines the figures
+
+    @property
+    def all(self) -> list[Measured]:
+        return [self.main, *self.gradients, *self.others]
 
 
 def run_study(
@@ -96,18 +97,17 @@ def run_study(
     """
     rule = rule.complete()
     images = dataclasses.replace(images, files=images.files[:: extent.images_every])
-    chosen_tensors = taps is not None
+    what = MAPS if taps is None else "chosen tensors"
     taps = taps or default_selection(network.model)
     images_sha256 = images.sha256()
-    wants_statistics = rule.network_mode == "batch statistics"
 
-    def sweep(loaded: LoadedModel, selection: TapSelection, plan: Plan, every: int) -> Sweep:
+    def sweep(loaded: LoadedModel, selection: TapSelection, plan: Plan, every: int = 1) -> Sweep:
         description = {
             "network": [loaded.name, loaded.weights_sha256, loaded.batch_statistics],
             "images": images_sha256,
             "taps": dataclasses.asdict(selection),
             "variants": {each.key: every for each, every in plan.every.items()},
-            "every": [every, extent.statistics_every],
+            "every": [every, extent.symbols_every],
             "batch_size": rule.batch_size,
             "unit": UNIT_IMAGES,
             "threads": torch.get_num_threads(),  # convolutions may differ in the last bits
@@ -115,63 +115,56 @@ def run_study(
             "program": program_sha256(),
         }
         digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
-        name = f"{loaded.name} {selection.of}"
-        runner = Runner(work, digest, ranks)
+        runner, name = Runner(work, digest, ranks), f"{loaded.name} {selection.of}"
         return Sweep(loaded, images, selection, runner, rule.batch_size or 1, every, name)
 
-    def measured(what: str, each: Sweep, plan: Plan) -> Measured | None:
-        """None where the network has no such tensors, or no image qualifies."""
-        if not each.chosen or not each.taps.applies(each.network.model):
-            return None
+    def measured(
+        what: str, loaded: LoadedModel, selection: TapSelection, plan: Plan, every: int = 1
+    ) -> list[Measured]:
+        """Nothing where the network has no such tensors, or no image qualifies."""
+        each = sweep(loaded, selection, plan, every)
+        if not each.chosen or not selection.applies(loaded.model):
+            return []
         ranges, top1 = each.ranges()
         if not ranges.calls:
-            return None
+            return []
         counts = each.counts(ranges, plan.every)
-        return Measured(what, each.network, plan, counts, top1, ranges.negative)
+        return [Measured(what, loaded, plan, counts, top1, ranges.negative)]
 
-    if wants_statistics:
-        network = with_batch_statistics(network)
-    plan = network_plan(rule, extent)
-    main_sweep = sweep(network, taps, plan, 1)
-    main = measured("chosen tensors" if chosen_tensors else MAPS, main_sweep, plan)
-    if main is None:
+    def in_mode(loaded: LoadedModel) -> LoadedModel:
+        wanted = rule.network_mode == "batch statistics"
+        return with_batch_statistics(loaded) if wanted else loaded
+
+    network, plan = in_mode(network), network_plan(rule, extent)
+    main = measured(what, network, taps, plan)
+    if not main:
         raise NothingToMeasureError(f"{network.name} calls nothing of {taps}")
-    statistics = measure_statistics(main_sweep, plan.headline, extent.statistics_every)
+    whole = sweep(network, taps, plan)
+    symbols = whole.symbols(whole.ranges()[0], plan.headline, extent.symbols_every)
 
-    gradients = []
     plan = small_plan(rule, tuple(t for t in GRADIENT_TYPES if t in extent.types))
-    of_what: tuple[tuple[str, Of], ...] = (
-        ("of the outputs", "gradients"),
-        ("of the inputs", "input gradients"),
-    )
-    for what, of in of_what:
-        selection = dataclasses.replace(taps, of=of)
-        each = sweep(network, selection, plan, extent.gradients_every)
-        if of == "gradients" or only_relu(network.model, taps):
-            gradients.append(measured(what, each, plan))
+    every = extent.gradients_every
+    outputs = dataclasses.replace(taps, of="gradients")
+    gradients = measured("of the outputs", network, outputs, plan, every)
+    if only_relu(network.model, taps):
+        inputs = dataclasses.replace(taps, of="input gradients")
+        gradients += measured("of the inputs", network, inputs, plan, every)
 
-    others = []
-    plan = small_plan(rule, ("fixed8", "bfloat16"))
-    for what, selection in (
-        ("inputs of convolutions", TapSelection(("Conv2d",), of="inputs")),
-        ("sums of residual additions", TapSelection((), ("add",))),
-    ):
-        each = sweep(network, selection, plan, extent.networks_every)
-        others.append(measured(what, each, plan))
+    plan, every = small_plan(rule, ("fixed8", "bfloat16")), extent.networks_every
+    read, sums = TapSelection(("Conv2d",), of="inputs"), TapSelection((), ("add",))
+    others = measured("inputs of convolutions", network, read, plan, every)
+    others += measured("sums of residual additions", network, sums, plan, every)
+    plan = small_plan(rule, ("fixed8", "ufixed8", "bfloat16"))
     for name in extent.networks:
-        if name != network.name:
-            try:
-                loaded = load_model(name, untrained=untrained)
-            except NoWeightsError as error:
-                if ranks.first:
-                    print(f"{name} is left out: {error}", file=sys.stderr)
-                continue
-            if wants_statistics:
-                loaded = with_batch_statistics(loaded)
-            types = ("fixed8", "ufixed8", "bfloat16")
-            plan = small_plan(rule, types)
-            each = sweep(loaded, default_selection(loaded.model), plan, extent.networks_every)
-            others.append(measured(MAPS, each, plan))
+        if name == network.name:
+            continue
+        try:
+            loaded = in_mode(load_model(name, untrained=untrained))
+        except NoWeightsError as error:
+            if ranks.first:
+                print(f"{name} is left out: {error}", file=sys.stderr)
+            continue
+        others += measured(MAPS, loaded, default_selection(loaded.model), plan, every)
 
     provenance = {
         "network": network.name,
@@ -186,16 +179,7 @@ def run_study(
         "versions": _versions(),
         "program_sha256": program_sha256(),
     }
-    return Study(
-        extent,
-        rule,
-        images,
-        main,
-        statistics,
-        [each for each in gradients if each is not None],
-        [each for each in others if each is not None],
-        provenance,
-    )
+    return Study(extent, rule, images, main[0], symbols, gradients, others, provenance)
 
 
 def _versions() -> dict[str, str]:

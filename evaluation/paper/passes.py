@@ -1,4 +1,5 @@
-"""Passes over the images in units of a few, whose results are kept so that a run can resume.
+"""Passes over the images in units of a few, by one process or several under torchrun, whose results
+are kept so that a run can resume.
 
 Which rank did a unit, or in which run, makes no difference: units are always the same images.
 """
@@ -6,14 +7,15 @@ Which rank did a unit, or in which run, makes no difference: units are always th
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import joblib
+import torch.distributed as dist
 from tqdm import tqdm
-
-from evaluation.paper.ranks import Ranks
 
 Unit = tuple[int, ...]
 """Images that go through the network together: indices into the image set."""
@@ -24,6 +26,39 @@ T = TypeVar("T")
 
 def units_of(images: Sequence[int], size: int = UNIT_IMAGES) -> list[Unit]:
     return [tuple(images[begin : begin + size]) for begin in range(0, len(images), size)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranks:
+    """This process among ``count``. Without torchrun: the only one."""
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every rank's value, in the order of ranks, on every rank."""
+        if self.count == 1:
+            return [value]
+        values: list[Any] = [None] * self.count
+        dist.all_gather_object(values, value)
+        return values
+
+
+@contextmanager
+def joined() -> Iterator[Ranks]:
+    """The ranks that torchrun has started; one, where it has not."""
+    if "WORLD_SIZE" not in os.environ:
+        yield Ranks()
+        return
+    dist.init_process_group("gloo")
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,21 +74,15 @@ class Runner:
     key: str
     ranks: Ranks
 
-    def run(
-        self, name: str, what: str, units: Sequence[Unit], compute: Callable[[Unit], T]
-    ) -> list[T]:
-        """The results of all units, in their order, on every rank.
-
-        Args:
-            name: of the pass, which tells it from others of the same key.
-            what: in words, for the progress bar.
-        """
+    def run(self, name: str, units: Sequence[Unit], compute: Callable[[Unit], T]) -> list[T]:
+        """The results of all units, in their order, on every rank. ``name`` tells the pass from
+        others of the same key."""
         # Compressed, since zlib's checksum is what notices a flipped bit.
         kept = joblib.Memory(self.folder, verbose=0, compress=1).cache(_result, ignore=["compute"])
         mine: dict[Unit, T] = {}
         share = units[self.ranks.rank :: self.ranks.count]
         total = sum(map(len, share))
-        with tqdm(total=total, desc=what, unit="image", disable=not self.ranks.first) as progress:
+        with tqdm(total=total, desc=name, unit="image", disable=not self.ranks.first) as progress:
             for unit in share:
                 mine[unit] = kept(self.key, name, unit, compute)
                 progress.update(len(unit))

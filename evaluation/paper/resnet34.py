@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-import torch
-
+from evaluation.common.command_line import open_inputs, program
 from evaluation.common.files import whole_files
-from evaluation.common.inputs import add_untrained, find_inputs
+from evaluation.common.inputs import add_untrained
 from torch_ebpc.cli.measurement import Measurement, measure
 from torch_ebpc.cli.settings import add_arguments, settings_from
 
@@ -18,11 +16,7 @@ VALUES_PER_IMAGE = 3_562_496  # of all ReLU calls, at 224 x 224 pixels
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m evaluation.paper.resnet34",
-        description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = program("evaluation.paper.resnet34", __doc__)
     add_arguments(parser)
     add_untrained(parser)
     parser.add_argument(
@@ -30,20 +24,12 @@ def main(arguments: list[str] | None = None) -> int:
         help="folder of the report",
     )  # fmt: skip
     options = parser.parse_args(arguments)
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
     try:
-        network, images = find_inputs(
-            "resnet34", options.weights, options.images, untrained=options.untrained
-        )
-        images = images.first(options.limit).readable()
         settings = settings_from(options)
         settings.words()
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         parser.error(str(error))
-    print(f"weights: {network.weights}\nimages: {images}")
-    if network.warning:
-        print(f"\n*** {network.warning} ***\n", file=sys.stderr)
+    network, images = open_inputs(parser, options)
 
     measurement = measure(network, images, settings)
     report = measurement.report

@@ -7,23 +7,11 @@ all take whole bytes (a 4- or 12-bit word is given to them in 8 or 16 bits).
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 
 from evaluation.common import compressors
-
-# Made anew for each use, because some cannot be shared between threads.
-COMPRESSORS: Mapping[str, Callable[[], compressors.Compressor]] = {
-    "zstd-1": lambda: compressors.zstd(1),
-    "zstd-3": lambda: compressors.zstd(3),
-    "lz4": compressors.lz4_block,
-    "blosc2-bitshuffle-lz4": lambda: compressors.blosc("LZ4", "BITSHUFFLE"),
-    "blosc2-bitshuffle-zstd": lambda: compressors.blosc("ZSTD", "BITSHUFFLE"),
-    "blosc2-shuffle-zstd": lambda: compressors.blosc("ZSTD", "SHUFFLE"),
-}
-
 
 # Of the compressors, and of what makes tensors of images.
 _PACKAGES = ("zstandard", "lz4", "blosc2", "torchvision", "pillow", "numpy")
@@ -34,22 +22,15 @@ def versions() -> dict[str, str]:
 
 
 def count_software_bits(words: torch.Tensor, method: str) -> int:
-    """Bits that a compressor of :data:`COMPRESSORS`, or "entropy", needs for all words at once."""
+    """Bits that one of :data:`compressors.SOFTWARE`, or "entropy", needs for all words at once."""
     if method == "entropy":
         return entropy_bits(words)
-    compressor = COMPRESSORS[method]()
+    compressor = compressors.SOFTWARE[method]()
     return 8 * compressor.size(compressor.compress(words))
 
 
 def entropy_bits(words: torch.Tensor) -> int:
     """Bits of an ideal code for independent words that knows how often each occurs in this very
     transmission: n * H, rounded up, without the cost of telling the decoder."""
-    patterns = np.asarray(compressors.words_of(words))
-    if patterns.itemsize <= 2:
-        counts = np.bincount(patterns.view(f"u{patterns.itemsize}"))
-    else:
-        counts = np.unique(patterns, return_counts=True)[1]
-    counts = counts[counts > 0].astype(np.float64)
-    if len(counts) < 2:
-        return 0
+    counts = np.unique(compressors.words_of(words), return_counts=True)[1].astype(np.float64)
     return int(np.ceil(-(counts * np.log2(counts / counts.sum())).sum()))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import functools
+import operator
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -15,12 +17,12 @@ from torch.nn import functional
 import torch_ebpc
 from evaluation.paper.counts import Call, Counts
 from evaluation.paper.passes import UNIT_IMAGES, Runner, Unit, units_of
-from evaluation.paper.software import COMPRESSORS, count_software_bits
 from evaluation.paper.tap_selection import TapSelection, tapped
-from evaluation.paper.variants import TYPES, Variant, Words
+from evaluation.paper.variants import TYPES, Variant
 from torch_ebpc.cli.images import UNKNOWN, ImageSet, PreparedImages
 from torch_ebpc.cli.measurement import Accuracy
 from torch_ebpc.cli.networks import LoadedModel
+from torch_ebpc.statistics import SymbolStatistics
 
 # Images that go through a network together where it normalizes by batch statistics: as many as the
 # authors' notebook has, and with gradients as many as fit into 8 GiB with all that ResNet-34 saves.
@@ -29,7 +31,6 @@ LARGEST_GRADIENT_BATCH = 25
 
 T = TypeVar("T")
 Consumer = Callable[[str, Tensor], None]  # takes a call's name and its map
-Run = Callable[[Consumer], object]  # sends all maps of a unit to a consumer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,14 +52,12 @@ class Ranges:
 
     def largest(self, scale: str, batch_size: int) -> np.ndarray:
         """float64 [calls, images]: the magnitude that each map's scale follows."""
-        magnitude: np.ndarray = np.maximum(np.abs(self.low), np.abs(self.high))
+        magnitude = np.maximum(np.abs(self.low), np.abs(self.high))
         images = magnitude.shape[1]
-        batch_size = {"calibrated": max(images, 1), "batch": batch_size, "image": 1}[scale]
-        out = np.empty_like(magnitude)
-        for begin in range(0, images, batch_size):
-            batch = slice(begin, begin + batch_size)
-            out[:, batch] = magnitude[:, batch].max(axis=1, keepdims=True)
-        return out
+        batch_size = {"calibrated": images, "batch": batch_size, "image": 1}[scale]
+        begins = np.arange(0, images, batch_size)
+        sizes = np.diff(begins, append=images)
+        return np.repeat(np.maximum.reduceat(magnitude, begins, axis=1), sizes, axis=1)
 
 
 @dataclasses.dataclass
@@ -88,7 +87,7 @@ class Sweep:
         chosen = list(range(0, len(self.images.files), self.every))
         if self.taps.backward:
             chosen = [i for i in chosen if self.images.files[i].label != UNKNOWN]
-        self.chosen: Sequence[int] = chosen
+        self.chosen = chosen
         # Batch statistics make a map depend on the others of its batch; else the size of a unit
         # changes nothing, and memory does not depend on the batch size.
         unit = UNIT_IMAGES
@@ -101,9 +100,7 @@ class Sweep:
 
     def ranges(self) -> tuple[Ranges, Accuracy]:
         """The first pass: each map's range, and the network's accuracy on these images."""
-        found = self.runner.run(
-            f"{self.name}-ranges", f"{self.name}: ranges", self.units, self._unit_ranges
-        )
+        found = self._run("ranges", self.units, self._unit_ranges)
         calls = found[0][0]
         if any(each != calls for each, _, _ in found):
             raise RuntimeError("calls differ between images")
@@ -117,44 +114,73 @@ class Sweep:
 
     def counts(self, ranges: Ranges, variants: Mapping[Variant, int]) -> Counts:
         """The second pass: bits of all variants, each on one image in so many of the set."""
-        counts = Counts(ranges.calls, [file.name for file in self.images.files])
-        applicable = {
-            each: every
-            for each, every in variants.items()
-            if TYPES[each.words.type].signed or not ranges.negative
-        }
-        largest = {
-            scale: ranges.largest(scale, self.batch_size)
-            for scale in ("calibrated", "batch", "image")
-        }
-        with ThreadPoolExecutor(torch.get_num_threads(), initializer=_one_thread_each) as pool:
-            measure = _Measure(ranges.calls, applicable, largest, pool)
-            found = self.runner.run(
-                f"{self.name}-bits",
-                f"{self.name}: bits",
-                self.units,
-                lambda unit: measure(unit, lambda consumer: self._forward(unit, consumer)),
-            )
-        bits = np.zeros((len(applicable), len(ranges.calls), len(counts.images)), np.int64)
+        applicable = [v for v in variants if TYPES[v.type].signed or not ranges.negative]
+        # Words are made once for all variants that have the same.
+        by_words: dict[Variant, list[int]] = {}
+        for number, each in enumerate(applicable):
+            by_words.setdefault(each.word_rule, []).append(number)
+        largest = {x: ranges.largest(x, self.batch_size) for x in ("calibrated", "batch", "image")}
+        index = {call.name: i for i, call in enumerate(ranges.calls)}
+
+        def of_image(call: int, image: int, x: Tensor) -> np.ndarray:
+            """int64 [variants]: the bits of one map of one image; 0 where not measured."""
+            bits = np.zeros(len(applicable), np.int64)
+            with torch.inference_mode():
+                for rule, numbers in by_words.items():
+                    due = [i for i in numbers if image % variants[applicable[i]] == 0]
+                    if due:
+                        words = rule.words(x, float(largest[rule.scale][call, image]))
+                        bits[due] = [applicable[i].count_bits(words) for i in due]
+            return bits
+
+        def of_unit(unit: Unit) -> np.ndarray:
+            """int64 [variants, calls, images]."""
+            bits = np.zeros((len(applicable), len(index), len(unit)), np.int64)
+
+            def consume(name: str, x: Tensor) -> None:
+                images = pool.map(of_image, [index[name]] * len(unit), unit, torch.split(x, 1))
+                bits[:, index[name]] = np.stack(list(images), axis=1)
+
+            self._forward(unit, consume)
+            return bits
+
+        # PyTorch's number of threads is each thread's own.
+        with ThreadPoolExecutor(torch.get_num_threads(), "", torch.set_num_threads, (1,)) as pool:
+            found = self._run("bits", self.units, of_unit)
+        images = np.arange(len(self.images.files))
+        bits = np.zeros((len(applicable), len(index), len(images)), np.int64)
         for unit, columns in zip(self.units, found, strict=True):
             bits[:, :, unit] = columns
-        in_pass = np.isin(np.arange(len(counts.images)), self.chosen)
-        for i, (each, every) in enumerate(applicable.items()):
-            counts.bits[each] = bits[i]
-            counts.measured[each] = in_pass & (np.arange(len(counts.images)) % every == 0)
-        return counts
-
-    def each_map(
-        self, name: str, what: str, every: int, compute: Callable[[Unit, Run], T]
-    ) -> list[T]:
-        """What ``compute(unit, run)`` gives for each unit, in a pass over one image in so many."""
-        chosen = [i for i in self.chosen if i % every == 0]
-        return self.runner.run(
-            f"{self.name}-{name}",
-            f"{self.name}: {what}",
-            units_of(chosen),
-            lambda unit: compute(unit, lambda consumer: self._forward(unit, consumer)),
+        in_pass = np.isin(images, self.chosen)
+        return Counts(
+            ranges.calls,
+            [file.name for file in self.images.files],
+            dict(zip(applicable, bits, strict=True)),
+            {each: in_pass & (images % variants[each] == 0) for each in applicable},
         )
+
+    def symbols(self, ranges: Ranges, variant: Variant, every: int) -> SymbolStatistics:
+        """What the code of a variant of EBPC is made of, on one image in so many."""
+        largest = ranges.largest(variant.scale, self.batch_size)
+        index = {call.name: i for i, call in enumerate(ranges.calls)}
+
+        def of_unit(unit: Unit) -> SymbolStatistics:
+            found: list[SymbolStatistics] = []
+
+            def consume(name: str, x: Tensor) -> None:
+                for image, one in zip(unit, torch.split(x, 1), strict=True):
+                    words = variant.words(one, float(largest[index[name], image]))
+                    code = (variant.bits, variant.block_size, variant.max_zero_run, variant.base)
+                    found.append(torch_ebpc.symbol_statistics(words, *code, transmission_dims=1))
+
+            self._forward(unit, consume)
+            return functools.reduce(operator.add, found)
+
+        units = units_of([i for i in self.chosen if i % every == 0])
+        return functools.reduce(operator.add, self._run("symbols", units, of_unit))
+
+    def _run(self, what: str, units: list[Unit], compute: Callable[[Unit], T]) -> list[T]:
+        return self.runner.run(f"{self.name}: {what}", units, compute)
 
     # ---- The network -----------------------------------------------------------------------------
 
@@ -186,73 +212,3 @@ class Sweep:
         top1.add(*self._forward(unit, consume))
         stacked = torch.stack(bounds, dim=1) if bounds else torch.zeros(2, 0, len(unit))
         return calls, stacked.to(torch.float64).numpy(), top1
-
-
-class _Measure:
-    """Counts all variants of the maps of one unit, the images of a map side by side."""
-
-    def __init__(
-        self,
-        calls: Sequence[Call],
-        variants: Mapping[Variant, int],
-        largest: Mapping[str, np.ndarray],
-        pool: ThreadPoolExecutor,
-    ) -> None:
-        self._index = {call.name: i for i, call in enumerate(calls)}
-        self._largest = largest
-        self._pool = pool
-        self._variant_count = len(variants)
-        self._by_words: dict[Words, list[tuple[int, Variant, int]]] = {}
-        for number, (each, every) in enumerate(variants.items()):
-            self._by_words.setdefault(each.words, []).append((number, each, every))
-
-    def __call__(self, unit: Unit, run: Run) -> np.ndarray:
-        """int64 [variants, calls, images]."""
-        bits = np.zeros((self._variant_count, len(self._index), len(unit)), np.int64)
-
-        def consume(name: str, x: Tensor) -> None:
-            call = self._index[name]
-            columns = self._pool.map(
-                lambda place: self._of_image(call, unit[place], x[place : place + 1]),
-                range(len(unit)),
-            )
-            for place, column in enumerate(columns):
-                bits[:, call, place] = column
-
-        run(consume)
-        return bits
-
-    def _of_image(self, call: int, image: int, x: Tensor) -> np.ndarray:
-        """int64 [variants]: the bits of one map of one image [1, ...]; 0 where not measured."""
-        bits = np.zeros(self._variant_count, np.int64)
-        with torch.inference_mode():
-            for words_rule, group in self._by_words.items():
-                due = [(number, each) for number, each, every in group if image % every == 0]
-                if due:
-                    largest = float(self._largest[words_rule.scale][call, image])
-                    words = words_rule.of(x, largest)  # once for all variants of these words
-                    for number, each in due:
-                        bits[number] = count_bits(words, each)
-        return bits
-
-
-def count_bits(words: Tensor, variant: Variant) -> int:
-    """The bits of one image's words [1, ...]."""
-    code = variant.code
-    if code.method in COMPRESSORS or code.method == "entropy":
-        return count_software_bits(words, code.method)
-    bits = torch_ebpc.count_transmission_bits(
-        words,
-        code.method,
-        variant.words.bits,
-        code.block_size,
-        code.max_zero_run,
-        code.base,
-        transmission_dims=min(2 if code.transmission == "channel" else 1, words.dim()),
-    )
-    return int(bits.sum().item())
-
-
-def _one_thread_each() -> None:
-    """For the threads of a pool: PyTorch's number of threads is each thread's own."""
-    torch.set_num_threads(1)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 import torch
 
+from evaluation.common.command_line import program
 from evaluation.common.networks import data_folder
 from evaluation.recorded import recording
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m evaluation.recorded", description=__doc__)
+    parser = program("evaluation.recorded", __doc__)
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", default=data_folder() / "weights" / "resnet34.pth",
         help="a state dict of ResNet-34 (default: %(default)s)",

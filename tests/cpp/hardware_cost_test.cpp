@@ -11,7 +11,7 @@
 #include "ebpc/hardware/inventory.h"
 #include "support/hardware_testbench.h"
 
-namespace ebpc::hardware {
+namespace ebpc::test {
 namespace {
 
 TEST(Register, CutsToItsWidthAndChangesAtTheClockEdge) {
@@ -89,10 +89,10 @@ TEST(Inventory, RegistersAreAllTheStateThereIs) {
   Random random(1);
   const Parameters p;
   const Words words = relu_like(p, 3000, 0.6, random);
-  const Streams expected = codec_streams(p, words);
+  const WordStreams expected = codec_streams(p, words);
 
   auto encoder = std::make_unique<Encoder>(p);
-  Streams streams;
+  WordStreams streams;
   std::size_t next = 0;
   int cycles = 0;
   for (bool zero_ended = false, plane_ended = false; !zero_ended || !plane_ended;) {
@@ -148,7 +148,7 @@ TEST(Throughput, NearlyAWordACycleOnAReluLikeMap) {
   const Words words = relu_like(p, 100'000, 0.6, random);
   const auto values = integers(p, words);
   const EncoderRun encoded = run_encoder(p, span_of(values));
-  EXPECT_EQ((Streams{encoded.zero_stream, encoded.plane_stream}), codec_streams(p, words));
+  EXPECT_EQ((WordStreams{encoded.zero_stream, encoded.plane_stream}), codec_streams(p, words));
   EXPECT_GT(encoded.words_per_cycle(), 0.95);
   EXPECT_LE(encoded.words_per_cycle(), 1.0);
   const DecoderRun decoded = run_decoder(p, encoded.zero_stream, encoded.plane_stream, 100'000);
@@ -215,4 +215,4 @@ TEST(Throughput, ANarrowMemorySetsThePace) {
 }
 
 }  // namespace
-}  // namespace ebpc::hardware
+}  // namespace ebpc::test

@@ -24,7 +24,7 @@
 #include "support/hardware_golden.h"
 #include "support/hardware_testbench.h"
 
-namespace ebpc::hardware {
+namespace ebpc::test {
 namespace {
 
 // ---- Parameters: as CMakeLists.txt gives them to Verilator
@@ -216,7 +216,7 @@ void expect_lockstep(LockstepEncoder<Set>& encoder, LockstepDecoder<Set>& decode
                      const Words& words, Random& random, const Rates& rates) {
   SCOPED_TRACE(std::to_string(words.size()) + " words");
   const Parameters p = Set::p();
-  const Streams expected = codec_streams(p, words);
+  const WordStreams expected = codec_streams(p, words);
   ASSERT_EQ(encode_in_hardware(encoder, p, words, rates, random), expected);
   ASSERT_EQ(decode_in_hardware(decoder, p, expected, words.size(), rates, random), words);
 }
@@ -399,7 +399,7 @@ TYPED_TEST(HardwareRtl, ThePlaneStreamsLastFlagComesOnceWhateverItsLength) {
 }
 
 }  // namespace
-}  // namespace ebpc::hardware
+}  // namespace ebpc::test
 
 #else
 

@@ -11,7 +11,7 @@
 #include "support/hardware_golden.h"
 #include "support/hardware_testbench.h"
 
-namespace ebpc::hardware {
+namespace ebpc::test {
 namespace {
 
 // ------------------------------------------------------------------------------ bit-exactness
@@ -78,7 +78,7 @@ TEST(HardwareModel, AnyWordCountsAsZero) {
       Words words = any_words(p, 500, 0.5, random);
       words.insert(words.end(), {zero, 0, zero});
       for (auto& word : words) word = random() % 2 == 0 ? zero : word;
-      const Streams expected = reference_streams(p, words);
+      const WordStreams expected = reference_streams(p, words);
       Encoder encoder(p);
       EXPECT_EQ(encode_in_hardware(encoder, p, words, random_rates(random), random), expected);
       Decoder decoder(p);
@@ -175,7 +175,7 @@ void expect_in_a_row(const Parameters& p, const std::vector<Words>& transmission
     Decoder decoder(p);
     for (const Words& words : transmissions) {
       const Rates rates = stalls ? random_rates(random) : Rates{};
-      const Streams expected = codec_streams(p, words);
+      const WordStreams expected = codec_streams(p, words);
       EXPECT_EQ(encode_in_hardware(encoder, p, words, rates, random), expected);
       EXPECT_EQ(decode_in_hardware(decoder, p, expected, words.size(), rates, random), words);
     }
@@ -319,11 +319,11 @@ TEST(HardwareModel, ADamagedTransmissionDoesNotReachTheNext) {
   const Parameters p;
   Decoder decoder(p);
   for (int repeat = 0; repeat < 50; ++repeat) {
-    const std::vector<Streams> damaged_streams{
+    const std::vector<WordStreams> damaged_streams{
         {{0b01111000}, {}},               // a run of 16 zero words where one word was announced
         {{0b10000000}, {1, 0, 13, 5, 1}}  // the block of that word, and half of another
     };
-    for (const Streams& damaged : damaged_streams) {
+    for (const WordStreams& damaged : damaged_streams) {
       decode_in_hardware(decoder, p, damaged, 1, random_rates(random), random);
     }
     const Words words = any_words(p, 100, 0.6, random);
@@ -341,4 +341,4 @@ TEST(HardwareModel, RefusesWhatItDoesNotSupport) {
 }
 
 }  // namespace
-}  // namespace ebpc::hardware
+}  // namespace ebpc::test

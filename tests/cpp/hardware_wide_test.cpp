@@ -13,7 +13,7 @@
 #include "support/hardware_golden.h"
 #include "support/hardware_testbench.h"
 
-namespace ebpc::hardware {
+namespace ebpc::test {
 namespace {
 
 /// A consumer that holds the producer to its beat until it has moved.
@@ -39,8 +39,8 @@ class WideConsumer {
 };
 
 /// One transmission through an encoder, whatever it has done before.
-Streams encode_wide(WideEncoder& encoder, std::size_t lanes, const Words& words, const Rates& rates,
-                    Random& random) {
+WordStreams encode_wide(WideEncoder& encoder, std::size_t lanes, const Words& words,
+                        const Rates& rates, Random& random) {
   std::bernoulli_distribution word_now(rates.word);
   std::bernoulli_distribution zero_now(rates.zero);
   std::bernoulli_distribution plane_now(rates.plane);
@@ -74,7 +74,7 @@ void expect_streams(WideEncoder& encoder, const Parameters& p, int lanes, const 
                     Random& random) {
   SCOPED_TRACE(name_of(p) + ", " + std::to_string(lanes) + " lanes, " +
                std::to_string(words.size()) + " words");
-  const Streams expected = codec_streams(p, words);
+  const WordStreams expected = codec_streams(p, words);
   for (const Rates& rates : {Rates{}, random_rates(random)}) {
     EXPECT_EQ(encode_wide(encoder, static_cast<std::size_t>(lanes), words, rates, random),
               expected);
@@ -164,4 +164,4 @@ TEST(WideEncoder, RefusesWhatItDoesNotSupport) {
 }
 
 }  // namespace
-}  // namespace ebpc::hardware
+}  // namespace ebpc::test

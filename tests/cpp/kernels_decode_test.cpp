@@ -4,7 +4,7 @@
 
 #include "support/kernel_testing.h"
 
-namespace ebpc::testing {
+namespace ebpc::test {
 namespace {
 
 constexpr std::uint8_t guard = 0x5A;
@@ -28,7 +28,7 @@ std::ostream& operator<<(std::ostream& out, const Packed& packed) {
 }
 
 Packed pack(const Words& words) {
-  Streams streams = encode_plainly(words);
+  KernelStreams streams = encode_plainly(words);
   return {words.p, words.bytes_per_word, words.count(), std::move(streams.zero),
           std::move(streams.plane)};
 }
@@ -119,10 +119,12 @@ class DecodeTest : public KernelTest {
   FencedMemory words_memory_{fenced_bytes};
 };
 
-Pattern any_pattern(Random& random) { return all_patterns[random.below(std::size(all_patterns))]; }
+Pattern any_pattern(KernelRandom& random) {
+  return all_patterns[random.below(std::size(all_patterns))];
+}
 
 /// Changes one of the streams, or the number of words, so that it may not be well-formed any more.
-void corrupt(Packed& packed, Random& random) {
+void corrupt(Packed& packed, KernelRandom& random) {
   std::vector<std::uint8_t>& stream = random.one_in(2) ? packed.zero : packed.plane;
   switch (random.below(8)) {
     case 0:
@@ -151,7 +153,7 @@ void corrupt(Packed& packed, Random& random) {
 }
 
 TEST_P(DecodeTest, GivesBackTheWordsOfAllSettings) {
-  Random random(1);
+  KernelRandom random(1);
   for (const Parameters& p : all_settings()) {
     const int bytes_per_word = std::max(bytes_for_word(p.word_bits), 1 << random.below(3));
     const Words words =
@@ -162,7 +164,7 @@ TEST_P(DecodeTest, GivesBackTheWordsOfAllSettings) {
 }
 
 TEST_P(DecodeTest, GivesBackTheWordsOfAllPatterns) {
-  Random random(2);
+  KernelRandom random(2);
   for (const Parameters& p : common_settings()) {
     for (const Pattern pattern : all_patterns) {
       for (const std::size_t length : {4096U, 4096U + 77U, 20000U}) {
@@ -175,7 +177,7 @@ TEST_P(DecodeTest, GivesBackTheWordsOfAllPatterns) {
 }
 
 TEST_P(DecodeTest, GivesBackTheWordsOfEveryLength) {
-  Random random(3);
+  KernelRandom random(3);
   for (const Parameters& p : common_settings()) {
     for (std::size_t length = 0; length <= 200; ++length) {
       expect_portable_verdict(
@@ -187,7 +189,7 @@ TEST_P(DecodeTest, GivesBackTheWordsOfEveryLength) {
 }
 
 TEST_P(DecodeTest, GivesBackAnyNumberOfJobsAtOnce) {
-  Random random(4);
+  KernelRandom random(4);
   std::vector<std::size_t> numbers;
   for (std::size_t n = 0; n <= 40; ++n) numbers.push_back(n);
   for (const std::size_t n : {63U, 64U, 65U, 255U, 256U, 257U, 600U}) numbers.push_back(n);
@@ -218,7 +220,7 @@ TEST_P(DecodeTest, NeedsNoMemoryForNoWords) {
 }
 
 TEST_P(DecodeTest, JudgesCorruptStreamsLikePortable) {
-  Random random(5);
+  KernelRandom random(5);
   for (const Parameters& p : common_settings()) {
     for (int i = 0; i < 1000; ++i) {
       Packed packed = pack(make_words(p, bytes_for_word(p.word_bits), any_pattern(random),
@@ -231,7 +233,7 @@ TEST_P(DecodeTest, JudgesCorruptStreamsLikePortable) {
 }
 
 TEST_P(DecodeTest, JudgesCorruptStreamsOfAllSettingsLikePortable) {
-  Random random(6);
+  KernelRandom random(6);
   for (const Parameters& p : all_settings()) {
     Packed packed = pack(make_words(p, bytes_for_word(p.word_bits), any_pattern(random),
                                     1 + random.below(300), random));
@@ -242,7 +244,7 @@ TEST_P(DecodeTest, JudgesCorruptStreamsOfAllSettingsLikePortable) {
 }
 
 TEST_P(DecodeTest, JudgesEveryBitFlipAndTruncationLikePortable) {
-  Random random(7);
+  KernelRandom random(7);
   for (const Parameters& p : common_settings()) {
     const Packed good =
         pack(make_words(p, bytes_for_word(p.word_bits), Pattern::feature_map, 90, random));
@@ -306,7 +308,7 @@ TEST_P(DecodeTest, JudgesRowsOfPlanesThatGoOnBehindABlockLikePortable) {
 }
 
 TEST_P(DecodeTest, JudgesConstantWordsWithAnyBitFlippedLikePortable) {
-  Random random(9);
+  KernelRandom random(9);
   for (const Parameters& p : common_settings()) {
     const int bytes_per_word = bytes_for_word(p.word_bits);
     for (const int eights : {1, 2, 3}) {
@@ -334,7 +336,7 @@ TEST_P(DecodeTest, JudgesConstantWordsWithAnyBitFlippedLikePortable) {
 }
 
 TEST_P(DecodeTest, FindsTheFirstCorruptJobAmongMany) {
-  Random random(8);
+  KernelRandom random(8);
   for (const Parameters& p :
        {Parameters{}, Parameters{.is_signed = false}, Parameters{.word_bits = 16},
         Parameters{.block_size = 16}, Parameters{.base = Base::reused}}) {
@@ -357,4 +359,4 @@ TEST_P(DecodeTest, FindsTheFirstCorruptJobAmongMany) {
 INSTANTIATE_TEST_SUITE_P(Kernel, DecodeTest, ::testing::ValuesIn(known_kernels()), kernel_name);
 
 }  // namespace
-}  // namespace ebpc::testing
+}  // namespace ebpc::test

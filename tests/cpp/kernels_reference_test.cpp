@@ -8,7 +8,7 @@
 #include "support/kernel_testing.h"
 #include "support/reference_codec.h"
 
-namespace ebpc::testing {
+namespace ebpc::test {
 namespace {
 
 class ReferenceTest : public KernelTest {
@@ -43,7 +43,7 @@ class ReferenceTest : public KernelTest {
 };
 
 TEST_P(ReferenceTest, AgreesForAllSettings) {
-  Random random(1);
+  KernelRandom random(1);
   for (const Parameters& p : all_settings()) {
     const Pattern pattern = all_patterns[random.below(std::size(all_patterns))];
     const int bytes_per_word = std::max(bytes_for_word(p.word_bits), 1 << random.below(3));
@@ -53,7 +53,7 @@ TEST_P(ReferenceTest, AgreesForAllSettings) {
 }
 
 TEST_P(ReferenceTest, AgreesForAllPatternsOfCommonSettings) {
-  Random random(2);
+  KernelRandom random(2);
   for (const Parameters& p : common_settings()) {
     for (const Pattern pattern : all_patterns) {
       expect_reference(make_words(p, bytes_for_word(p.word_bits), pattern, 600, random));
@@ -64,7 +64,7 @@ TEST_P(ReferenceTest, AgreesForAllPatternsOfCommonSettings) {
 
 /// Lanes of AVX2 and AVX-512 take turns from one length of job to another.
 TEST_P(ReferenceTest, AgreesForAWholeSegment) {
-  Random random(3);
+  KernelRandom random(3);
   for (const int word_bits : {8, 16}) {
     const Parameters p{word_bits, word_bits == 8, 8, 16, Base::sent};
     for (const Pattern pattern : {Pattern::feature_map, Pattern::none_zero, Pattern::runs}) {
@@ -77,4 +77,4 @@ TEST_P(ReferenceTest, AgreesForAWholeSegment) {
 INSTANTIATE_TEST_SUITE_P(Kernel, ReferenceTest, ::testing::ValuesIn(known_kernels()), kernel_name);
 
 }  // namespace
-}  // namespace ebpc::testing
+}  // namespace ebpc::test

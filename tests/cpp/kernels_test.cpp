@@ -8,7 +8,7 @@
 
 #include "support/kernel_testing.h"
 
-namespace ebpc::testing {
+namespace ebpc::test {
 namespace {
 
 constexpr std::uint8_t guard = 0xA5;
@@ -39,7 +39,7 @@ class StreamBuffer {
 class EncodeTest : public KernelTest {
  protected:
   /// Codes words, at the end and at the beginning of fenced memory, into fenced memory.
-  void expect_streams(const Words& words, const Streams& expected) {
+  void expect_streams(const Words& words, const KernelStreams& expected) {
     for (const bool at_end : {true, false}) {
       const std::span<std::uint8_t> placed = words_memory_.place(words.bytes, at_end);
       const WordSpan span{placed.data(), words.count(), words.bytes_per_word};
@@ -86,7 +86,7 @@ class BpcTest : public KernelTest {
 };
 
 TEST_P(BpcTest, EqualsThePlainEncoderForAllSettings) {
-  Random random(7);
+  KernelRandom random(7);
   for (const Parameters& p : all_settings()) {
     const Pattern pattern = all_patterns[random.below(std::size(all_patterns))];
     const int bytes_per_word = std::max(bytes_for_word(p.word_bits), 1 << random.below(3));
@@ -96,7 +96,7 @@ TEST_P(BpcTest, EqualsThePlainEncoderForAllSettings) {
 }
 
 TEST_P(BpcTest, EqualsThePlainEncoderForWordsOfSeveralChunks) {
-  Random random(8);
+  KernelRandom random(8);
   for (const Parameters& p : common_settings()) {
     for (const Pattern pattern : {Pattern::half_zero, Pattern::smooth, Pattern::all_zero}) {
       expect_plain_stream(make_words(p, bytes_for_word(p.word_bits), pattern,
@@ -126,9 +126,9 @@ TEST_P(EncodeTest, GivesTheGoldenStreams) {
       const std::string plane = base == Base::sent ? "plane_stream" : "plane_stream_reused_base";
       const Parameters p{golden["word_bits"], golden["signed"], golden["block_size"],
                          golden["max_zero_run"], base};
-      const Streams expected{{golden["zero_stream_bits"], golden[plane + "_bits"]},
-                             bytes_from_hex(golden["zero_stream"]),
-                             bytes_from_hex(golden[plane])};
+      const KernelStreams expected{{golden["zero_stream_bits"], golden[plane + "_bits"]},
+                                   bytes_from_hex(golden["zero_stream"]),
+                                   bytes_from_hex(golden[plane])};
       const auto values = golden["words"].get<std::vector<std::int64_t>>();
       expect_streams(words_from(p, bytes_for_word(p.word_bits), values), expected);
     }
@@ -136,7 +136,7 @@ TEST_P(EncodeTest, GivesTheGoldenStreams) {
 }
 
 TEST_P(EncodeTest, EqualsThePlainEncoderForAllSettings) {
-  Random random(1);
+  KernelRandom random(1);
   for (const Parameters& p : all_settings()) {
     const Pattern pattern = all_patterns[random.below(std::size(all_patterns))];
     // Often also in a wider type than needed.
@@ -147,7 +147,7 @@ TEST_P(EncodeTest, EqualsThePlainEncoderForAllSettings) {
 }
 
 TEST_P(EncodeTest, EqualsThePlainEncoderForAllPatternsAndDensities) {
-  Random random(2);
+  KernelRandom random(2);
   for (const Parameters& p : common_settings()) {
     for (const Pattern pattern : all_patterns) {
       expect_plain_streams(
@@ -169,7 +169,7 @@ TEST_P(EncodeTest, EqualsThePlainEncoderForAllPatternsAndDensities) {
 }
 
 TEST_P(EncodeTest, EqualsThePlainEncoderForEveryLengthAroundBoundaries) {
-  Random random(3);
+  KernelRandom random(3);
   std::vector<std::size_t> lengths;
   for (std::size_t n = 0; n <= 200; ++n) lengths.push_back(n);
   for (const std::size_t boundary : {256U, 512U, 1024U, 2048U, 4096U, 8192U}) {
@@ -185,7 +185,7 @@ TEST_P(EncodeTest, EqualsThePlainEncoderForEveryLengthAroundBoundaries) {
 }
 
 TEST_P(EncodeTest, EqualsThePlainEncoderForTransmissionsFarOverASegment) {
-  Random random(4);
+  KernelRandom random(4);
   for (const Parameters& p : common_settings()) {
     for (const Pattern pattern : {Pattern::feature_map, Pattern::sparse, Pattern::none_zero}) {
       expect_plain_streams(
@@ -196,7 +196,7 @@ TEST_P(EncodeTest, EqualsThePlainEncoderForTransmissionsFarOverASegment) {
 }
 
 TEST_P(EncodeTest, CutsZeroRunsOfEveryLengthLikePortable) {
-  Random random(5);
+  KernelRandom random(5);
   for (int run_bits = 1; run_bits <= 16; ++run_bits) {
     const Parameters p{8, true, 8, 1 << run_bits, Base::sent};
     for (const std::size_t multiple : {1U, 2U, 3U}) {
@@ -233,7 +233,7 @@ TEST_P(Crc32cTest, GivesTheValuesOfRfc3720) {
 }
 
 TEST_P(Crc32cTest, EqualsThePlainEncoderForEveryLengthAndAlignment) {
-  Random random(6);
+  KernelRandom random(6);
   std::vector<std::uint8_t> bytes(20000);
   for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(random.bits());
   FencedMemory memory(bytes.size());
@@ -255,7 +255,7 @@ TEST_P(Crc32cTest, EqualsThePlainEncoderForEveryLengthAndAlignment) {
 }
 
 TEST_P(Crc32cTest, ContinuesFromAnyCut) {
-  Random random(7);
+  KernelRandom random(7);
   std::vector<std::uint8_t> bytes(1000);
   for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(random.bits());
   const std::uint32_t whole = kernel().crc32c(0, bytes.data(), bytes.size());
@@ -286,4 +286,4 @@ INSTANTIATE_TEST_SUITE_P(Kernel, EncodeTest, ::testing::ValuesIn(known_kernels()
 INSTANTIATE_TEST_SUITE_P(Kernel, Crc32cTest, ::testing::ValuesIn(known_kernels()), kernel_name);
 
 }  // namespace
-}  // namespace ebpc::testing
+}  // namespace ebpc::test

@@ -18,15 +18,15 @@ from torch import Tensor, nn
 from evaluation.common.inputs import find_images
 from evaluation.paper.paper_report import run_record, write_report
 from evaluation.paper.paper_study import Study, run_study
+from evaluation.paper.passes import joined
 from evaluation.paper.plan import EXTENTS
 from evaluation.paper.presets import PRESETS
-from evaluation.paper.ranks import joined
 from torch_ebpc.cli.networks import LoadedModel
 
 IMAGES = 23  # not a multiple of a unit
 EXTENT = dataclasses.replace(
     EXTENTS["quick"], name="test", images_every=1, ablations_every=3, networks_every=4,
-    gradients_every=2, statistics_every=5, networks=(), types=("fixed8", "ufixed8", "bfloat16"),
+    gradients_every=2, symbols_every=5, networks=(), types=("fixed8", "ufixed8", "bfloat16"),
 )  # fmt: skip
 RULE = dataclasses.replace(PRESETS["notebook"].complete(), batch_size=7)
 
@@ -81,7 +81,7 @@ def measure(images: Path, output: Path, network: LoadedModel | None = None) -> S
         study = run_study(network or tiny_network(), find_images(images), RULE, EXTENT, work, ranks)
         if not ranks.first:
             return None
-        write_report(study, output, run_record(0.0, 0.0, ranks.count))
+        write_report(study, output, run_record(0.0, ranks.count))
         return study
 
 
@@ -89,8 +89,8 @@ def figures(output: Path) -> tuple[dict[str, object], str, bytes]:
     """What must be equal in two reports: everything but the record of the run."""
     content = json.loads((output / "report.json").read_text())
     del content["run"]
-    markdown = (output / "report.md").read_text().partition("## Provenance")[0]
-    return content, markdown, (output / "counts.csv").read_bytes()
+    page = (output / "report.html").read_text().partition("<summary>Provenance")[0]
+    return content, page, (output / "counts.csv").read_bytes()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import torch
 import yaml
 from conftest import ROOT, missing
 
+import torch_ebpc
 from evaluation.hardware import hardware_report, hardware_study, simulators, stimuli, zigzag
 from evaluation.hardware.__main__ import make_parser, options_from
 from evaluation.hardware.layer_maps import Convolution, MapRecorder
@@ -30,18 +31,19 @@ def words():
     return (torch.randn(4, 6, 5) * 30).relu().clamp(max=127).to(torch.int8)
 
 
+def study_of(model, *shape, options=()):
+    """Of one random image."""
+    found = hardware_study.Study(options_from(make_parser().parse_args(options)))
+    recorder, image = MapRecorder(model, found.options.quantizer), torch.randn(shape)
+    recorder.calibrate(image)
+    found.add_image(recorder.record(image))
+    return found
+
+
 @pytest.fixture
 def measured():
-    options = options_from(make_parser().parse_args([]))
-    model = torch.nn.Sequential(
-        torch.nn.Conv2d(3, 8, 5, stride=2), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 1)
-    )
-    found = hardware_study.Study(options)
-    with MapRecorder(model, options.quantizer).entered() as recorder:
-        image = torch.randn(3, 20, 16)
-        recorder.calibrate(image)
-        found.add_image(recorder.record(image))
-    return found
+    conv, relu = torch.nn.Conv2d, torch.nn.ReLU()
+    return study_of(torch.nn.Sequential(conv(3, 8, 5, stride=2), relu, conv(8, 4, 1)), 3, 20, 16)
 
 
 # ---- Stimuli -------------------------------------------------------------------------------------
@@ -125,7 +127,8 @@ def test_a_map_of_zeros_has_an_empty_plane_stream_file(tmp_path):
 @pytest.mark.parametrize(("word_bits", "digits"), [(4, 1), (8, 2), (12, 3), (16, 4)])
 def test_hexadecimal_has_the_digits_of_a_word(word_bits, digits):
     largest = (1 << word_bits) - 1
-    assert stimuli.hexadecimal([0, largest], word_bits) == f"{'0' * digits} 0\n{'f' * digits} 1"
+    text = stimuli.beats([0, largest], stimuli.hexadecimal(word_bits))
+    assert text == f"{'0' * digits} 0\n{'f' * digits} 1"
 
 
 def test_a_readme_says_where_the_published_rtl_ends(words, tmp_path):
@@ -161,11 +164,9 @@ def convolutions():
         torch.nn.Conv2d(40, 8, 1, stride=2),
         torch.nn.Conv2d(8, 4, 3, stride=2, padding=1),
     )
-    quantizer = options_from(make_parser().parse_args([])).quantizer
-    with MapRecorder(model, quantizer).entered() as recorder:
-        image = torch.randn(3, 20, 16)
-        recorder.calibrate(image)
-        return recorder.record(image).convolutions
+    recorder = MapRecorder(model, torch_ebpc.Quantizer(8, True))
+    recorder.calibrate(torch.randn(3, 20, 16))
+    return recorder.record(torch.randn(3, 20, 16)).convolutions
 
 
 def test_the_topology_is_written_as_scale_sim_reads_it(convolutions):
@@ -286,13 +287,8 @@ def test_what_the_topology_cannot_say_is_an_error(changes):
 
 
 def test_a_network_that_scale_sim_cannot_say_has_its_other_exports(tmp_path):
-    options = options_from(make_parser().parse_args([]))
     model = torch.nn.Sequential(torch.nn.Conv2d(4, 4, 3, groups=2), torch.nn.ReLU())
-    found = hardware_study.Study(options)
-    with MapRecorder(model, options.quantizer).entered() as recorder:
-        image = torch.randn(4, 6, 6)
-        recorder.calibrate(image)
-        found.add_image(recorder.record(image))
+    found = study_of(model, 4, 6, 6)
     message = hardware_report.export_simulators(found, "grouped", tmp_path)
     assert message == (
         "no files for SCALE-Sim: 0: the topology has no groups, no dilation and one stride only"
@@ -306,7 +302,7 @@ def test_a_network_that_scale_sim_cannot_say_has_its_other_exports(tmp_path):
 
 
 def test_the_table_joins_with_the_topology_line_by_line(measured):
-    convolutions = [row.convolution for row in measured.convolutions.values()]
+    convolutions = measured.convolutions.values()
     topology = scale_sim_reads(simulators.scale_sim_topology(convolutions))
     rows = list(csv.DictReader(io.StringIO(simulators.scale_sim_compression(measured))))
     assert [row["Layer name"] for row in rows] == [layer[0] for layer in topology] == ["0", "2"]
@@ -327,14 +323,8 @@ def test_the_table_joins_with_the_topology_line_by_line(measured):
 @pytest.fixture
 def strided():
     """A study of one convolution of stride 2 and its ReLU map: small, since AccelForge searches."""
-    options = options_from(make_parser().parse_args(["--burst-bytes", "1", "--entry-bytes", "1"]))
     model = torch.nn.Sequential(torch.nn.Conv2d(4, 2, 1, stride=2), torch.nn.ReLU())
-    found = hardware_study.Study(options)
-    with MapRecorder(model, options.quantizer).entered() as recorder:
-        image = torch.randn(4, 3, 3)
-        recorder.calibrate(image)
-        found.add_image(recorder.record(image))
-    return found
+    return study_of(model, 4, 3, 3, options=["--burst-bytes", "1", "--entry-bytes", "1"])
 
 
 def test_accelforges_input_has_the_measured_bits_of_a_word(strided):
@@ -342,8 +332,8 @@ def test_accelforges_input_has_the_measured_bits_of_a_word(strided):
     spec = yaml.safe_load(re.sub(r"!(Memory|Compute)", "", text))
     dram = spec["arch"]["nodes"][0]
     assert dram["bits_per_value"] == {
-        "I_0": pytest.approx(8 / strided.convolutions["0"].traffic.ratio, abs=1e-4),
-        "O_0": pytest.approx(8 / strided.layers["1#1"].traffic.ratio, abs=1e-4),
+        "I_0": pytest.approx(8 / strided.inputs["traffic_ratio"]["0"], abs=1e-4),
+        "O_0": pytest.approx(8 / strided.layers["traffic_ratio"]["1#1"], abs=1e-4),
     }
     assert [action["energy"] for action in dram["actions"]] == [1.3e-9] * 2  # Horowitz: 64 bits
     assert spec["workload"]["einsums"] == [
@@ -384,9 +374,9 @@ def test_accelforges_dram_energy_is_that_of_the_measured_bits(strided, tmp_path)
     bit = 1.3e-9 / 64
     # It reads the pixels that a stride visits, four of nine, each once; weights are not compressed.
     assert joule["F_0"] == pytest.approx(8 * 8 * bit)
-    ratio = strided.convolutions["0"].traffic.ratio
+    ratio = strided.inputs["traffic_ratio"]["0"]
     assert joule["I_0"] == pytest.approx(16 * 8 / ratio * bit, rel=1e-4)
-    ratio = strided.layers["1#1"].traffic.ratio
+    ratio = strided.layers["traffic_ratio"]["1#1"]
     assert joule["O_0"] == pytest.approx(8 * 8 / ratio * bit, rel=1e-4)
 
 
@@ -413,8 +403,8 @@ def test_zigzags_dram_energy_falls_by_the_ratio_and_nothing_else_does(
         [simulators_python, "-c", ZIGZAG_RUN], cwd=tmp_path, check=True, capture_output=True
     )
     ratios = json.loads((tmp_path / "zigzag/small_ratios.json").read_text())
-    assert ratios["0"]["I"] == measured.convolutions["0"].traffic.ratio
-    assert ratios["0"]["O"] == ratios["2"]["I"] == measured.layers["1#1"].traffic.ratio
+    assert ratios["0"]["I"] == measured.inputs["traffic_ratio"]["0"]
+    assert ratios["0"]["O"] == ratios["2"]["I"] == measured.layers["traffic_ratio"]["1#1"]
     assert ratios["2"]["O"] == 1  # no ReLU
     # Every word crosses once, with its true width; the stride leaves out a row and a column.
     words = {"0": {"I": 3 * 19 * 15, "O": 8 * 8 * 6}, "2": {"I": 8 * 8 * 6, "O": 4 * 8 * 6}}
@@ -453,13 +443,8 @@ def test_partial_sums_in_zigzags_outermost_memory_are_an_error():
 
 def test_zigzags_workload_is_the_convolution_it_stands_for():
     """Each edge differs from the other, so that none stands in the other's place."""
-    options = options_from(make_parser().parse_args([]))
     layer = torch.nn.Conv2d(4, 8, (3, 5), stride=(2, 1), dilation=(1, 2), groups=2, padding=(1, 2))
-    found = hardware_study.Study(options)
-    with MapRecorder(torch.nn.Sequential(layer), options.quantizer).entered() as recorder:
-        image = torch.randn(4, 20, 16)
-        recorder.calibrate(image)
-        found.add_image(recorder.record(image))
+    found = study_of(torch.nn.Sequential(layer), 4, 20, 16)
     [described] = yaml.safe_load(zigzag.workload(found))
     sizes = dict(zip(described["loop_dims"], described["loop_sizes"], strict=True))
     assert sizes == {"B": 1, "G": 2, "K": 4, "C": 2, "OY": 10, "OX": 12, "FY": 3, "FX": 5}

@@ -91,19 +91,16 @@ def test_encode(x):
     check(OPS.encode.default, x, block_size=5, max_zero_run=64, base="reused")
 
 
+def check_decode(x, **code):
+    streams = torch_ebpc.encode(x, **code)
+    bits = (streams.zero_bits, streams.plane_bits)
+    arguments = (streams.zero_stream, streams.plane_stream, *bits, x.shape, x.dtype)
+    check(OPS.decode.default, *arguments, **code)
+
+
 @sampled
 def test_decode(x):
-    streams = torch_ebpc.encode(x, base="reused")
-    check(
-        OPS.decode.default,
-        streams.zero_stream,
-        streams.plane_stream,
-        streams.zero_bits,
-        streams.plane_bits,
-        x.shape,
-        x.dtype,
-        base="reused",
-    )
+    check_decode(x, base="reused")
 
 
 @sampled
@@ -128,17 +125,7 @@ def test_statistics(x):
 def test_encode_and_decode_by_every_method(method):
     x = feature_map(torch.int16, (4, 5))
     check(OPS.encode.default, x, method=method)
-    streams = torch_ebpc.encode(x, method=method)
-    check(
-        OPS.decode.default,
-        streams.zero_stream,
-        streams.plane_stream,
-        streams.zero_bits,
-        streams.plane_bits,
-        x.shape,
-        x.dtype,
-        method=method,
-    )
+    check_decode(x, method=method)
 
 
 @pytest.mark.parametrize("method", METHODS)

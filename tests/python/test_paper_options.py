@@ -9,6 +9,7 @@ from pathlib import Path
 import paper_example
 import pytest
 
+from evaluation.common import inputs as common_inputs
 from evaluation.common.inputs import find_images
 from evaluation.paper import __main__ as paper
 from evaluation.paper.__main__ import RULE_OPTIONS, parser, rule_from
@@ -39,7 +40,7 @@ def test_a_file_that_cannot_be_written_is_an_error_without_a_traceback(
 ) -> None:
     paper_example.write_images(tmp_path / "images", 2)
     inputs = paper_example.tiny_network(), find_images(tmp_path / "images")
-    monkeypatch.setattr(paper, "find_inputs", lambda *arguments, **options: inputs)
+    monkeypatch.setattr(common_inputs, "find_inputs", lambda *arguments, **options: inputs)
     (tmp_path / "file").touch()
     arguments = ["--images", str(tmp_path / "images"), "--output", str(tmp_path / "file" / "paper")]
     assert paper.main(arguments) == 2

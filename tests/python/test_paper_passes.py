@@ -17,8 +17,7 @@ import pytest
 
 from evaluation.common.inputs import find_images
 from evaluation.paper import paper_study
-from evaluation.paper.passes import Runner, Unit, units_of
-from evaluation.paper.ranks import Ranks
+from evaluation.paper.passes import Ranks, Runner, Unit, units_of
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = str(Path(paper_example.__file__))
@@ -158,19 +157,19 @@ def kept_in(folder: Path) -> dict[Path, int]:
 
 def test_a_kept_unit_is_not_computed_again(tmp_path: Path) -> None:
     units = units_of(range(5), 2)
-    first = runner(tmp_path).run("a", "a", units, np.array)
+    first = runner(tmp_path).run("a", units, np.array)
     assert [x.tolist() for x in first] == [[0, 1], [2, 3], [4]]
-    again = runner(tmp_path).run("a", "a", units, never)
+    again = runner(tmp_path).run("a", units, never)
     assert [x.tolist() for x in again] == [[0, 1], [2, 3], [4]]
     for other, name in ((runner(tmp_path, "other"), "a"), (runner(tmp_path), "b")):
         with pytest.raises(AssertionError, match="computed again"):
-            other.run(name, "a", units, never)
+            other.run(name, units, never)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "emptied"])
 def test_a_damaged_unit_is_computed_again(tmp_path: Path, damage: str) -> None:
     units = units_of(range(4), 2)
-    runner(tmp_path).run("a", "a", units, np.array)
+    runner(tmp_path).run("a", units, np.array)
     path = next(iter(kept_in(tmp_path)))
     whole = path.read_bytes()
     flipped = bytearray(whole)
@@ -182,7 +181,7 @@ def test_a_damaged_unit_is_computed_again(tmp_path: Path, damage: str) -> None:
         computed.append(unit)
         return np.array(unit)
 
-    again = runner(tmp_path).run("a", "a", units, compute)
+    again = runner(tmp_path).run("a", units, compute)
     assert [x.tolist() for x in again] == [[0, 1], [2, 3]]
     assert len(computed) == 1
-    runner(tmp_path).run("a", "a", units, never)
+    runner(tmp_path).run("a", units, never)

@@ -12,13 +12,15 @@
 
 #include "hardware_testbench.h"
 
-namespace ebpc::hardware {
+namespace ebpc::test {
+
+using namespace hardware;
 
 struct GoldenTransmission {
   std::string name;
   Parameters p;
   Words words;
-  Streams streams;
+  WordStreams streams;
 };
 
 /// Every golden case with words, with the base sent and re-used: without a word there is no
@@ -51,4 +53,4 @@ inline std::vector<GoldenTransmission> golden_transmissions() {
   return transmissions;
 }
 
-}  // namespace ebpc::hardware
+}  // namespace ebpc::test

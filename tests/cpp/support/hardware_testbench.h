@@ -17,16 +17,17 @@
 #include "ebpc/hardware/simulation.h"
 #include "reference_codec.h"
 
-namespace ebpc::hardware {
+namespace ebpc::test {
+
+using namespace hardware;
 
 using Words = std::vector<std::uint32_t>;  // W-bit patterns
-using Random = std::mt19937;
 
-struct Streams {
+struct WordStreams {
   Words zero;
   Words plane;
 
-  friend bool operator==(const Streams&, const Streams&) = default;
+  friend bool operator==(const WordStreams&, const WordStreams&) = default;
 };
 
 inline Parameters parameters(int word_bits, int block_size, bool is_signed = true,
@@ -71,7 +72,7 @@ inline Words words_of(const Parameters& p, const std::vector<std::int64_t>& valu
 }
 
 /// The streams that the codec writes, as words of W bits.
-inline Streams codec_streams(const Parameters& p, const Words& words) {
+inline WordStreams codec_streams(const Parameters& p, const Words& words) {
   const auto values = integers(p, words);
   std::vector<std::uint8_t> zero_stream;
   std::vector<std::uint8_t> plane_stream;
@@ -80,7 +81,7 @@ inline Streams codec_streams(const Parameters& p, const Words& words) {
 }
 
 /// The streams with another zero word, by the reference.
-inline Streams reference_streams(const Parameters& p, const Words& words) {
+inline WordStreams reference_streams(const Parameters& p, const Words& words) {
   const auto words_as_integers = integers(p, words);
   const test::Values values(words_as_integers.begin(), words_as_integers.end());
   const auto words_of_bits = [&p](const std::string& bits) {
@@ -192,9 +193,9 @@ inline int patience(const Parameters& p, const Rates& rates) {
 }
 
 template <class Design>
-Streams encode_in_hardware(Design& encoder, const Parameters& p, const Words& words,
-                           const Rates& rates, Random& random) {
-  Streams streams;
+WordStreams encode_in_hardware(Design& encoder, const Parameters& p, const Words& words,
+                               const Rates& rates, Random& random) {
+  WordStreams streams;
   Producer word(words, false);
   Consumer zero(streams.zero);
   Consumer plane(streams.plane);
@@ -221,7 +222,7 @@ Streams encode_in_hardware(Design& encoder, const Parameters& p, const Words& wo
 }
 
 template <class Design>
-Words decode_in_hardware(Design& decoder, const Parameters& p, const Streams& streams,
+Words decode_in_hardware(Design& decoder, const Parameters& p, const WordStreams& streams,
                          std::size_t count, const Rates& rates, Random& random) {
   Words words;
   const Words counts{static_cast<std::uint32_t>(count)};
@@ -257,7 +258,7 @@ Words decode_in_hardware(Design& decoder, const Parameters& p, const Streams& st
 inline void expect_both_ways(const Parameters& p, const Words& words, const Rates& encoder_rates,
                              const Rates& decoder_rates, Random& random) {
   SCOPED_TRACE(name_of(p) + ", " + std::to_string(words.size()) + " words");
-  const Streams expected = codec_streams(p, words);
+  const WordStreams expected = codec_streams(p, words);
   Encoder encoder(p);
   EXPECT_EQ(encode_in_hardware(encoder, p, words, encoder_rates, random), expected);
   Decoder decoder(p);
@@ -274,4 +275,4 @@ WordSpan span_of(const std::vector<Word>& words) {
   return {words.data(), words.size(), sizeof(Word)};
 }
 
-}  // namespace ebpc::hardware
+}  // namespace ebpc::test

@@ -24,7 +24,7 @@
 #include "ebpc/parameters.h"
 #include "ebpc/words.h"
 
-namespace ebpc::testing {
+namespace ebpc::test {
 
 /// A kernel that this build must have, and whether this CPU must then be able to run it.
 struct KnownKernel {
@@ -113,10 +113,10 @@ class FencedMemory {
   std::size_t mapped_;
 };
 
-/// Random numbers that are the same with every standard library.
-class Random {
+/// KernelRandom numbers that are the same with every standard library.
+class KernelRandom {
  public:
-  explicit Random(std::uint64_t seed) : engine_(seed) {}
+  explicit KernelRandom(std::uint64_t seed) : engine_(seed) {}
 
   std::uint64_t bits() { return engine_(); }
   std::uint64_t below(std::uint64_t limit) { return engine_() % limit; }
@@ -175,7 +175,7 @@ inline Words words_from(const Parameters& p, int bytes_per_word,
 }
 
 inline Words make_words(const Parameters& p, int bytes_per_word, Pattern pattern, std::size_t count,
-                        Random& random) {
+                        KernelRandom& random) {
   const std::int64_t low = min_word(p);
   const std::int64_t high = max_word(p);
   const auto uniform = [&] {
@@ -253,14 +253,14 @@ inline Words make_words(const Parameters& p, int bytes_per_word, Pattern pattern
 
 /// The streams that the plain encoder writes, which follows FORMAT.md and which all kernels are
 /// compared with.
-struct Streams {
+struct KernelStreams {
   StreamBits bits;
   std::vector<std::uint8_t> zero;
   std::vector<std::uint8_t> plane;
 };
 
-inline Streams encode_plainly(const Words& words) {
-  Streams streams;
+inline KernelStreams encode_plainly(const Words& words) {
+  KernelStreams streams;
   const std::size_t count = words.count();
   streams.zero.resize(bytes_for_bits(max_zero_stream_bits(words.p, count)));
   streams.plane.resize(bytes_for_bits(max_plane_stream_bits(words.p, count)));
@@ -274,14 +274,14 @@ inline Streams encode_plainly(const Words& words) {
   return streams;
 }
 
-inline std::int64_t random_word(const Parameters& p, Random& random) {
+inline std::int64_t random_word(const Parameters& p, KernelRandom& random) {
   return min_word(p) + static_cast<std::int64_t>(random.below(std::uint64_t{1} << p.word_bits));
 }
 
 /// Settings over the whole range of each parameter, not all of their combinations.
 inline std::vector<Parameters> all_settings() {
   std::vector<Parameters> settings;
-  Random random(0);
+  KernelRandom random(0);
   int run_bits = 0;  // of a mask
   for (int word_bits = min_word_bits; word_bits <= max_word_bits; ++word_bits) {
     for (int block_size = min_block_size; block_size <= max_block_size; ++block_size) {
@@ -340,4 +340,4 @@ inline std::vector<Parameters> common_settings() {
   return settings;
 }
 
-}  // namespace ebpc::testing
+}  // namespace ebpc::test
