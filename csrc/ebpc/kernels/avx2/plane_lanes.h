@@ -14,7 +14,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "ebpc/kernels/generic/job_lanes.h"
+#include "ebpc/kernels/generic/jobs.h"
 #include "ebpc/kernels/generic/planes.h"
 #include "ebpc/kernels/kernel.h"
 #include "ebpc/kernels/plane_codes.h"
@@ -161,9 +161,8 @@ class CodeLanes {
   }
 
   /// Gives a lane a stream of one block at least.
-  void start(std::size_t lane, const DecodeJob& job, std::size_t nonzero) {
+  void start(std::size_t lane, const DecodeJob& job, std::size_t blocks) {
     Memory& memory = memory_[lane];
-    const std::size_t blocks = (nonzero + 7) / 8;
     blocks_[lane] = blocks;
     const bool fits = job.plane_bytes <= blocks * Bytes::block_bytes;
     if (!fits) {
@@ -198,13 +197,8 @@ class CodeLanes {
 
   /// The words of a lane that is done; false if its stream is malformed.
   bool words_of(std::size_t lane, Word* words) const {
-    const std::uint64_t bit = bit_[lane];
-    const std::uint64_t end = end_[lane];
-    if (malformed_[lane] != 0 || out_[lane] != limit_[lane] || bit > end || end - bit >= 8)
+    if (malformed_[lane] != 0 || out_[lane] != limit_[lane] || !is_padding(bit_[lane], end_[lane]))
       return false;
-    // Less than a byte is left: padding, which is zero.
-    const std::uint8_t* const last = reinterpret_cast<const std::uint8_t*>(bit / 8);
-    if (bit < end && (*last << bit % 8 & 0xFF) != 0) return false;
     Bytes::decode(memory_[lane].bytes, blocks_[lane], words);
     return true;
   }
@@ -239,8 +233,6 @@ class CodeLanes {
     __m256i advance;    // ones if there is a stream
     __m256i malformed;  // if not zero
   };
-
-  static std::uint64_t address(const void* p) { return reinterpret_cast<std::uintptr_t>(p); }
 
   Streams load(std::size_t lane) const {
     const auto from = [lane](const std::uint64_t* x) {
