@@ -18,15 +18,13 @@
 #include <cstring>
 #include <type_traits>
 
+#include "ebpc/kernels/generic/vectors.h"
+
 namespace ebpc::avx512 {
 namespace {
 
 /// Words that are worked on at once, so that everything about them stays in the L1 cache.
 constexpr std::size_t tile_words = 1024;
-
-constexpr std::uint64_t low_bits(int count) {
-  return count >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << count) - 1;
-}
 
 /// All ones where `condition` holds: choices that are as good as random are made with such masks,
 /// since compilers turn conditional expressions into branches, which then guess badly.
@@ -44,16 +42,16 @@ inline __m512i turn_bytes_around(__m512i x) {
       x, _mm512_set1_epi64(static_cast<long long>(0x8040201008040201)), 0);
 }
 
-inline __m512i load_vector(const void* from) { return _mm512_loadu_si512(from); }
-inline void store_vector(void* to, __m512i x) { _mm512_storeu_si512(to, x); }
+inline __m512i load_512(const void* from) { return _mm512_loadu_si512(from); }
+inline void store_512(void* to, __m512i x) { _mm512_storeu_si512(to, x); }
 
 /// Copies bytes and puts 64 zeros behind them.
 inline void copy_with_zeros_behind(std::uint8_t* to, const std::uint8_t* from, std::size_t count) {
   std::size_t done = 0;
-  for (; done + 64 <= count; done += 64) store_vector(to + done, load_vector(from + done));
+  for (; done + 64 <= count; done += 64) store_512(to + done, load_512(from + done));
   const std::uint64_t rest = low_bits(static_cast<int>(count - done));
-  store_vector(to + done, _mm512_maskz_loadu_epi8(rest, from + done));
-  store_vector(to + count, _mm512_setzero_si512());
+  store_512(to + done, _mm512_maskz_loadu_epi8(rest, from + done));
+  store_512(to + count, _mm512_setzero_si512());
 }
 
 /// The same, but opaque: compilers make a vector of small constants anew from a general register
@@ -141,15 +139,15 @@ inline std::uint64_t pack_vector(__m512i words, __m512i flip, Word*& out) {
   std::uint64_t nonzero;
   if constexpr (sizeof(Word) == 1) {
     nonzero = _mm512_test_epi8_mask(words, words);
-    store_vector(out, _mm512_maskz_compress_epi8(nonzero, flipped));
+    store_512(out, _mm512_maskz_compress_epi8(nonzero, flipped));
   } else if constexpr (sizeof(Word) == 2) {
     const __mmask32 mask = _mm512_test_epi16_mask(words, words);
     nonzero = bits_of(mask);
-    store_vector(out, _mm512_maskz_compress_epi16(mask, flipped));
+    store_512(out, _mm512_maskz_compress_epi16(mask, flipped));
   } else {
     const __mmask16 mask = _mm512_test_epi32_mask(words, words);
     nonzero = bits_of(mask);
-    store_vector(out, _mm512_maskz_compress_epi32(mask, flipped));
+    store_512(out, _mm512_maskz_compress_epi32(mask, flipped));
   }
   out += std::popcount(nonzero);
   return nonzero;
@@ -169,7 +167,7 @@ inline Word* pack_tile(const Word* words, std::size_t count, __m512i flip, std::
     for (std::size_t i = 0; i < sizeof(Word); ++i) {
       const Word* from = words + first + i * vector_words;
       _mm_prefetch(reinterpret_cast<const char*>(from) + prefetch_bytes, _MM_HINT_T0);
-      const __m512i vector = load_vector(from);
+      const __m512i vector = load_512(from);
       mask |= pack_vector(vector, flip, out) << (i * vector_words % 64);
     }
     *masks++ = mask;
@@ -212,9 +210,9 @@ struct Lanes<8> {
   /// Lane i gets lane i - 1, the first one the last of `before`; lanes outside of k are zero. Here
   /// and in Lanes<16> the first lane must be outside.
   static __m512i shift_up(Mask k, __m512i a, __m512i /*before*/) {
-    return _mm512_maskz_permutexvar_epi8(k, load_vector(byte_before.data()), a);
+    return _mm512_maskz_permutexvar_epi8(k, load_512(byte_before.data()), a);
   }
-  static __m512i widen(const std::uint8_t* bytes) { return load_vector(bytes); }
+  static __m512i widen(const std::uint8_t* bytes) { return load_512(bytes); }
 
  private:
   static constexpr auto byte_before = [] {
@@ -248,7 +246,7 @@ struct Lanes<16> {
     return _mm512_mask_sllv_epi16(a, k, a, bits);
   }
   static __m512i shift_up(Mask k, __m512i a, __m512i /*before*/) {
-    return _mm512_maskz_permutexvar_epi16(k, load_vector(pair_before.data()), a);
+    return _mm512_maskz_permutexvar_epi16(k, load_512(pair_before.data()), a);
   }
   static __m512i widen(const std::uint8_t* bytes) {
     return _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes)));

@@ -57,7 +57,7 @@ class CodeAppender {
   [[gnu::always_inline]] void append(const Codes& x) {
     // Each code's place: the sum of the lengths before it.
     const __m512i bits_before = _mm512_sad_epu8(
-        _mm512_maskz_permutexvar_epi8(lower_lanes_mask, load_vector(lower_lanes.data()), x.bits),
+        _mm512_maskz_permutexvar_epi8(lower_lanes_mask, load_512(lower_lanes.data()), x.bits),
         _mm512_setzero_si512());
     const __m512i places = _mm512_add_epi64(position_, bits_before);
     position_ = _mm512_permutexvar_epi64(_mm512_set1_epi64(7), _mm512_add_epi64(places, x.bits));
@@ -71,7 +71,7 @@ class CodeAppender {
                             _mm512_broadcast_i32x4(_mm_set_epi64x(0x0808080808080808, 0)));
     const std::uint64_t stored =
         _mm512_cmpgt_epu8_mask(complete, _mm512_set1_epi64(0x0706050403020100));
-    store_vector(out_, _mm512_maskz_compress_epi8(stored, bytes));
+    store_512(out_, _mm512_maskz_compress_epi8(stored, bytes));
     out_ += std::popcount(stored);
   }
 

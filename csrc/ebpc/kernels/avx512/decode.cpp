@@ -16,32 +16,12 @@ namespace {
 
 template <class Planes>
 std::size_t decode_jobs_with(const Parameters& p, std::span<const DecodeJob> jobs) {
-  thread_local ThreadMemory masks;
-  thread_local ThreadMemory lanes;
-  DecodeBatch batch{p, {}, masks.get(DecodeBatch::max_jobs * DecodeBatch::mask_size), {}};
+  thread_local ThreadMemory memory;
   std::uint8_t* const scratch =
-      lanes.get(std::max(ZeroPass::scratch_size(p), Planes::scratch_size(p)));
-
-  for (std::size_t first = 0; first < jobs.size();) {
-    if (jobs[first].words.count > longest_job) {
-      if (!decode_portable(p, jobs[first]).ok()) return first;
-      ++first;
-      continue;
-    }
-    std::size_t count = 1;
-    while (count < DecodeBatch::max_jobs && first + count < jobs.size() &&
-           jobs[first + count].words.count <= longest_job) {
-      ++count;
-    }
-    batch.jobs = jobs.subspan(first, count);
-    ZeroPass(batch, scratch).run();
-    Planes(batch, scratch).run();
-    for (std::size_t i = 0; i < count; ++i) {
-      if (batch.nonzero[i] == DecodeBatch::malformed) return first + i;
-    }
-    first += count;
-  }
-  return jobs.size();
+      memory.get(std::max(ZeroPass::scratch_size(p), Planes::scratch_size(p)));
+  JobBatch<typename Planes::Word> batch(p, jobs);
+  return batch.run([&](auto some, NonzeroMask* masks) { ZeroPass(p, some, masks, scratch).run(); },
+                   [&] { Planes(p, batch, scratch).run(); });
 }
 
 }  // namespace

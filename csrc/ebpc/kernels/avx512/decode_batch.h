@@ -9,15 +9,11 @@
 #include <vector>
 
 #include "ebpc/kernels/avx512/bits.h"
-#include "ebpc/kernels/generic/group_sizes.h"
+#include "ebpc/kernels/generic/jobs.h"
 #include "ebpc/kernels/kernel.h"
 
 namespace ebpc::avx512 {
 namespace {
-
-/// Words of the longest transmission that is decoded here: longer ones are left to the portable
-/// kernel.
-constexpr std::size_t longest_job = 4096;
 
 /// Parts of memory are aligned for the planes of any block.
 constexpr std::size_t alignment = 256;
@@ -106,8 +102,6 @@ struct DecodeGroup {
   }();
 };
 
-// ---- Jobs that are decoded together, and the memory for it.
-
 /// Memory of one thread that is used again by the next call.
 class ThreadMemory {
  public:
@@ -122,20 +116,6 @@ class ThreadMemory {
   std::vector<std::uint8_t> bytes_;
 };
 
-/// Some jobs, and what the first pass finds out about them.
-struct DecodeBatch {
-  static constexpr std::size_t max_jobs = 256;
-  static constexpr std::size_t mask_size = longest_job / 8 + 64;
-  static constexpr std::size_t malformed = ~std::size_t{0};
-
-  const Parameters& p;
-  std::span<const DecodeJob> jobs;
-  std::uint8_t* masks;                        // of the non-zero words: mask_size bytes for each job
-  std::array<std::size_t, max_jobs> nonzero;  // words of each job, or `malformed`
-
-  std::uint8_t* mask_of(std::size_t job) const { return masks + job * mask_size; }
-};
-
 // ---- Non-zero words back to their places among the zeros.
 
 /// Spreads non-zero words over `count` words under a mask of them; where the mask has none, zero is
@@ -147,7 +127,7 @@ void expand_words(const std::uint8_t* mask_bytes, const Word* nonzero, Word* wor
   for (std::size_t first = 0; first < count; first += vector_words) {
     std::uint64_t mask = 0;
     std::memcpy(&mask, mask_bytes + first / 8, vector_words / 8);
-    const __m512i packed = load_vector(nonzero);
+    const __m512i packed = load_512(nonzero);
     __m512i vector;
     if constexpr (sizeof(Word) == 1) {
       vector = _mm512_maskz_expand_epi8(mask, packed);
@@ -159,7 +139,7 @@ void expand_words(const std::uint8_t* mask_bytes, const Word* nonzero, Word* wor
     nonzero += std::popcount(mask);
     const std::size_t bytes = (count - first) * sizeof(Word);
     if (bytes >= 64) [[likely]] {
-      store_vector(words + first, vector);
+      store_512(words + first, vector);
     } else {
       _mm512_mask_storeu_epi8(words + first, low_bits(static_cast<int>(bytes)), vector);
     }

@@ -86,10 +86,9 @@ class PlaneCoder {
     } else {
       alignas(64) std::array<std::uint8_t, 64> run_codes;
       alignas(64) std::array<std::uint8_t, 64> run_bits;
-      store_vector(run_codes.data(),
-                   _mm512_permutexvar_epi8(runs, load_vector(zero_codes_.right.data())));
-      store_vector(run_bits.data(),
-                   _mm512_permutexvar_epi8(runs, load_vector(zero_codes_.bits.data())));
+      store_512(run_codes.data(),
+                _mm512_permutexvar_epi8(runs, load_512(zero_codes_.right.data())));
+      store_512(run_bits.data(), _mm512_permutexvar_epi8(runs, load_512(zero_codes_.bits.data())));
       for (int i = 0; i < Group::vectors; ++i) {
         codes[at(i)] =
             wide_codes(planes.dbx[i], planes.dbp[i],
@@ -111,7 +110,7 @@ class PlaneCoder {
   [[gnu::always_inline]] __m512i zero_runs(std::uint64_t nonzero, std::uint64_t to_top) const {
     const std::uint64_t ends = ~nonzero & (nonzero >> 1 | last_) & used_;
     // By prefix maximum, the number of the last non-zero plane up to each lane, from 1 on.
-    __m512i number = _mm512_maskz_mov_epi8(nonzero, load_vector(plane_numbers.data()));
+    __m512i number = _mm512_maskz_mov_epi8(nonzero, load_512(plane_numbers.data()));
     if constexpr (Group::planes == 8) {
       number = _mm512_max_epu8(number, _mm512_slli_epi64(number, 8));
       number = _mm512_max_epu8(number, _mm512_slli_epi64(number, 16));
@@ -128,7 +127,7 @@ class PlaneCoder {
         number = _mm512_max_epu8(number, _mm512_maskz_mov_epi8(0xFFFF0000FFFF0000, lower));
       }
     }
-    const __m512i places = load_vector(run_ends.data());
+    const __m512i places = load_512(run_ends.data());
     const __m512i end = _mm512_mask_add_epi8(places, to_top, places, one_8_);
     return _mm512_maskz_sub_epi8(ends, end, number);
   }
@@ -147,10 +146,9 @@ class PlaneCoder {
     codes = _mm512_mask_mov_epi8(codes, plane_zero, plane_zero_);
     bits = _mm512_mask_mov_epi8(bits, plane_zero, five_);
     codes =
-        _mm512_or_si512(codes, _mm512_permutex2var_epi8(load_vector(zero_codes_.right.data()), runs,
-                                                        load_vector(zero_codes_.left.data())));
-    bits =
-        _mm512_or_si512(bits, _mm512_permutexvar_epi8(runs, load_vector(zero_codes_.bits.data())));
+        _mm512_or_si512(codes, _mm512_permutex2var_epi8(load_512(zero_codes_.right.data()), runs,
+                                                        load_512(zero_codes_.left.data())));
+    bits = _mm512_or_si512(bits, _mm512_permutexvar_epi8(runs, load_512(zero_codes_.bits.data())));
     return join_codes<8>(codes, bits);
   }
 
@@ -183,8 +181,7 @@ class PlaneCoder {
   }
 
   static __m512i look_up(const std::array<std::uint8_t, 128>& table, __m512i indices) {
-    return _mm512_permutex2var_epi8(load_vector(table.data()), indices,
-                                    load_vector(table.data() + 64));
+    return _mm512_permutex2var_epi8(load_512(table.data()), indices, load_512(table.data() + 64));
   }
 
   static constexpr std::size_t at(int i) { return static_cast<std::size_t>(i); }

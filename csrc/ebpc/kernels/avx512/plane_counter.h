@@ -138,7 +138,7 @@ class TileCounter {
   static __m512i load(const std::array<typename Group::Lane, Group::blocks>& lanes) {
     alignas(64) std::array<typename Group::Lane, 64 / sizeof(typename Group::Lane)> all{};
     std::copy(lanes.begin(), lanes.end(), all.begin());
-    return load_vector(all.data());
+    return load_512(all.data());
   }
 
   void take(const LaneCounts& counts, std::size_t blocks) {

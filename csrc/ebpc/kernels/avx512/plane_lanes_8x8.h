@@ -47,11 +47,11 @@ class PlaneLanes8x8 {
         source_.look_ahead();
       }
       for (int i = 0; i < vectors; ++i) {
-        store_vector(bit_.data() + 8 * i, streams[at(i)].bit);
-        store_vector(out_.data() + 8 * i, streams[at(i)].out);
-        store_vector(codes_.data() + 8 * i, streams[at(i)].codes);
-        store_vector(place_.data() + 8 * i, streams[at(i)].place);
-        store_vector(base_.data() + 8 * i, streams[at(i)].base);
+        store_512(bit_.data() + 8 * i, streams[at(i)].bit);
+        store_512(out_.data() + 8 * i, streams[at(i)].out);
+        store_512(codes_.data() + 8 * i, streams[at(i)].codes);
+        store_512(place_.data() + 8 * i, streams[at(i)].place);
+        store_512(base_.data() + 8 * i, streams[at(i)].base);
       }
       for (int lane = 0; lane < lanes; ++lane) {
         if (out_[at(lane)] >= limit_[at(lane)]) end(lane);
@@ -78,15 +78,15 @@ class PlaneLanes8x8 {
   static constexpr std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
   PlaneStreams8x8 load_streams(int lane) const {
-    return {load_vector(bit_.data() + lane), load_vector(out_.data() + lane),
-            load_vector(codes_.data() + lane), load_vector(place_.data() + lane),
-            load_vector(base_.data() + lane)};
+    return {load_512(bit_.data() + lane), load_512(out_.data() + lane),
+            load_512(codes_.data() + lane), load_512(place_.data() + lane),
+            load_512(base_.data() + lane)};
   }
 
   bool any_at_end(const std::array<PlaneStreams8x8, vectors>& streams) const {
     unsigned ends = 0;
     for (int i = 0; i < vectors; ++i) {
-      ends |= _mm512_cmpge_epu64_mask(streams[at(i)].out, load_vector(limit_.data() + 8 * i));
+      ends |= _mm512_cmpge_epu64_mask(streams[at(i)].out, load_512(limit_.data() + 8 * i));
     }
     return ends != 0;
   }
@@ -161,7 +161,7 @@ class PlaneLanes8x8 {
     for_each_vector<vectors>([&](int i) {
       Block& b = blocks[at(i)];
       PlaneStreams8x8& s = streams[at(i)];
-      const __m512i busy = load_vector(advance_.data() + 8 * i);
+      const __m512i busy = load_512(advance_.data() + 8 * i);
       s.bit = _mm512_add_epi64(s.bit, _mm512_and_si512(b.used, busy));
       // The words of a block that is not complete are written again.
       store_lanes<std::uint64_t>(s.out, words_of(b.codes, s.base));
@@ -207,7 +207,7 @@ class PlaneLanes8x8 {
       const __m512i rest = _mm512_mask_mov_epi64(b.high, _mm512_cmpge_epu64_mask(b.place, all),
                                                  _mm512_set1_epi64(-1));
       prefix[i] = _mm512_srli_epi64(rest, 59);
-      symbol[i] = _mm512_and_si512(_mm512_permutexvar_epi16(prefix[i], load_vector(symbols.data())),
+      symbol[i] = _mm512_and_si512(_mm512_permutexvar_epi16(prefix[i], load_512(symbols.data())),
                                    _mm512_set1_epi64(0xFFFF));
       // A run of zero planes has 3 more bits for its length.
       const __mmask8 is_run =
@@ -235,7 +235,7 @@ class PlaneLanes8x8 {
   static __m512i words_of(__m512i codes, __m512i base) {
     const __mmask64 is_raw = _mm512_movepi8_mask(codes);
     __m512i planes = _mm512_mask_blend_epi8(
-        is_raw, _mm512_permutexvar_epi8(codes, load_vector(planes_of_codes.data())),
+        is_raw, _mm512_permutexvar_epi8(codes, load_512(planes_of_codes.data())),
         _mm512_and_si512(codes, _mm512_set1_epi8(0x7F)));
     // XOR from the first plane on, but from a plane on that is zero before the XOR anew.
     __m512i begins = _mm512_movm_epi8(_mm512_cmpeq_epi8_mask(codes, _mm512_set1_epi8(plane_zero)));

@@ -27,7 +27,7 @@ class PlaneParser {
   using Steps = PlaneRowSteps<Group, Syntax>;
   using Memory = typename Steps::Memory;
   static constexpr int slots = Steps::slots;
-  static_assert(longest_job / min_block_size < most_blocks);
+  static_assert(max_job_words / min_block_size < most_blocks);
   static_assert(8 * Memory::most_bytes() <= std::size_t{1} << out_bit);
   static_assert(Memory::most_bytes() <= std::size_t{1} << (block_bit - out_bit));
 
@@ -61,8 +61,8 @@ class PlaneParser {
     busy_ += is_busy_[index(slot)];
     const std::uint64_t first_block = most_blocks - blocks;
     if constexpr (Syntax::base_sent) {
-      Memory::put_base(memory, index(slot), first_block,
-                       stream_window(memory + places_.stream(slot), 0), syntax_.base_shift);
+      Memory::put_base(memory, index(slot), first_block, window(memory + places_.stream(slot), 0),
+                       syntax_.base_shift);
     }
     positions_[index(slot)] = Steps::begin(syntax_, 8 * places_.stream(slot) + syntax_.base_bits,
                                            places_.lanes(slot), first_block);
@@ -96,54 +96,41 @@ class PlaneParser {
 // ---- The second pass of decoding: the plane streams of a batch to words, which are spread in the
 // result as soon as a segment has them all.
 
-/// The jobs of a batch whose masks are complete, as they are taken one after the other.
-template <class WordType>
+/// The jobs of a batch, as they are taken one after the other.
+template <class Word>
 class PlaneJobs {
  public:
-  using Word = WordType;
+  PlaneJobs(const Parameters& p, JobBatch<Word>& batch)
+      : batch_(batch), max_stream_bytes_(bytes_for_bits(max_plane_stream_bits(p, max_job_words))) {}
 
-  explicit PlaneJobs(DecodeBatch& batch)
-      : batch_(batch),
-        max_stream_bytes_(bytes_for_bits(max_plane_stream_bits(batch.p, longest_job))) {}
-
-  /// The next job that has several non-zero words, or jobs_end. The words of other jobs are
-  /// written.
-  std::size_t take() {
-    while (started_ < batch_.jobs.size()) {
-      const std::size_t job = started_++;
-      if (started_ < batch_.jobs.size()) look_ahead_at(batch_.jobs[started_].words);
-      std::size_t& nonzero = batch_.nonzero[job];
-      if (nonzero == DecodeBatch::malformed) continue;
-      const DecodeJob& it = batch_.jobs[job];
-      if (nonzero == 0 && it.plane_bytes == 0) {
-        std::fill_n(static_cast<Word*>(it.words.data), it.words.count, Word{0});
-      } else if (nonzero == 0 || it.plane_bytes > max_stream_bytes_) {
-        nonzero = DecodeBatch::malformed;
-      } else {
-        return job;
+  /// Takes the next job and copies its stream, with zeros behind it. Returns batch.none if there is
+  /// none.
+  std::size_t take(std::uint8_t* stream) {
+    while (true) {
+      const std::size_t job = batch_.take();
+      if (job == batch_.none) return job;
+      const DecodeJob& it = batch_[job];
+      if (it.plane_bytes > max_stream_bytes_) {
+        batch_.fail(job);
+        continue;
       }
+      copy_with_zeros_behind(stream, it.plane_stream, it.plane_bytes);
+      while (ahead_ < ahead_end_) look_ahead();  // a job of few words took few steps
+      ahead_ = static_cast<const std::uint8_t*>(it.words.data);
+      ahead_end_ = ahead_ + it.words.count * sizeof(Word);
+      return job;
     }
-    return jobs_end;
-  }
-  static constexpr std::size_t jobs_end = ~std::size_t{0};
-
-  std::size_t stream_bytes(std::size_t job) const { return batch_.jobs[job].plane_bytes; }
-  std::size_t blocks(std::size_t job) const {
-    const auto block_size = static_cast<std::size_t>(batch_.p.block_size);
-    return (batch_.nonzero[job] + block_size - 1) / block_size;
   }
 
-  /// Copies the job's stream, with zeros behind it.
-  void copy_stream(std::size_t job, std::uint8_t* to) const {
-    copy_with_zeros_behind(to, batch_.jobs[job].plane_stream, batch_.jobs[job].plane_bytes);
-  }
+  std::size_t stream_bytes(std::size_t job) const { return batch_[job].plane_bytes; }
+  std::size_t blocks(std::size_t job) const { return batch_.blocks(job); }
 
-  /// Puts the job's non-zero words in their places.
-  void finish(std::size_t job, const Word* nonzero) {
-    const MutableWordSpan& out = batch_.jobs[job].words;
-    expand_words(batch_.mask_of(job), nonzero, static_cast<Word*>(out.data), out.count);
+  /// Puts the job's non-zero words in their places, if they are well-formed.
+  void finish(std::size_t job, bool ok, const Word* nonzero) {
+    if (!ok) return batch_.fail(job);
+    const MutableWordSpan& out = batch_[job].words;
+    expand_words(batch_.mask(job).bytes, nonzero, static_cast<Word*>(out.data), out.count);
   }
-  void give_up(std::size_t job) { batch_.nonzero[job] = DecodeBatch::malformed; }
 
   /// Brings memory of words that will be written soon into the cache, some lines at a time: more
   /// would be waited for.
@@ -156,18 +143,11 @@ class PlaneJobs {
 
   /// Bytes for the non-zero words of a job, in whole blocks, and some vectors of words behind them.
   static constexpr std::size_t words_bytes =
-      round_up((longest_job + max_block_size + words_written_behind) * sizeof(Word));
+      round_up((max_job_words + max_block_size + words_written_behind) * sizeof(Word));
 
  private:
-  void look_ahead_at(const MutableWordSpan& words) {
-    while (ahead_ < ahead_end_) look_ahead();  // a job of few words took few steps
-    ahead_ = static_cast<const std::uint8_t*>(words.data);
-    ahead_end_ = ahead_ + words.count * sizeof(Word);
-  }
-
-  DecodeBatch& batch_;
+  JobBatch<Word>& batch_;
   std::size_t max_stream_bytes_;
-  std::size_t started_ = 0;
   const std::uint8_t* ahead_ = nullptr;  // memory that is being prefetched
   const std::uint8_t* ahead_end_ = nullptr;
 };
@@ -184,11 +164,11 @@ class PlanePass {
     return PlaneJobs<Word>::words_bytes + Memory(p).size();
   }
 
-  PlanePass(DecodeBatch& batch, std::uint8_t* scratch)
-      : jobs_(batch),
-        syntax_(batch.p),
-        words_(batch.p),
-        places_(batch.p),
+  PlanePass(const Parameters& p, JobBatch<Word>& batch, std::uint8_t* scratch)
+      : jobs_(p, batch),
+        syntax_(p),
+        words_(p),
+        places_(p),
         nonzero_(reinterpret_cast<Word*>(scratch)),
         memory_(scratch + PlaneJobs<Word>::words_bytes) {}
 
@@ -197,9 +177,8 @@ class PlanePass {
   // For the parser.
 
   bool take(int slot, std::size_t& bytes, std::size_t& blocks) {
-    const std::size_t job = jobs_.take();
-    if (job == jobs_.jobs_end) return false;
-    jobs_.copy_stream(job, memory_ + places_.stream(slot));
+    const std::size_t job = jobs_.take(memory_ + places_.stream(slot));
+    if (job == JobBatch<Word>::none) return false;
     bytes = jobs_.stream_bytes(job);
     blocks = jobs_.blocks(job);
     job_[index(slot)] = job;
@@ -212,12 +191,9 @@ class PlanePass {
     const std::uint8_t* const bases = memory_ + places_.base(slot, most_blocks - blocks);
     std::uint8_t* const lanes = memory_ + places_.lanes(slot);
     // What is behind the last block is turned into words together with it.
-    store_vector(lanes + blocks * Group::block_bytes, _mm512_setzero_si512());
-    if (ok && words_.decode(lanes, reinterpret_cast<const Word*>(bases), blocks, nonzero_)) {
-      jobs_.finish(job, nonzero_);
-    } else {
-      jobs_.give_up(job);
-    }
+    store_512(lanes + blocks * Group::block_bytes, _mm512_setzero_si512());
+    ok = ok && words_.decode(lanes, reinterpret_cast<const Word*>(bases), blocks, nonzero_);
+    jobs_.finish(job, ok, nonzero_);
   }
 
   [[gnu::always_inline]] void look_ahead() { jobs_.look_ahead(); }
@@ -235,43 +211,39 @@ class PlanePass {
 /// Decodes plane streams of 8-bit words in blocks of 8 behind a base.
 class PlanePass8x8 {
  public:
+  using Word = std::uint8_t;
   using Lanes = PlaneLanes8x8<PlanePass8x8>;
 
   static std::size_t scratch_size(const Parameters& p) { return Lanes::lanes * lane_bytes(p); }
 
-  PlanePass8x8(DecodeBatch& batch, std::uint8_t* scratch)
-      : jobs_(batch), lane_bytes_(lane_bytes(batch.p)), memory_(scratch) {}
+  PlanePass8x8(const Parameters& p, JobBatch<Word>& batch, std::uint8_t* scratch)
+      : jobs_(p, batch), lane_bytes_(lane_bytes(p)), memory_(scratch) {}
 
   void run() { Lanes(*this).run(); }
 
   // For the lanes.
 
   bool take(int lane, PlaneStream8x8& stream) {
-    const std::size_t job = jobs_.take();
-    if (job == jobs_.jobs_end) return false;
     std::uint8_t* const bytes = memory_ + index(lane) * lane_bytes_;
-    jobs_.copy_stream(job, bytes + jobs_.words_bytes);
+    const std::size_t job = jobs_.take(bytes + jobs_.words_bytes);
+    if (job == JobBatch<Word>::none) return false;
     stream = {bytes + jobs_.words_bytes, jobs_.stream_bytes(job), jobs_.blocks(job), bytes};
     job_[index(lane)] = job;
     return true;
   }
 
   void done(int lane, bool ok) {
-    if (ok) {
-      jobs_.finish(job_[index(lane)], memory_ + index(lane) * lane_bytes_);
-    } else {
-      jobs_.give_up(job_[index(lane)]);
-    }
+    jobs_.finish(job_[index(lane)], ok, memory_ + index(lane) * lane_bytes_);
   }
 
   [[gnu::always_inline]] void look_ahead() { jobs_.look_ahead(); }
 
  private:
-  using Jobs = PlaneJobs<std::uint8_t>;
+  using Jobs = PlaneJobs<Word>;
 
   static std::size_t lane_bytes(const Parameters& p) {
     return Jobs::words_bytes +
-           round_up(max_plane_stream_bits(p, longest_job) / 8 + 1 + Lanes::bytes_read_behind);
+           round_up(max_plane_stream_bits(p, max_job_words) / 8 + 1 + Lanes::bytes_read_behind);
   }
 
   Jobs jobs_;

@@ -30,11 +30,11 @@ struct PrefixSum {
       x = W::add(x, _mm512_bslli_epi128(x, 8));
       if constexpr (bytes >= 32) {
         x = W::add(x, _mm512_maskz_permutexvar_epi8(0xFFFF0000FFFF0000,
-                                                    load_vector(last_word_of[0].data()), x));
+                                                    load_512(last_word_of[0].data()), x));
       }
       if constexpr (bytes >= 64) {
         x = W::add(x, _mm512_maskz_permutexvar_epi8(0xFFFFFFFF00000000,
-                                                    load_vector(last_word_of[1].data()), x));
+                                                    load_512(last_word_of[1].data()), x));
       }
       return x;
     }
@@ -42,7 +42,7 @@ struct PrefixSum {
 
   /// The last word, everywhere.
   static __m512i last(__m512i x) {
-    return _mm512_permutexvar_epi8(load_vector(last_word_of[2].data()), x);
+    return _mm512_permutexvar_epi8(load_512(last_word_of[2].data()), x);
   }
 
  private:
@@ -100,7 +100,7 @@ class RowWords {
         __m512i words = deltas(columns(lanes, part, malformed));
         if (part == 0) {
           words = _mm512_mask_permutexvar_epi8(
-              words, Group::base_mask, load_vector(Group::gather_bases.data()), load_vector(bases));
+              words, Group::base_mask, load_512(Group::gather_bases.data()), load_512(bases));
         }
         words = Sum::template within<segment_bytes>(words);
         if constexpr (Group::block_vectors > 1) {
@@ -125,7 +125,7 @@ class RowWords {
         if (is_whole_) {
           const __m512i words = W::add(Sum::template within<64>(delta), carry);
           carry = Sum::last(words);
-          store_vector(out, extend(words));
+          store_512(out, extend(words));
           out += vector_words;
         } else {
           out = append(out, delta, part);
@@ -140,9 +140,9 @@ class RowWords {
   void sum_all(Word* words, const Word* end) const {
     __m512i carry = _mm512_setzero_si512();
     for (; words < end; words += vector_words) {
-      const __m512i sum = W::add(Sum::template within<64>(load_vector(words)), carry);
+      const __m512i sum = W::add(Sum::template within<64>(load_512(words)), carry);
       carry = Sum::last(sum);
-      store_vector(words, extend(sum));
+      store_512(words, extend(sum));
     }
   }
 
@@ -160,16 +160,16 @@ class RowWords {
   [[gnu::always_inline]] static __m512i columns(const std::uint8_t* lanes, int part,
                                                 std::uint64_t& malformed) {
     // A permutation of two vectors takes five times as long as one of one.
-    const __m512i indices = load_vector(Group::gather_columns[index(part)].data());
-    __m512i columns = _mm512_permutexvar_epi8(indices, load_vector(lanes));
+    const __m512i indices = load_512(Group::gather_columns[index(part)].data());
+    __m512i columns = _mm512_permutexvar_epi8(indices, load_512(lanes));
     for (int i = 1; i < Group::block_vectors; ++i) {
       columns = _mm512_mask_permutexvar_epi8(columns, Group::gather_masks[index(part)][index(i)],
-                                             indices, load_vector(lanes + 64 * i));
+                                             indices, load_512(lanes + 64 * i));
     }
     if constexpr (Syntax::eights) {
       const std::uint64_t coded = ~_mm512_movepi8_mask(columns);
-      columns = _mm512_mask_permutexvar_epi8(columns, coded, columns,
-                                             load_vector(planes_of_codes.data()));
+      columns =
+          _mm512_mask_permutexvar_epi8(columns, coded, columns, load_512(planes_of_codes.data()));
       malformed |= coded & _mm512_movepi8_mask(columns);
     }
     return columns;
@@ -181,7 +181,7 @@ class RowWords {
     __m512i delta =
         _mm512_gf2p8affine_epi64_epi8(_mm512_set1_epi64(0x0102040810204080), columns, 0);
     if constexpr (Group::word_bytes > 1) {
-      delta = _mm512_permutexvar_epi8(load_vector(Group::gather_words.data()), delta);
+      delta = _mm512_permutexvar_epi8(load_512(Group::gather_words.data()), delta);
     }
     // Each bit is the XOR of all bits below: in its byte, and the parities of the lower bytes.
     const __m512i within =
@@ -201,16 +201,16 @@ class RowWords {
   /// Stores the words of all slots that blocks have.
   Word* append(Word* out, __m512i words, int part) const {
     if (is_whole_) {
-      store_vector(out, words);
+      store_512(out, words);
       return out + vector_words;
     }
     const std::uint64_t mask = slots(block_size_, part);
     if constexpr (Group::word_bytes == 1) {
-      store_vector(out, _mm512_maskz_compress_epi8(mask, words));
+      store_512(out, _mm512_maskz_compress_epi8(mask, words));
     } else if constexpr (Group::word_bytes == 2) {
-      store_vector(out, _mm512_maskz_compress_epi16(static_cast<__mmask32>(mask), words));
+      store_512(out, _mm512_maskz_compress_epi16(static_cast<__mmask32>(mask), words));
     } else {
-      store_vector(out, _mm512_maskz_compress_epi32(static_cast<__mmask16>(mask), words));
+      store_512(out, _mm512_maskz_compress_epi32(static_cast<__mmask16>(mask), words));
     }
     return out + std::popcount(mask);
   }

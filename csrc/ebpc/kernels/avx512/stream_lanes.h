@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "ebpc/kernels/avx512/bits.h"
+#include "ebpc/kernels/generic/jobs.h"
 
 namespace ebpc::avx512 {
 namespace {
@@ -13,30 +14,11 @@ namespace {
 /// Bits of a window that are valid from any bit of its first byte on.
 constexpr int valid_window_bits = 57;
 
-/// The 64 bits from `bit` on, of which at least valid_window_bits are valid.
-[[gnu::always_inline]] inline std::uint64_t stream_window(const std::uint8_t* bytes,
-                                                          std::uint64_t bit) {
-  std::uint64_t x;
-  std::memcpy(&x, bytes + (bit >> 3), sizeof x);
-  return __builtin_bswap64(x) << (bit & 7);
-}
-
-/// Whether the bits from `bit` to `end`, addresses of bits, are padding: less than 8, and zero.
-inline bool is_padding(std::uint64_t bit, std::uint64_t end) {
-  if (bit > end || end - bit >= 8) return false;
-  return bit == end || (*reinterpret_cast<const std::uint8_t*>(bit / 8) << bit % 8 & 0xFF) == 0;
-}
-
-/// Addresses of bits are those of bytes times 8.
-inline std::uint64_t address(const void* bytes) {
-  return static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(bytes));
-}
-
 /// The 64-bit lanes of a vector, one by one, by way of memory: a store and loads take less time
 /// than instructions that take a vector to pieces one lane after the other.
 class LaneValues {
  public:
-  explicit LaneValues(__m512i vector) { store_vector(values_.data(), vector); }
+  explicit LaneValues(__m512i vector) { store_512(values_.data(), vector); }
   std::uint64_t operator[](std::size_t lane) const { return values_[lane]; }
 
  private:

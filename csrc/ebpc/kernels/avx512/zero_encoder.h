@@ -31,7 +31,7 @@ class RunStarts {
       const auto after_last_one = static_cast<std::uint64_t>(-std::countl_zero(masks[i]) & 63);
       phase_ = masks[i] == 0 ? phase_ : after_last_one;
     }
-    store_vector(masks + used, _mm512_setzero_si512());
+    store_512(masks + used, _mm512_setzero_si512());
     masks[-1] = is_first_ ? masks[0] << 63 : last_mask_;
     last_mask_ = masks[used - 1];
     switch (run_bits_) {
@@ -71,10 +71,10 @@ class RunStarts {
   template <int run_bits>
   void find_starts(const std::uint64_t* masks, std::size_t used, const std::uint64_t* phases) {
     for (std::size_t i = 0; i < used; i += 8) {
-      const __m512i mask = load_vector(masks + i);
-      const __m512i before = _mm512_shldi_epi64(mask, load_vector(masks + i - 1), 1);
-      store_vector(starts_.data() + i, starts<run_bits>(mask, before, load_vector(phases + i)));
-      store_vector(before_.data() + i, before);
+      const __m512i mask = load_512(masks + i);
+      const __m512i before = _mm512_shldi_epi64(mask, load_512(masks + i - 1), 1);
+      store_512(starts_.data() + i, starts<run_bits>(mask, before, load_512(phases + i)));
+      store_512(before_.data() + i, before);
     }
   }
 
@@ -164,12 +164,12 @@ class RunEncoder {
       next_ = edges_.data() + front;
     }
     std::uint8_t* end = end_;
-    const __m512i places = load_vector(places_32.data());
+    const __m512i places = load_512(places_32.data());
     const __m512i behind_one = _mm512_or_si512(places, _mm512_set1_epi8(RunCodes::of_ones));
     for (std::size_t i = 0; i < (count + 63) / 64; ++i) {
       const std::uint64_t starts = runs_.starts(i);
       const __m512i edge = _mm512_mask_mov_epi8(places, runs_.before(i), behind_one);
-      store_vector(end, _mm512_maskz_compress_epi8(starts, edge));
+      store_512(end, _mm512_maskz_compress_epi8(starts, edge));
       end += std::popcount(starts);
     }
     end_ = end;
@@ -202,17 +202,16 @@ class RunEncoder {
   }
 
   Codes codes(const std::uint8_t* edges, std::uint64_t valid = ~std::uint64_t{0}) const {
-    const __m512i edge = load_vector(edges);
-    const __m512i length = _mm512_sub_epi8(edge, load_vector(edges - 1));
+    const __m512i edge = load_512(edges);
+    const __m512i length = _mm512_sub_epi8(edge, load_512(edges - 1));
     // The type of the edge and the distance from the one before, modulo 32.
     const __m512i run =
         _mm512_ternarylogic_epi64(_mm512_set1_epi8(RunCodes::of_ones), edge, length, 0xCA);
-    const __m512i right =
-        _mm512_maskz_permutexvar_epi8(valid, run, load_vector(codes_.right.data()));
+    const __m512i right = _mm512_maskz_permutexvar_epi8(valid, run, load_512(codes_.right.data()));
     const __m512i code = _mm512_mask_permutexvar_epi8(right, valid & 0xAAAAAAAAAAAAAAAA, run,
-                                                      load_vector(codes_.left.data()));
-    return join_codes<8>(
-        code, _mm512_maskz_permutexvar_epi8(valid, run, load_vector(codes_.bits.data())));
+                                                      load_512(codes_.left.data()));
+    return join_codes<8>(code,
+                         _mm512_maskz_permutexvar_epi8(valid, run, load_512(codes_.bits.data())));
   }
 
   static constexpr auto places_32 = [] {
@@ -325,7 +324,7 @@ class MaskEncoder {
   /// Of a tile of `count` words, a multiple of 64 but for the last one.
   void put(const std::uint64_t* masks, std::size_t count) {
     for (std::size_t first = 0; !counting && first < count; first += 512) {
-      store_vector(out_ + (bits_ + first) / 8, turn_bytes_around(load_vector(masks + first / 64)));
+      store_512(out_ + (bits_ + first) / 8, turn_bytes_around(load_512(masks + first / 64)));
     }
     bits_ += count;
   }

@@ -67,21 +67,21 @@ class ZeroLanes {
   static constexpr std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
   ZeroStreams load_streams(int lane) const {
-    return {load_vector(bit_.data() + lane), load_vector(out_.data() + lane),
-            load_vector(filled_.data() + lane), load_vector(mask_.data() + lane)};
+    return {load_512(bit_.data() + lane), load_512(out_.data() + lane),
+            load_512(filled_.data() + lane), load_512(mask_.data() + lane)};
   }
 
   void store_streams(const ZeroStreams& s, int lane) {
-    store_vector(bit_.data() + lane, s.bit);
-    store_vector(out_.data() + lane, s.out);
-    store_vector(filled_.data() + lane, s.filled);
-    store_vector(mask_.data() + lane, s.mask);
+    store_512(bit_.data() + lane, s.bit);
+    store_512(out_.data() + lane, s.out);
+    store_512(filled_.data() + lane, s.filled);
+    store_512(mask_.data() + lane, s.mask);
   }
 
   bool any_at_end(const std::array<ZeroStreams, vectors>& streams) const {
     unsigned ends = 0;
     for (int i = 0; i < vectors; ++i) {
-      ends |= _mm512_cmpge_epu64_mask(streams[at(i)].out, load_vector(limit_.data() + 8 * i));
+      ends |= _mm512_cmpge_epu64_mask(streams[at(i)].out, load_512(limit_.data() + 8 * i));
     }
     return ends != 0;
   }
@@ -158,7 +158,7 @@ class ZeroLanes {
     }
     for_each_vector<vectors>([&](int i) {
       ZeroStreams& s = streams[at(i)];
-      const __m512i busy = load_vector(advance_.data() + 8 * i);
+      const __m512i busy = load_512(advance_.data() + 8 * i);
       const __m512i low = _mm512_set1_epi64(7);
       store_lanes<std::uint64_t>(s.out, s.mask);
       const __m512i byte = _mm512_andnot_si512(low, s.bit);
@@ -176,14 +176,14 @@ class ZeroLanes {
     std::uint64_t word = 8 * (out_[at(lane)] - address(stream.mask)) + filled_[at(lane)];
     std::uint64_t mask = mask_[at(lane)];  // from the byte with bit `word` on
     while (word < stream.words) {
-      const std::uint64_t window = stream_window(stream.bytes, bit);
+      const std::uint64_t bits = window(stream.bytes, bit);
       const std::uint64_t ones = std::min<std::uint64_t>(
-          {_lzcnt_u64(~window), static_cast<std::uint64_t>(sure_ones_), stream.words - word});
+          {_lzcnt_u64(~bits), static_cast<std::uint64_t>(sure_ones_), stream.words - word});
       mask |= low_bits(static_cast<int>(ones)) << (word & 7);
       std::memcpy(stream.mask + (word >> 3), &mask, sizeof mask);
       std::uint64_t next = word + ones;
       bit += ones;
-      const std::uint64_t rest = window << ones;
+      const std::uint64_t rest = bits << ones;
       if (next < stream.words && static_cast<std::int64_t>(rest) >= 0) {
         next += (rest >> (64 - symbol_bits_)) + 1;
         bit += static_cast<std::uint64_t>(symbol_bits_);
@@ -223,7 +223,7 @@ inline bool read_mask(const ZeroStream& stream) {
     return false;
   }
   for (std::size_t i = 0; i < stream.byte_count; i += 64) {
-    store_vector(stream.mask + i, turn_bytes_around(load_vector(stream.bytes + i)));
+    store_512(stream.mask + i, turn_bytes_around(load_512(stream.bytes + i)));
   }
   return true;
 }
@@ -236,12 +236,13 @@ class ZeroPass {
 
   static std::size_t scratch_size(const Parameters& p) { return Lanes::lanes * stream_size(p); }
 
-  ZeroPass(DecodeBatch& batch, std::uint8_t* scratch)
-      : batch_(batch), stream_size_(stream_size(batch.p)), scratch_(scratch) {}
+  ZeroPass(const Parameters& p, std::span<const DecodeJob> jobs, NonzeroMask* masks,
+           std::uint8_t* scratch)
+      : p_(p), jobs_(jobs), masks_(masks), stream_size_(stream_size(p)), scratch_(scratch) {}
 
   void run() {
-    if (batch_.p.max_zero_run > 1) {
-      Lanes(batch_.p, *this).run();
+    if (p_.max_zero_run > 1) {
+      Lanes(p_, *this).run();
       return;
     }
     for (ZeroStream stream; take(0, stream);) done(0, read_mask(stream));
@@ -249,16 +250,16 @@ class ZeroPass {
 
   /// Gives the lane the next stream. False if there is none.
   bool take(int lane, ZeroStream& stream) {
-    while (started_ < batch_.jobs.size()) {
+    while (started_ < jobs_.size()) {
       const std::size_t index = started_++;
-      const DecodeJob& job = batch_.jobs[index];
-      batch_.nonzero[index] = DecodeBatch::malformed;
+      const DecodeJob& job = jobs_[index];
+      NonzeroMask& mask = masks_[index];
+      mask.nonzero = NonzeroMask::malformed;
       if (job.zero_bytes > stream_size_ - zeros_behind) continue;
       std::uint8_t* const bytes = scratch_ + static_cast<std::size_t>(lane) * stream_size_;
       copy_with_zeros_behind(bytes, job.zero_stream, job.zero_bytes);
-      std::uint8_t* const mask = batch_.mask_of(index);
-      std::memset(mask, 0, DecodeBatch::mask_size);
-      stream = {bytes, job.zero_bytes, mask, job.words.count};
+      std::memset(mask.bytes, 0, sizeof mask.bytes);
+      stream = {bytes, job.zero_bytes, mask.bytes, job.words.count};
       job_[static_cast<std::size_t>(lane)] = index;
       return true;
     }
@@ -267,8 +268,11 @@ class ZeroPass {
 
   void done(int lane, bool ok) {
     if (!ok) return;
-    const std::size_t index = job_[static_cast<std::size_t>(lane)];
-    batch_.nonzero[index] = count_ones(batch_.mask_of(index));
+    NonzeroMask& mask = masks_[job_[static_cast<std::size_t>(lane)]];
+    __m512i sum = _mm512_setzero_si512();
+    for (std::size_t i = 0; i < max_job_words / 8; i += 64)
+      sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(load_512(mask.bytes + i)));
+    mask.nonzero = static_cast<std::size_t>(_mm512_reduce_add_epi64(sum));
   }
 
  private:
@@ -276,19 +280,13 @@ class ZeroPass {
 
   /// A malformed stream goes on for as long as words are missing, each taking a symbol.
   static std::size_t stream_size(const Parameters& p) {
-    return round_up(longest_job * static_cast<std::size_t>(1 + zero_run_bits(p)) / 8 + 1 +
+    return round_up(max_job_words * static_cast<std::size_t>(1 + zero_run_bits(p)) / 8 + 1 +
                     zeros_behind);
   }
 
-  static std::size_t count_ones(const std::uint8_t* mask) {
-    __m512i sum = _mm512_setzero_si512();
-    for (std::size_t i = 0; i < longest_job / 8; i += 64) {
-      sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(load_vector(mask + i)));
-    }
-    return static_cast<std::size_t>(_mm512_reduce_add_epi64(sum));
-  }
-
-  DecodeBatch& batch_;
+  const Parameters& p_;
+  std::span<const DecodeJob> jobs_;
+  NonzeroMask* masks_;
   std::size_t stream_size_;
   std::uint8_t* scratch_;
   std::size_t started_ = 0;  // jobs
