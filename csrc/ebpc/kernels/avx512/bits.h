@@ -1,5 +1,5 @@
-// What the files of the AVX-512 kernel share: vectors and masks, tiles of words, their non-zero
-// words packed, and a bit writer without branches.
+// What the files of the AVX-512 kernel share: vectors and masks, tiles of words, and their non-zero
+// words packed.
 
 #pragma once
 
@@ -25,10 +25,6 @@ namespace {
 
 /// Words that are worked on at once, so that everything about them stays in the L1 cache.
 constexpr std::size_t tile_words = 1024;
-
-/// All ones where `condition` holds: choices that are as good as random are made with such masks,
-/// since compilers turn conditional expressions into branches, which then guess badly.
-inline std::uint64_t mask_if(bool condition) { return -static_cast<std::uint64_t>(condition); }
 
 /// Reverses the bytes of each 64-bit lane.
 inline __m512i swap_bytes(__m512i x) {
@@ -87,48 +83,6 @@ struct VectorArray {
   __m512i vectors[count];
   __m512i& operator[](int i) { return vectors[i]; }
   const __m512i& operator[](int i) const { return vectors[i]; }
-};
-
-/// Codes put one by one. Every put stores 8 bytes; those behind the last whole one are stored again
-/// by the next put, which is cheaper than asking whether they are complete.
-class RunWriter {
- public:
-  /// Continues in a byte of which the first `filled` (0 to 7) bits are the first ones of `buffer`,
-  /// which has no other bits set.
-  RunWriter(std::uint8_t* out, std::uint64_t buffer, int filled)
-      : out_(out), buffer_(buffer), filled_(filled) {}
-
-  /// Appends the low `count` bits (0 to 64) of `code`, which has no other bits set.
-  [[gnu::always_inline]] void put(std::uint64_t code, int count) {
-    const std::uint64_t left = code << (-count & 63);  // a shift of 64 only meets code 0
-    buffer_ |= left >> filled_;
-    store();
-    const std::uint64_t rest = left << 1 << (63 - filled_);
-    filled_ += count;
-    const std::uint64_t full = mask_if(filled_ >= 64);
-    out_ += full & sizeof buffer_;
-    buffer_ = (buffer_ & ~full) | (rest & full);
-    filled_ &= 63;
-  }
-
-  /// Pads the last byte with zeros: put may have left bytes of an earlier put behind it.
-  void finish() const { store(); }
-
-  /// The byte in which the next code begins, how many of its bits are filled, and a number that
-  /// ends with those.
-  std::uint8_t* end() const { return out_ + filled_ / 8; }
-  int filled() const { return filled_ % 8; }
-  std::uint64_t last() const { return buffer_ >> 1 >> (63 - filled_); }
-
- private:
-  [[gnu::always_inline]] void store() const {
-    const std::uint64_t bytes = __builtin_bswap64(buffer_);
-    std::memcpy(out_, &bytes, sizeof bytes);
-  }
-
-  std::uint8_t* out_;
-  std::uint64_t buffer_;  // what is not yet complete, left-justified
-  int filled_;            // bits of it
 };
 
 /// Appends the non-zero ones of a vector of words to `out`, each with `flip` XORed in. Stores a

@@ -8,6 +8,7 @@
 #include "ebpc/kernels/avx512/plane_counter.h"
 #include "ebpc/kernels/avx512/plane_encoder.h"
 #include "ebpc/kernels/avx512/zero_encoder.h"
+#include "ebpc/kernels/generic/zero_coder.h"
 
 namespace ebpc::avx512 {
 namespace {
@@ -40,6 +41,7 @@ StreamBits encode_tiles(const Parameters& p, WordSpan span, std::uint8_t* zero_s
   std::uint64_t* const masks = mask_buffer.data() + 8;
   PlaneSink planes(p, flip, plane_stream);
   ZeroSink zeros(p, zero_stream);
+  std::uint64_t last_mask = 0;  // of less than 64 words
   const auto* words = static_cast<const Word*>(span.data);
   for (std::size_t first = 0; first < span.count; first += tile_words) {
     if (static_cast<std::size_t>(end - buffer.data()) > front + room - tile_words) {
@@ -49,13 +51,16 @@ StreamBits encode_tiles(const Parameters& p, WordSpan span, std::uint8_t* zero_s
       packed = buffer.data() + front;
     }
     const std::size_t count = std::min(tile_words, span.count - first);
+    const Word* const begin = end;
     end = pack_tile(words + first, count, broadcast(flip), masks, end);
-    zeros.put(masks, count);
+    last_mask = count % 64 != 0 ? masks[count / 64] : 0;
+    const auto ones = static_cast<std::size_t>(end - begin - std::popcount(last_mask));
+    if (count >= 64) zeros.put(masks, count / 64, ones);
     packed += planes.encode(packed, static_cast<std::size_t>(end - packed));
   }
   std::fill_n(end, behind, flip);
   const std::uint64_t plane_bits = planes.finish(packed, static_cast<std::size_t>(end - packed));
-  return {zeros.finish(), plane_bits};
+  return {zeros.finish(last_mask, static_cast<int>(span.count % 64)), plane_bits};
 }
 
 /// Lanes hold whole codes. Blocks of 64 with a re-used base, whose codes do not fit into 64 bits,
@@ -70,11 +75,9 @@ StreamBits encode(const Parameters& p, WordSpan words, std::uint8_t* zero_stream
   if (widest_code(p) > 64) return portable_kernel.encode(p, words, zero_stream, plane_stream);
   return visit_group<EncodeGroup>(words.bytes_per_word, widest_code(p), [&]<class Group>(Group*) {
     using Planes = TileEncoder<Group>;
-    if (p.max_zero_run == 1)
-      return encode_tiles<Planes, MaskEncoder<false>>(p, words, zero_stream, plane_stream);
-    if (p.max_zero_run <= RunEncoder::max_zero_run)
+    if (p.max_zero_run == RunEncoder::max_zero_run)
       return encode_tiles<Planes, RunEncoder>(p, words, zero_stream, plane_stream);
-    return encode_tiles<Planes, LongRunEncoder<false>>(p, words, zero_stream, plane_stream);
+    return encode_tiles<Planes, ZeroWriter>(p, words, zero_stream, plane_stream);
   });
 }
 
@@ -82,12 +85,7 @@ StreamBits count(const Parameters& p, WordSpan words) {
   if (p.zero != 0) return avx2_kernel.count(p, words);
   if (widest_code(p) > 64) return portable_kernel.count(p, words);
   return visit_group<EncodeGroup>(words.bytes_per_word, widest_code(p), [&]<class Group>(Group*) {
-    using Planes = TileCounter<Group>;
-    if (p.max_zero_run == 1)
-      return encode_tiles<Planes, MaskEncoder<true>>(p, words, nullptr, nullptr);
-    if (p.max_zero_run <= RunEncoder::max_zero_run)
-      return encode_tiles<Planes, RunCounter>(p, words, nullptr, nullptr);
-    return encode_tiles<Planes, LongRunEncoder<true>>(p, words, nullptr, nullptr);
+    return encode_tiles<TileCounter<Group>, ZeroCounter>(p, words, nullptr, nullptr);
   });
 }
 

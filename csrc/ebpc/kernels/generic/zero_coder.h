@@ -209,7 +209,7 @@ class ZeroWriter {
 /// Counts the bits of the zero stream.
 class ZeroCounter {
  public:
-  explicit ZeroCounter(const Parameters& p) : length_bits_(zero_run_bits(p)) {}
+  explicit ZeroCounter(const Parameters& p, std::uint8_t* = nullptr) : length_bits_(zero_run_bits(p)) {}
 
   /// As ZeroWriter::put.
   void put(const std::uint64_t* masks, std::size_t count, std::size_t ones) {
