@@ -272,7 +272,7 @@ struct PlaneLane {
       if (begins()) {
         append();
         // Less than a byte is left: padding, which is zero. No block is so short and all zero.
-        if (bits - at < 8 && window(tail, at) == 0) return true;
+        if (bits - at < 8 && window(tail, at) == 0) return well_formed;
         if (out->blocks == max_blocks) return false;
       }
       take_turn(*syntax);
