@@ -7,10 +7,10 @@
 #include <array>
 #include <utility>
 
-#include "ebpc/kernels/avx512/decode_batch.h"
 #include "ebpc/kernels/avx512/plane_lanes_8x8.h"
 #include "ebpc/kernels/avx512/plane_rows.h"
 #include "ebpc/kernels/avx512/plane_words.h"
+#include "ebpc/kernels/avx512/stream_lanes.h"
 
 namespace ebpc::avx512 {
 namespace {

@@ -7,7 +7,6 @@
 #include <array>
 
 #include "ebpc/kernels/avx512/bits.h"
-#include "ebpc/kernels/avx512/code_appender.h"
 #include "ebpc/kernels/generic/vectors.h"
 #include "ebpc/parameters.h"
 

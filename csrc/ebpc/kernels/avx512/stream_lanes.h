@@ -75,5 +75,59 @@ template <class T>
   }
 }
 
+// ---- The memory for them.
+
+/// Parts of memory are aligned for the planes of any block.
+constexpr std::size_t alignment = 256;
+constexpr std::size_t round_up(std::size_t x) {
+  return (x + alignment - 1) / alignment * alignment;
+}
+
+constexpr std::size_t index(int i) { return static_cast<std::size_t>(i); }
+
+/// Memory of one thread that is used again by the next call.
+class ThreadMemory {
+ public:
+  /// At least `size` bytes, aligned; what was there before is lost if there were fewer.
+  std::uint8_t* get(std::size_t size) {
+    if (bytes_.size() < size + alignment) bytes_.resize(size + alignment);
+    const auto address = reinterpret_cast<std::uintptr_t>(bytes_.data());
+    return bytes_.data() + (-address & (alignment - 1));
+  }
+
+ private:
+  std::vector<std::uint8_t> bytes_;
+};
+
+// ---- Non-zero words back to their places among the zeros.
+
+/// Spreads non-zero words over `count` words under a mask of them; where the mask has none, zero is
+/// written. Both the mask and the non-zero words are read in vectors.
+template <class Word>
+void expand_words(const std::uint8_t* mask_bytes, const Word* nonzero, Word* words,
+                  std::size_t count) {
+  constexpr std::size_t vector_words = 64 / sizeof(Word);
+  for (std::size_t first = 0; first < count; first += vector_words) {
+    std::uint64_t mask = 0;
+    std::memcpy(&mask, mask_bytes + first / 8, vector_words / 8);
+    const __m512i packed = load_512(nonzero);
+    __m512i vector;
+    if constexpr (sizeof(Word) == 1) {
+      vector = _mm512_maskz_expand_epi8(mask, packed);
+    } else if constexpr (sizeof(Word) == 2) {
+      vector = _mm512_maskz_expand_epi16(static_cast<__mmask32>(mask), packed);
+    } else {
+      vector = _mm512_maskz_expand_epi32(static_cast<__mmask16>(mask), packed);
+    }
+    nonzero += std::popcount(mask);
+    const std::size_t bytes = (count - first) * sizeof(Word);
+    if (bytes >= 64) [[likely]] {
+      store_512(words + first, vector);
+    } else {
+      _mm512_mask_storeu_epi8(words + first, low_bits(static_cast<int>(bytes)), vector);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace ebpc::avx512

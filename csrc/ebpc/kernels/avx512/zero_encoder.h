@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "ebpc/kernels/avx512/bits.h"
-#include "ebpc/kernels/avx512/code_appender.h"
 #include "ebpc/parameters.h"
 
 namespace ebpc::avx512 {

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <array>
 
-#include "ebpc/kernels/avx512/decode_batch.h"
 #include "ebpc/kernels/avx512/stream_lanes.h"
 #include "ebpc/parameters.h"
 
