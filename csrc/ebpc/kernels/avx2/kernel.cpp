@@ -11,7 +11,6 @@
 
 #include <cstring>
 
-#include "ebpc/kernels/avx2/plane_counter_8x8.h"
 #include "ebpc/kernels/avx2/plane_lanes.h"
 #include "ebpc/kernels/avx2/planes_8x8.h"
 #include "ebpc/kernels/generic/decode.h"
