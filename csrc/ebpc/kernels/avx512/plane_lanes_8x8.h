@@ -16,35 +16,24 @@
 namespace ebpc::avx512 {
 namespace {
 
-/// A plane stream, and where its words go.
-struct PlaneStream8x8 {
-  const std::uint8_t* bytes = nullptr;
-  std::size_t byte_count = 0;
-  std::size_t blocks = 0;  // at least one
-  std::uint8_t* words = nullptr;
-};
-
-/// Decodes streams that `Source` hands out:
-///   bool take(int lane, PlaneStream8x8&)   the next stream; its memory is the lane's
-///   void look_ahead()   called between steps, to prefetch what comes next
-///   void done(int lane, bool ok)   all words are there
-template <class Source>
-class PlaneLanes8x8 {
+/// Decodes the plane streams of a batch.
+class PlanePass8x8 {
  public:
-  static constexpr int lanes = 16;
-  static constexpr std::size_t bytes_read_behind = 64;
+  using Word = std::uint8_t;
 
-  explicit PlaneLanes8x8(Source& source) : source_(source) {
-    for (int lane = 0; lane < lanes; ++lane) take(lane);
-  }
+  static std::size_t scratch_size(const Parameters& p) { return lanes * lane_bytes(p); }
+
+  PlanePass8x8(const Parameters& p, JobBatch<Word>& batch, std::uint8_t* scratch)
+      : jobs_(p, batch), lane_bytes_(lane_bytes(p)), memory_(scratch) {}
 
   void run() {
+    for (int lane = 0; lane < lanes; ++lane) take(lane);
     std::array<PlaneStreams8x8, vectors> streams;
     while (busy_ > 0) {
       for (int i = 0; i < vectors; ++i) streams[at(i)] = load_streams(8 * i);
       while (!any_at_end(streams)) {
         next_step(streams);
-        source_.look_ahead();
+        jobs_.look_ahead();
       }
       for (int i = 0; i < vectors; ++i) {
         store_512(bit_.data() + 8 * i, streams[at(i)].bit);
@@ -60,6 +49,7 @@ class PlaneLanes8x8 {
   }
 
  private:
+  static constexpr int lanes = 16;
   static constexpr int vectors = lanes / 8;
   static constexpr int base_bits = 8;
   static constexpr int block_bytes = 8;   // of words
@@ -93,13 +83,16 @@ class PlaneLanes8x8 {
 
   /// Gives the lane its next stream; a lane that has none decodes the same zeros for ever.
   void take(int lane) {
-    PlaneStream8x8 stream;
-    if (source_.take(lane, stream)) {
+    std::uint8_t* const words = words_of_lane(lane);
+    std::uint8_t* const stream = words + jobs_.words_bytes;
+    const std::size_t job = jobs_.take(stream);
+    job_[at(lane)] = job;
+    if (job != jobs_.none) {
       ++busy_;
-      bit_[at(lane)] = 8 * address(stream.bytes);
-      end_[at(lane)] = bit_[at(lane)] + 8 * stream.byte_count;
-      out_[at(lane)] = address(stream.words);
-      limit_[at(lane)] = out_[at(lane)] + block_bytes * stream.blocks;
+      bit_[at(lane)] = 8 * address(stream);
+      end_[at(lane)] = bit_[at(lane)] + 8 * jobs_.stream_bytes(job);
+      out_[at(lane)] = address(words);
+      limit_[at(lane)] = out_[at(lane)] + block_bytes * jobs_.blocks(job);
       advance_[at(lane)] = ~std::uint64_t{0};
     } else {
       bit_[at(lane)] = 8 * address(idle_.data() + block_bytes);
@@ -114,7 +107,7 @@ class PlaneLanes8x8 {
   void end(int lane) {
     const bool ok = limit_[at(lane)] != 0 && is_padding(bit_[at(lane)], end_[at(lane)]);
     --busy_;
-    source_.done(lane, ok);
+    jobs_.finish(job_[at(lane)], ok, words_of_lane(lane));
     take(lane);
   }
 
@@ -278,7 +271,18 @@ class PlaneLanes8x8 {
     return symbols;
   }();
 
-  Source& source_;
+  /// A lane's memory has its words, and behind them its stream.
+  std::uint8_t* words_of_lane(int lane) const { return memory_ + at(lane) * lane_bytes_; }
+  static std::size_t lane_bytes(const Parameters& p) {
+    constexpr std::size_t read_behind = 64;
+    return PlaneJobs<Word>::words_bytes +
+           round_up(max_plane_stream_bits(p, max_job_words) / 8 + 1 + read_behind);
+  }
+
+  PlaneJobs<Word> jobs_;
+  std::size_t lane_bytes_;
+  std::uint8_t* memory_;
+  std::array<std::size_t, lanes> job_;   // of each lane
   std::array<std::uint8_t, 64> idle_{};  // what lanes without a stream write, and read
   int busy_ = 0;                         // lanes with a stream
   // Addresses in each lane's stream:

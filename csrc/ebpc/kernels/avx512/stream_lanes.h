@@ -129,5 +129,67 @@ void expand_words(const std::uint8_t* mask_bytes, const Word* nonzero, Word* wor
   }
 }
 
+/// Words that may be written behind those of a stream's last block.
+constexpr std::size_t words_written_behind = 2 * 64;
+
+/// The jobs of a batch whose plane streams are read, one after the other; the words are spread in
+/// the result as soon as a job has them all.
+template <class Word>
+class PlaneJobs {
+ public:
+  static constexpr std::size_t none = JobBatch<Word>::none;
+
+  PlaneJobs(const Parameters& p, JobBatch<Word>& batch)
+      : batch_(batch), max_stream_bytes_(bytes_for_bits(max_plane_stream_bits(p, max_job_words))) {}
+
+  /// Takes the next job and copies its stream, with zeros behind it. Returns none if there is no
+  /// more.
+  std::size_t take(std::uint8_t* stream) {
+    while (true) {
+      const std::size_t job = batch_.take();
+      if (job == none) return job;
+      const DecodeJob& it = batch_[job];
+      if (it.plane_bytes > max_stream_bytes_) {
+        batch_.fail(job);
+        continue;
+      }
+      copy_with_zeros_behind(stream, it.plane_stream, it.plane_bytes);
+      while (ahead_ < ahead_end_) look_ahead();  // a job of few words took few steps
+      ahead_ = static_cast<const std::uint8_t*>(it.words.data);
+      ahead_end_ = ahead_ + it.words.count * sizeof(Word);
+      return job;
+    }
+  }
+
+  std::size_t stream_bytes(std::size_t job) const { return batch_[job].plane_bytes; }
+  std::size_t blocks(std::size_t job) const { return batch_.blocks(job); }
+
+  /// Puts the job's non-zero words in their places, if they are well-formed.
+  void finish(std::size_t job, bool ok, const Word* nonzero) {
+    if (!ok) return batch_.fail(job);
+    const MutableWordSpan& out = batch_[job].words;
+    expand_words(batch_.mask(job).bytes, nonzero, static_cast<Word*>(out.data), out.count);
+  }
+
+  /// Brings memory of words that will be written soon into the cache, some lines at a time: more
+  /// would be waited for.
+  [[gnu::always_inline]] void look_ahead() {
+    constexpr int lines = 2 * sizeof(Word);
+    if (ahead_ >= ahead_end_) return;
+    for (int i = 0; i < lines; ++i) __builtin_prefetch(ahead_ + 64 * i, 1);
+    ahead_ += 64 * lines;
+  }
+
+  /// Bytes for the non-zero words of a job, in whole blocks, and some vectors of words behind them.
+  static constexpr std::size_t words_bytes =
+      round_up((max_job_words + max_block_size + words_written_behind) * sizeof(Word));
+
+ private:
+  JobBatch<Word>& batch_;
+  std::size_t max_stream_bytes_;
+  const std::uint8_t* ahead_ = nullptr;  // memory that is being prefetched
+  const std::uint8_t* ahead_end_ = nullptr;
+};
+
 }  // namespace
 }  // namespace ebpc::avx512
