@@ -14,17 +14,16 @@
 #include <cstdint>
 #include <cstring>
 
+#include "ebpc/kernels/generic/encode.h"
 #include "ebpc/kernels/generic/planes.h"
 #include "ebpc/kernels/generic/stream_writer.h"
 #include "ebpc/kernels/plane_codes.h"
-#include "ebpc/parameters.h"
 
 namespace ebpc::avx2 {
 namespace {
 
 constexpr unsigned fast_word_bits = 8;
 constexpr std::size_t fast_block_size = 8;
-constexpr std::size_t chunk_words = 4096;
 constexpr std::size_t blocks_per_vector = 4;
 
 __m256i broadcast(unsigned byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
@@ -381,14 +380,13 @@ class PlaneCounter8x8 {
       const std::uint32_t sign_plane = mask_of(blocks.sign_plane);
       for (int place = 0; place < 32; place += 8) {
         const std::uint32_t x = sign_x >> place & 0xFF;
-        const std::uint32_t zeros = zero_planes >> place & 0xFF;
         if (x == 0) continue;
+        const std::uint32_t zeros = zero_planes >> place & 0xFF;
         bits += block_bits.below_nonzero_sign[zeros] - block_bits.below_zero_sign[zeros];
         bits += static_cast<std::uint64_t>(sign_code(x, sign_plane >> place & 0xFF, zeros).bits);
       }
     }
-    const std::size_t filled_up = b - block_count;
-    bits_ = bits - filled_up * block_bits.below_zero_sign[0xFF];
+    bits_ = bits - (b - block_count) * block_bits.below_zero_sign[0xFF];
   }
 
   std::uint64_t bits() const { return bits_; }
