@@ -107,7 +107,7 @@ class JobBatch {
   Word zero() const { return static_cast<Word>(p_.zero); }
 
  private:
-  static constexpr std::size_t max_jobs = 128;
+  static constexpr std::size_t max_jobs = 64;
 
   const Parameters& p_;
   std::span<const DecodeJob> jobs_;
