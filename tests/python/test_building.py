@@ -196,8 +196,8 @@ def test_kernels_are_compiled_for_what_the_cpu_is_asked_for(tmp_path):
     if "kernels/avx2/kernel.cpp" not in commands:
         missing("no x86-64 CPU")
     for file, options in [
-        ("kernels/avx2/decode.cpp", asked["avx2"]),
-        ("kernels/avx512/decode.cpp", asked["avx2"] | asked["avx512"]),
+        ("kernels/avx2/kernel.cpp", asked["avx2"]),
+        ("kernels/avx512/kernel.cpp", asked["avx2"] | asked["avx512"]),
         ("kernels/dispatch.cpp", set()),
     ]:
         assert set(re.findall(r" (-m\S+)", commands[file])) == options

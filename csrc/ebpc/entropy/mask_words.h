@@ -9,7 +9,7 @@
 #include <cstring>
 
 #if defined(__AVX512VBMI2__)
-#include "ebpc/kernels/avx512/intrinsics.h"
+#include "ebpc/kernels/avx512/bits.h"
 #elif defined(__AVX2__)
 #include "ebpc/kernels/avx2/pack_words.h"
 #include "ebpc/kernels/avx2/unpack_words.h"

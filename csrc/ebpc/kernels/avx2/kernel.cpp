@@ -1,12 +1,127 @@
-// The AVX2 kernel, put together, and its CRC.
+// The AVX2 kernel.
+//
+// All that is compiled for these instructions is in unnamed namespaces, and what it uses of other
+// headers is data or gets inlined: an inline function that this file emits under a name that others
+// know could replace theirs when the library is linked, and then fail on a CPU without these
+// instructions.
 
-#include "ebpc/kernels/avx2/kernel.h"
+#include "ebpc/kernels/kernel.h"
+
+#include <immintrin.h>
 
 #include <cstring>
+
+#include "ebpc/kernels/avx2/plane_lanes.h"
+#include "ebpc/kernels/avx2/planes_8x8.h"
+#include "ebpc/kernels/generic/decode.h"
+#include "ebpc/kernels/generic/encode.h"
 
 namespace ebpc {
 namespace avx2 {
 namespace {
+
+/// Clears the upper halves of the vector registers at the end of a scope. Compilers do so at the
+/// end of functions with AVX instructions, but g++ 12 misses some, and code without them, which may
+/// be the caller's, then runs a quarter slower.
+struct CleanUpperHalves {
+  CleanUpperHalves() = default;
+  CleanUpperHalves(const CleanUpperHalves&) = delete;
+  CleanUpperHalves& operator=(const CleanUpperHalves&) = delete;
+  ~CleanUpperHalves() { _mm256_zeroupper(); }
+};
+
+StreamBits encode(const Parameters& p, WordSpan words, std::uint8_t* zero_stream,
+                  std::uint8_t* plane_stream) {
+  if (plane_bits(p) == 64) return portable_kernel.encode(p, words, zero_stream, plane_stream);
+  const CleanUpperHalves clean;
+  if (is_common_setting(p, words.bytes_per_word))
+    return encode_segment<PlaneWriter8x8>(p, words, zero_stream, plane_stream);
+  return encode_any_segment(p, words, zero_stream, plane_stream);
+}
+
+StreamBits count(const Parameters& p, WordSpan words) {
+  if (plane_bits(p) == 64) return portable_kernel.count(p, words);
+  const CleanUpperHalves clean;
+  if (is_common_setting(p, words.bytes_per_word)) return count_segment<PlaneCounter8x8>(p, words);
+  return count_any_segment(p, words);
+}
+
+std::uint64_t encode_bpc(const Parameters& p, WordSpan words, std::uint8_t* plane_stream) {
+  if (plane_bits(p) == 64) return portable_kernel.encode_bpc(p, words, plane_stream);
+  const CleanUpperHalves clean;
+  return encode_any_bpc(p, words, plane_stream);
+}
+
+std::uint64_t count_bpc(const Parameters& p, WordSpan words) {
+  if (plane_bits(p) == 64) return portable_kernel.count_bpc(p, words);
+  const CleanUpperHalves clean;
+  return count_any_bpc(p, words);
+}
+
+// ---- Decoding.
+
+/// Decodes jobs of the settings of CodeLanes.
+template <class Word>
+class LanesDecoder {
+ public:
+  LanesDecoder(const Parameters& p, std::span<const DecodeJob> jobs) : p_(p), batch_(p, jobs) {}
+
+  std::size_t run() {
+    return batch_.run([this](auto jobs, NonzeroMask* masks) { read_zero_streams(p_, jobs, masks); },
+                      [this] { read_planes(); });
+  }
+
+ private:
+  using Lanes = CodeLanes<Word>;
+
+  void read_planes() {
+    for (std::size_t lane = 0; lane < Lanes::lanes; ++lane) start(lane);
+    while (busy_ > 0) {
+      lanes_.run();
+      for (std::size_t lane = 0; lane < Lanes::lanes; ++lane) {
+        if (!lanes_.is_done(lane)) continue;
+        --busy_;
+        const std::size_t job = job_[lane];
+        if (lanes_.words_of(lane, nonzero_.words)) {
+          place_words(batch_[job], batch_.mask(job), nonzero_.words, batch_.zero());
+        } else {
+          batch_.fail(job);
+        }
+        start(lane);
+      }
+    }
+  }
+
+  /// Gives a lane the next job, if there is one.
+  void start(std::size_t lane) {
+    const std::size_t job = batch_.take();
+    job_[lane] = job;
+    if (job == batch_.none) return lanes_.stop(lane);
+    lanes_.start(lane, batch_[job], batch_.blocks(job));
+    ++busy_;
+  }
+
+  const Parameters& p_;
+  JobBatch<Word> batch_;
+  std::size_t busy_ = 0;  // lanes that have a job
+  std::size_t job_[Lanes::lanes];
+  Lanes lanes_;
+  PackedWords<Word> nonzero_;
+};
+
+std::size_t decode(const Parameters& p, std::span<const DecodeJob> jobs) {
+  if (jobs.empty()) return 0;
+  if (plane_bits(p) == 64) return portable_kernel.decode(p, jobs);
+  const CleanUpperHalves clean;
+  const int bytes_per_word = jobs.front().words.bytes_per_word;
+  if (p.block_size == 8 && p.base == Base::sent && p.word_bits == 8 * bytes_per_word) {
+    if (bytes_per_word == 1) return LanesDecoder<std::uint8_t>(p, jobs).run();
+    if (bytes_per_word == 2) return LanesDecoder<std::uint16_t>(p, jobs).run();
+  }
+  return decode_any(p, jobs);
+}
+
+// ---- The CRC.
 
 std::uint64_t load64(const std::uint8_t* bytes) {
   std::uint64_t x;
@@ -43,8 +158,6 @@ std::uint64_t crc_behind_zeros(std::uint64_t crc, std::size_t qwords) {
   return _mm_crc32_u64(0, static_cast<std::uint64_t>(_mm_cvtsi128_si64(product)));
 }
 
-}  // namespace
-
 std::uint32_t crc32c(std::uint32_t start, const std::uint8_t* bytes, std::size_t count) {
   std::uint64_t crc = ~start;
   // The CRC instruction takes three cycles, but one can start each cycle: three parts side by side.
@@ -68,6 +181,7 @@ std::uint32_t crc32c(std::uint32_t start, const std::uint8_t* bytes, std::size_t
   return ~last;
 }
 
+}  // namespace
 }  // namespace avx2
 
 const Kernel avx2_kernel{"avx2",          avx2::encode, avx2::count, avx2::encode_bpc,

@@ -14,7 +14,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "ebpc/kernels/generic/job_lanes.h"
+#include "ebpc/kernels/generic/jobs.h"
 #include "ebpc/kernels/generic/planes.h"
 #include "ebpc/kernels/kernel.h"
 #include "ebpc/kernels/plane_codes.h"
@@ -73,7 +73,7 @@ class CodeBytes {
   static void decode(const std::uint8_t* bytes, std::size_t blocks, Word* words) {
     for (std::size_t b = 0; b < blocks; b += 4, bytes += 4 * block_bytes, words += 4 * 8) {
       const __m256i base = load_four(bytes, block_bytes);
-      Planes low{swap_bytes(load_four(bytes + base_bytes, block_bytes))};
+      EightPlanes low{swap_bytes(load_four(bytes + base_bytes, block_bytes))};
       if constexpr (sizeof(Word) == 1) {
         __m256i sums =
             _mm256_or_si256(deltas(low.planes), _mm256_and_si256(base, each_qword(0xFF)));
@@ -82,7 +82,7 @@ class CodeBytes {
         sums = _mm256_add_epi8(sums, _mm256_slli_epi64(sums, 32));
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(words), sums);
       } else {
-        Planes high{swap_bytes(load_four(bytes + base_bytes + 8, block_bytes))};
+        EightPlanes high{swap_bytes(load_four(bytes + base_bytes + 8, block_bytes))};
         // The last of the low planes is the one before all high ones, up to where they begin anew.
         const __m256i last = _mm256_shuffle_epi8(
             low.planes, table_of(_mm_set_epi64x(0x0808080808080808, 0x0000000000000000)));
@@ -109,8 +109,8 @@ class CodeBytes {
 
  private:
   /// Eight planes of each block, the first one most significant, and the XOR taken back.
-  struct Planes {
-    explicit Planes(__m256i codes) {
+  struct EightPlanes {
+    explicit EightPlanes(__m256i codes) {
       const __m256i x_of_index =
           table_of(_mm_load_si128(reinterpret_cast<const __m128i*>(x_of_indexed_codes.by_code)));
       const __m256i indexed = _mm256_and_si256(_mm256_shuffle_epi8(x_of_index, codes),
@@ -161,9 +161,8 @@ class CodeLanes {
   }
 
   /// Gives a lane a stream of one block at least.
-  void start(std::size_t lane, const DecodeJob& job, std::size_t nonzero) {
+  void start(std::size_t lane, const DecodeJob& job, std::size_t blocks) {
     Memory& memory = memory_[lane];
-    const std::size_t blocks = (nonzero + 7) / 8;
     blocks_[lane] = blocks;
     const bool fits = job.plane_bytes <= blocks * Bytes::block_bytes;
     if (!fits) {
@@ -198,13 +197,8 @@ class CodeLanes {
 
   /// The words of a lane that is done; false if its stream is malformed.
   bool words_of(std::size_t lane, Word* words) const {
-    const std::uint64_t bit = bit_[lane];
-    const std::uint64_t end = end_[lane];
-    if (malformed_[lane] != 0 || out_[lane] != limit_[lane] || bit > end || end - bit >= 8)
+    if (malformed_[lane] != 0 || out_[lane] != limit_[lane] || !is_padding(bit_[lane], end_[lane]))
       return false;
-    // Less than a byte is left: padding, which is zero.
-    const std::uint8_t* const last = reinterpret_cast<const std::uint8_t*>(bit / 8);
-    if (bit < end && (*last << bit % 8 & 0xFF) != 0) return false;
     Bytes::decode(memory_[lane].bytes, blocks_[lane], words);
     return true;
   }
@@ -239,8 +233,6 @@ class CodeLanes {
     __m256i advance;    // ones if there is a stream
     __m256i malformed;  // if not zero
   };
-
-  static std::uint64_t address(const void* p) { return reinterpret_cast<std::uintptr_t>(p); }
 
   Streams load(std::size_t lane) const {
     const auto from = [lane](const std::uint64_t* x) {

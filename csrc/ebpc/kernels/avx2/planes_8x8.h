@@ -1,4 +1,5 @@
-// The plane stream of the AVX2 encoder, for 8-bit words in blocks of 8 behind a sent base.
+// The plane stream of the AVX2 encoder, and its bits, for 8-bit words in blocks of 8 behind a sent
+// base.
 //
 // Vectors turn four blocks at a time into code bytes, one per bit plane, and a mask of the bits of
 // these that are part of the code; each block's bits are gathered by one `pext` and written. These
@@ -13,17 +14,16 @@
 #include <cstdint>
 #include <cstring>
 
+#include "ebpc/kernels/generic/encode.h"
+#include "ebpc/kernels/generic/planes.h"
 #include "ebpc/kernels/generic/stream_writer.h"
-#include "ebpc/kernels/generic/vectors.h"
 #include "ebpc/kernels/plane_codes.h"
-#include "ebpc/parameters.h"
 
 namespace ebpc::avx2 {
 namespace {
 
 constexpr unsigned fast_word_bits = 8;
 constexpr std::size_t fast_block_size = 8;
-constexpr std::size_t chunk_words = 4096;
 constexpr std::size_t blocks_per_vector = 4;
 
 __m256i broadcast(unsigned byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
@@ -44,21 +44,6 @@ struct EncodedBlocks {
   alignas(32) std::uint64_t sign_x[capacity];  // X[8]: a byte per delta, of which bit 7 counts
   std::uint8_t regular[capacity / blocks_per_vector];  // a bit for each of four blocks
 };
-
-/// Swaps bits i and i + distance of each lane for all i in `mask`.
-template <int distance>
-__m256i swap_bits(__m256i x, std::int64_t mask) {
-  const __m256i difference = _mm256_and_si256(_mm256_xor_si256(x, _mm256_srli_epi64(x, distance)),
-                                              _mm256_set1_epi64x(mask));
-  return _mm256_xor_si256(x, _mm256_xor_si256(difference, _mm256_slli_epi64(difference, distance)));
-}
-
-/// Transposes 8 x 8 bits about the other diagonal: bit p of byte i goes to bit 7 - i of byte 7 - p.
-__m256i antitranspose(__m256i x) {
-  x = swap_bits<9>(x, 0x0055005500550055);
-  x = swap_bits<18>(x, 0x0000333300003333);
-  return swap_bits<36>(x, 0x000000000F0F0F0F);
-}
 
 /// Codes of X with one 1, or two adjacent ones, from nibbles: X has seven bits, from 7 to 1. The
 /// marker makes a sum of two codes overflow into bit 7, as does `several`: then X goes as it is.
@@ -110,7 +95,8 @@ struct FourBlocks {
     const __m256i sign_plane = _mm256_and_si256(
         _mm256_cmpgt_epi8(_mm256_xor_si256(words, flip), _mm256_xor_si256(next_words, flip)),
         seven_bytes);
-    return {antitranspose(deltas), sign_plane, _mm256_xor_si256(sign_plane, deltas)};
+    return {reinterpret_cast<__m256i>(antitranspose(reinterpret_cast<Qwords>(deltas))), sign_plane,
+            _mm256_xor_si256(sign_plane, deltas)};
   }
 
   __m256i planes;      // a byte per plane
@@ -341,6 +327,73 @@ class PlaneWriter8x8 {
   __m256i flip_;
   CodeWriter writer_;
   EncodedBlocks blocks_;
+};
+
+// ---- Counting: that needs no codes, only which planes have which kind of symbol.
+
+/// The bits of a block's base and planes 0 to 7, those of five bits taken as 8, by the mask of the
+/// zero X; plane 8 included if its X is zero.
+struct BlockBitsTable {
+  std::uint8_t below_zero_sign[256];
+  std::uint8_t below_nonzero_sign[256];
+};
+
+constexpr BlockBitsTable block_bits = [] {
+  BlockBitsTable table{};
+  for (unsigned zero_planes = 0; zero_planes < 256; ++zero_planes) {
+    const int bits = fast_word_bits + 8 * std::popcount(~zero_planes & 0xFF);
+    const int sign_bits = (zero_planes & 1) != 0 ? 0 : 2;  // a run's, or its own
+    table.below_zero_sign[zero_planes] = static_cast<std::uint8_t>(
+        bits + std::popcount(zeros_below_zero_sign.used[zero_planes]) + sign_bits);
+    table.below_nonzero_sign[zero_planes] =
+        static_cast<std::uint8_t>(bits + std::popcount(zeros_below_nonzero_sign.used[zero_planes]));
+  }
+  return table;
+}();
+
+/// What PlaneCounter is for other settings.
+class PlaneCounter8x8 {
+ public:
+  using Word = std::uint8_t;
+  static constexpr std::size_t blocks = blocks_per_vector;
+  static constexpr int slots = fast_block_size;
+
+  explicit PlaneCounter8x8(const Parameters& p) : flip_(sign_flip(p)) {}
+
+  /// Blocks that fill up the last vector have words that are all equal.
+  void put(const std::uint8_t* packed, std::size_t block_count) {
+    std::uint64_t bits = bits_;  // a copy, which stays in a register
+    std::size_t b = 0;
+    for (; b < block_count; b += blocks_per_vector) {
+      const auto blocks = FourBlocks::from(packed + b * fast_block_size, flip_);
+      const auto mask_of = [](__m256i bytes) {
+        return static_cast<std::uint32_t>(_mm256_movemask_epi8(bytes));
+      };
+      const auto kinds = PlaneKinds::of(blocks.planes);
+      const std::uint32_t zero_planes = mask_of(kinds.x_zero);
+      const std::uint32_t sign_x = mask_of(blocks.sign_x);
+      bits -= 3 * static_cast<std::uint64_t>(_mm_popcnt_u32(mask_of(kinds.five_bits())));
+      for (int place = 0; place < 32; place += 8) {
+        bits += block_bits.below_zero_sign[zero_planes >> place & 0xFF];
+      }
+      if (sign_x == 0) continue;
+      const std::uint32_t sign_plane = mask_of(blocks.sign_plane);
+      for (int place = 0; place < 32; place += 8) {
+        const std::uint32_t x = sign_x >> place & 0xFF;
+        if (x == 0) continue;
+        const std::uint32_t zeros = zero_planes >> place & 0xFF;
+        bits += block_bits.below_nonzero_sign[zeros] - block_bits.below_zero_sign[zeros];
+        bits += static_cast<std::uint64_t>(sign_code(x, sign_plane >> place & 0xFF, zeros).bits);
+      }
+    }
+    bits_ = bits - (b - block_count) * block_bits.below_zero_sign[0xFF];
+  }
+
+  std::uint64_t bits() const { return bits_; }
+
+ private:
+  __m256i flip_;
+  std::uint64_t bits_ = 0;
 };
 
 }  // namespace

@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "ebpc/kernels/generic/group_sizes.h"
+#include "ebpc/kernels/generic/vectors.h"
 
 namespace ebpc::EBPC_KERNEL {
 namespace {

@@ -1,29 +1,31 @@
-// What the files of the AVX-512 kernel share: vectors and masks, tiles of words, their non-zero
-// words packed, and a bit writer without branches.
+// What the files of the AVX-512 kernel share: vectors and masks, tiles of words, and their non-zero
+// words packed.
 
 #pragma once
 
+// g++ 12 takes the undefined operands inside of intrinsics for mistakes (GCC bug 105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#ifndef __clang__
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
 
-#include "ebpc/kernels/avx512/intrinsics.h"
+#include "ebpc/kernels/generic/vectors.h"
 
 namespace ebpc::avx512 {
 namespace {
 
 /// Words that are worked on at once, so that everything about them stays in the L1 cache.
 constexpr std::size_t tile_words = 1024;
-
-constexpr std::uint64_t low_bits(int count) {
-  return count >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << count) - 1;
-}
-
-/// All ones where `condition` holds: choices that are as good as random are made with such masks,
-/// since compilers turn conditional expressions into branches, which then guess badly.
-inline std::uint64_t mask_if(bool condition) { return -static_cast<std::uint64_t>(condition); }
 
 /// Reverses the bytes of each 64-bit lane.
 inline __m512i swap_bytes(__m512i x) {
@@ -37,16 +39,16 @@ inline __m512i turn_bytes_around(__m512i x) {
       x, _mm512_set1_epi64(static_cast<long long>(0x8040201008040201)), 0);
 }
 
-inline __m512i load_vector(const void* from) { return _mm512_loadu_si512(from); }
-inline void store_vector(void* to, __m512i x) { _mm512_storeu_si512(to, x); }
+inline __m512i load_512(const void* from) { return _mm512_loadu_si512(from); }
+inline void store_512(void* to, __m512i x) { _mm512_storeu_si512(to, x); }
 
 /// Copies bytes and puts 64 zeros behind them.
 inline void copy_with_zeros_behind(std::uint8_t* to, const std::uint8_t* from, std::size_t count) {
   std::size_t done = 0;
-  for (; done + 64 <= count; done += 64) store_vector(to + done, load_vector(from + done));
+  for (; done + 64 <= count; done += 64) store_512(to + done, load_512(from + done));
   const std::uint64_t rest = low_bits(static_cast<int>(count - done));
-  store_vector(to + done, _mm512_maskz_loadu_epi8(rest, from + done));
-  store_vector(to + count, _mm512_setzero_si512());
+  store_512(to + done, _mm512_maskz_loadu_epi8(rest, from + done));
+  store_512(to + count, _mm512_setzero_si512());
 }
 
 /// The same, but opaque: compilers make a vector of small constants anew from a general register
@@ -56,54 +58,32 @@ inline __m512i kept(__m512i x) {
   return x;
 }
 
+/// The bits of a mask as a number, taken out by an instruction that compilers don't see through:
+/// g++ (12, and later ones) may spill a mask as it is, as 1, 2 or 4 bytes, and load it as 4 or 8,
+/// of which the rest was never written.
+inline std::uint64_t bits_of(__mmask8 mask) {
+  std::uint64_t bits;
+  asm("kmovb %1, %k0" : "=r"(bits) : "k"(mask));
+  return bits;
+}
+inline std::uint64_t bits_of(__mmask16 mask) {
+  std::uint64_t bits;
+  asm("kmovw %1, %k0" : "=r"(bits) : "k"(mask));
+  return bits;
+}
+inline std::uint64_t bits_of(__mmask32 mask) {
+  std::uint64_t bits;
+  asm("kmovd %1, %k0" : "=r"(bits) : "k"(mask));
+  return bits;
+}
+inline std::uint64_t bits_of(__mmask64 mask) { return mask; }
+
 /// std::array of vectors, which g++ warns of: a template argument loses the type's alignment.
 template <int count>
 struct VectorArray {
   __m512i vectors[count];
   __m512i& operator[](int i) { return vectors[i]; }
   const __m512i& operator[](int i) const { return vectors[i]; }
-};
-
-/// Codes put one by one. Every put stores 8 bytes; those behind the last whole one are stored again
-/// by the next put, which is cheaper than asking whether they are complete.
-class RunWriter {
- public:
-  /// Continues in a byte of which the first `filled` (0 to 7) bits are the first ones of `buffer`,
-  /// which has no other bits set.
-  RunWriter(std::uint8_t* out, std::uint64_t buffer, int filled)
-      : out_(out), buffer_(buffer), filled_(filled) {}
-
-  /// Appends the low `count` bits (0 to 64) of `code`, which has no other bits set.
-  [[gnu::always_inline]] void put(std::uint64_t code, int count) {
-    const std::uint64_t left = code << (-count & 63);  // a shift of 64 only meets code 0
-    buffer_ |= left >> filled_;
-    store();
-    const std::uint64_t rest = left << 1 << (63 - filled_);
-    filled_ += count;
-    const std::uint64_t full = mask_if(filled_ >= 64);
-    out_ += full & sizeof buffer_;
-    buffer_ = (buffer_ & ~full) | (rest & full);
-    filled_ &= 63;
-  }
-
-  /// Pads the last byte with zeros: put may have left bytes of an earlier put behind it.
-  void finish() const { store(); }
-
-  /// The byte in which the next code begins, how many of its bits are filled, and a number that
-  /// ends with those.
-  std::uint8_t* end() const { return out_ + filled_ / 8; }
-  int filled() const { return filled_ % 8; }
-  std::uint64_t last() const { return buffer_ >> 1 >> (63 - filled_); }
-
- private:
-  [[gnu::always_inline]] void store() const {
-    const std::uint64_t bytes = __builtin_bswap64(buffer_);
-    std::memcpy(out_, &bytes, sizeof bytes);
-  }
-
-  std::uint8_t* out_;
-  std::uint64_t buffer_;  // what is not yet complete, left-justified
-  int filled_;            // bits of it
 };
 
 /// Appends the non-zero ones of a vector of words to `out`, each with `flip` XORed in. Stores a
@@ -114,15 +94,15 @@ inline std::uint64_t pack_vector(__m512i words, __m512i flip, Word*& out) {
   std::uint64_t nonzero;
   if constexpr (sizeof(Word) == 1) {
     nonzero = _mm512_test_epi8_mask(words, words);
-    store_vector(out, _mm512_maskz_compress_epi8(nonzero, flipped));
+    store_512(out, _mm512_maskz_compress_epi8(nonzero, flipped));
   } else if constexpr (sizeof(Word) == 2) {
     const __mmask32 mask = _mm512_test_epi16_mask(words, words);
     nonzero = bits_of(mask);
-    store_vector(out, _mm512_maskz_compress_epi16(mask, flipped));
+    store_512(out, _mm512_maskz_compress_epi16(mask, flipped));
   } else {
     const __mmask16 mask = _mm512_test_epi32_mask(words, words);
     nonzero = bits_of(mask);
-    store_vector(out, _mm512_maskz_compress_epi32(mask, flipped));
+    store_512(out, _mm512_maskz_compress_epi32(mask, flipped));
   }
   out += std::popcount(nonzero);
   return nonzero;
@@ -142,7 +122,7 @@ inline Word* pack_tile(const Word* words, std::size_t count, __m512i flip, std::
     for (std::size_t i = 0; i < sizeof(Word); ++i) {
       const Word* from = words + first + i * vector_words;
       _mm_prefetch(reinterpret_cast<const char*>(from) + prefetch_bytes, _MM_HINT_T0);
-      const __m512i vector = load_vector(from);
+      const __m512i vector = load_512(from);
       mask |= pack_vector(vector, flip, out) << (i * vector_words % 64);
     }
     *masks++ = mask;
@@ -161,33 +141,45 @@ inline Word* pack_tile(const Word* words, std::size_t count, __m512i flip, std::
 
 // ---- Vector operations on lanes of 8, 16, 32 or 64 bits under one name each.
 
+// The operations that differ in nothing but the width of lanes.
+template <int bits>
+struct LaneOperations;
+#define EBPC_LANE_OPERATIONS(bits, MaskType, Integer)                                             \
+  template <>                                                                                     \
+  struct LaneOperations<bits> {                                                                   \
+    using Mask = MaskType;                                                                        \
+    using V = __m512i;                                                                            \
+    static V set(std::uint64_t x) { return _mm512_set1_epi##bits(static_cast<Integer>(x)); }      \
+    static Mask is_zero(V a) { return _mm512_testn_epi##bits##_mask(a, a); }                      \
+    static Mask is_zero(Mask k, V a) { return _mm512_mask_testn_epi##bits##_mask(k, a, a); }      \
+    static Mask is_nonzero(V a) { return _mm512_test_epi##bits##_mask(a, a); }                    \
+    static Mask differ(Mask k, V a, V b) { return _mm512_mask_cmpneq_epi##bits##_mask(k, a, b); } \
+    static Mask equal(Mask k, V a, V b) { return _mm512_mask_cmpeq_epi##bits##_mask(k, a, b); }   \
+    static Mask sign(V a) { return _mm512_movepi##bits##_mask(a); }                               \
+    static V add(V a, V b) { return _mm512_add_epi##bits(a, b); }                                 \
+    static V sub(V a, V b) { return _mm512_sub_epi##bits(a, b); }                                 \
+    static V sub(Mask k, V a, V b) { return _mm512_maskz_sub_epi##bits(k, a, b); }                \
+    static V blend(Mask k, V a, V b) { return _mm512_mask_blend_epi##bits(k, a, b); }             \
+    static V keep(Mask k, V a) { return _mm512_maskz_mov_epi##bits(k, a); }                       \
+    static V popcount(V a) { return _mm512_popcnt_epi##bits(a); }                                 \
+  }
+EBPC_LANE_OPERATIONS(8, __mmask64, char);
+EBPC_LANE_OPERATIONS(16, __mmask32, short);
+EBPC_LANE_OPERATIONS(32, __mmask16, int);
+EBPC_LANE_OPERATIONS(64, __mmask8, long long);
+#undef EBPC_LANE_OPERATIONS
+
+/// And those that do. shift_up: lane i gets lane i - 1, the first one the last of `before`; lanes
+/// outside of k are zero. For 8 and 16 bits the first lane must be outside.
 template <int bits>
 struct Lanes;
 
 template <>
-struct Lanes<8> {
-  using Mask = __mmask64;
-  static __m512i set(std::uint64_t x) { return _mm512_set1_epi8(static_cast<char>(x)); }
-  static Mask is_zero(__m512i a) { return _mm512_testn_epi8_mask(a, a); }
-  static Mask is_zero(Mask k, __m512i a) { return _mm512_mask_testn_epi8_mask(k, a, a); }
-  static Mask is_nonzero(__m512i a) { return _mm512_test_epi8_mask(a, a); }
-  static Mask is_nonzero(Mask k, __m512i a) { return _mm512_mask_test_epi8_mask(k, a, a); }
-  static Mask differ(Mask k, __m512i a, __m512i b) { return _mm512_mask_cmpneq_epi8_mask(k, a, b); }
-  static Mask sign(__m512i a) { return _mm512_movepi8_mask(a); }
-  static Mask equal(__m512i a, __m512i b) { return _mm512_cmpeq_epi8_mask(a, b); }
-  static Mask equal(Mask k, __m512i a, __m512i b) { return _mm512_mask_cmpeq_epi8_mask(k, a, b); }
-  static __m512i add(__m512i a, __m512i b) { return _mm512_add_epi8(a, b); }
-  static __m512i sub(__m512i a, __m512i b) { return _mm512_sub_epi8(a, b); }
-  static __m512i sub(Mask k, __m512i a, __m512i b) { return _mm512_maskz_sub_epi8(k, a, b); }
-  static __m512i blend(Mask k, __m512i a, __m512i b) { return _mm512_mask_blend_epi8(k, a, b); }
-  static __m512i keep(Mask k, __m512i a) { return _mm512_maskz_mov_epi8(k, a); }
-  static __m512i popcount(__m512i a) { return _mm512_popcnt_epi8(a); }
-  /// Lane i gets lane i - 1, the first one the last of `before`; lanes outside of k are zero. Here
-  /// and in Lanes<16> the first lane must be outside.
-  static __m512i shift_up(Mask k, __m512i a, __m512i /*before*/) {
-    return _mm512_maskz_permutexvar_epi8(k, load_vector(byte_before.data()), a);
+struct Lanes<8> : LaneOperations<8> {
+  static V shift_up(Mask k, V a, V /*before*/) {
+    return _mm512_maskz_permutexvar_epi8(k, load_512(byte_before.data()), a);
   }
-  static __m512i widen(const std::uint8_t* bytes) { return load_vector(bytes); }
+  static V widen(const std::uint8_t* bytes) { return load_512(bytes); }
 
  private:
   static constexpr auto byte_before = [] {
@@ -198,32 +190,12 @@ struct Lanes<8> {
 };
 
 template <>
-struct Lanes<16> {
-  using Mask = __mmask32;
-  static __m512i set(std::uint64_t x) { return _mm512_set1_epi16(static_cast<short>(x)); }
-  static Mask is_zero(__m512i a) { return _mm512_testn_epi16_mask(a, a); }
-  static Mask is_zero(Mask k, __m512i a) { return _mm512_mask_testn_epi16_mask(k, a, a); }
-  static Mask is_nonzero(__m512i a) { return _mm512_test_epi16_mask(a, a); }
-  static Mask is_nonzero(Mask k, __m512i a) { return _mm512_mask_test_epi16_mask(k, a, a); }
-  static Mask differ(Mask k, __m512i a, __m512i b) {
-    return _mm512_mask_cmpneq_epi16_mask(k, a, b);
+struct Lanes<16> : LaneOperations<16> {
+  static V shift_left(Mask k, V a, V bits) { return _mm512_mask_sllv_epi16(a, k, a, bits); }
+  static V shift_up(Mask k, V a, V /*before*/) {
+    return _mm512_maskz_permutexvar_epi16(k, load_512(pair_before.data()), a);
   }
-  static Mask sign(__m512i a) { return _mm512_movepi16_mask(a); }
-  static Mask equal(__m512i a, __m512i b) { return _mm512_cmpeq_epi16_mask(a, b); }
-  static Mask equal(Mask k, __m512i a, __m512i b) { return _mm512_mask_cmpeq_epi16_mask(k, a, b); }
-  static __m512i add(__m512i a, __m512i b) { return _mm512_add_epi16(a, b); }
-  static __m512i sub(__m512i a, __m512i b) { return _mm512_sub_epi16(a, b); }
-  static __m512i sub(Mask k, __m512i a, __m512i b) { return _mm512_maskz_sub_epi16(k, a, b); }
-  static __m512i blend(Mask k, __m512i a, __m512i b) { return _mm512_mask_blend_epi16(k, a, b); }
-  static __m512i keep(Mask k, __m512i a) { return _mm512_maskz_mov_epi16(k, a); }
-  static __m512i popcount(__m512i a) { return _mm512_popcnt_epi16(a); }
-  static __m512i shift_left(Mask k, __m512i a, __m512i bits) {
-    return _mm512_mask_sllv_epi16(a, k, a, bits);
-  }
-  static __m512i shift_up(Mask k, __m512i a, __m512i /*before*/) {
-    return _mm512_maskz_permutexvar_epi16(k, load_vector(pair_before.data()), a);
-  }
-  static __m512i widen(const std::uint8_t* bytes) {
+  static V widen(const std::uint8_t* bytes) {
     return _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes)));
   }
 
@@ -236,63 +208,149 @@ struct Lanes<16> {
 };
 
 template <>
-struct Lanes<32> {
-  using Mask = __mmask16;
-  static __m512i set(std::uint64_t x) { return _mm512_set1_epi32(static_cast<int>(x)); }
-  static Mask is_zero(__m512i a) { return _mm512_testn_epi32_mask(a, a); }
-  static Mask is_zero(Mask k, __m512i a) { return _mm512_mask_testn_epi32_mask(k, a, a); }
-  static Mask is_nonzero(__m512i a) { return _mm512_test_epi32_mask(a, a); }
-  static Mask is_nonzero(Mask k, __m512i a) { return _mm512_mask_test_epi32_mask(k, a, a); }
-  static Mask differ(Mask k, __m512i a, __m512i b) {
-    return _mm512_mask_cmpneq_epi32_mask(k, a, b);
-  }
-  static Mask sign(__m512i a) { return _mm512_movepi32_mask(a); }
-  static Mask equal(__m512i a, __m512i b) { return _mm512_cmpeq_epi32_mask(a, b); }
-  static Mask equal(Mask k, __m512i a, __m512i b) { return _mm512_mask_cmpeq_epi32_mask(k, a, b); }
-  static __m512i add(__m512i a, __m512i b) { return _mm512_add_epi32(a, b); }
-  static __m512i sub(__m512i a, __m512i b) { return _mm512_sub_epi32(a, b); }
-  static __m512i sub(Mask k, __m512i a, __m512i b) { return _mm512_maskz_sub_epi32(k, a, b); }
-  static __m512i blend(Mask k, __m512i a, __m512i b) { return _mm512_mask_blend_epi32(k, a, b); }
-  static __m512i keep(Mask k, __m512i a) { return _mm512_maskz_mov_epi32(k, a); }
-  static __m512i popcount(__m512i a) { return _mm512_popcnt_epi32(a); }
-  static __m512i shift_left(Mask k, __m512i a, __m512i bits) {
-    return _mm512_mask_sllv_epi32(a, k, a, bits);
-  }
-  static __m512i shift_up(Mask k, __m512i a, __m512i before) {
-    return _mm512_maskz_alignr_epi32(k, a, before, 15);
-  }
-  static __m512i widen(const std::uint8_t* bytes) {
+struct Lanes<32> : LaneOperations<32> {
+  static V shift_left(Mask k, V a, V bits) { return _mm512_mask_sllv_epi32(a, k, a, bits); }
+  static V shift_up(Mask k, V a, V before) { return _mm512_maskz_alignr_epi32(k, a, before, 15); }
+  static V widen(const std::uint8_t* bytes) {
     return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes)));
   }
 };
 
 template <>
-struct Lanes<64> {
-  using Mask = __mmask8;
-  static __m512i set(std::uint64_t x) { return _mm512_set1_epi64(static_cast<long long>(x)); }
-  static Mask is_zero(__m512i a) { return _mm512_testn_epi64_mask(a, a); }
-  static Mask is_zero(Mask k, __m512i a) { return _mm512_mask_testn_epi64_mask(k, a, a); }
-  static Mask is_nonzero(__m512i a) { return _mm512_test_epi64_mask(a, a); }
-  static Mask is_nonzero(Mask k, __m512i a) { return _mm512_mask_test_epi64_mask(k, a, a); }
-  static Mask differ(Mask k, __m512i a, __m512i b) {
-    return _mm512_mask_cmpneq_epi64_mask(k, a, b);
-  }
-  static Mask equal(__m512i a, __m512i b) { return _mm512_cmpeq_epi64_mask(a, b); }
-  static Mask equal(Mask k, __m512i a, __m512i b) { return _mm512_mask_cmpeq_epi64_mask(k, a, b); }
-  static __m512i add(__m512i a, __m512i b) { return _mm512_add_epi64(a, b); }
-  static __m512i sub(__m512i a, __m512i b) { return _mm512_sub_epi64(a, b); }
-  static __m512i blend(Mask k, __m512i a, __m512i b) { return _mm512_mask_blend_epi64(k, a, b); }
-  static __m512i keep(Mask k, __m512i a) { return _mm512_maskz_mov_epi64(k, a); }
-  static __m512i popcount(__m512i a) { return _mm512_popcnt_epi64(a); }
-  static __m512i shift_left(Mask k, __m512i a, __m512i bits) {
-    return _mm512_mask_sllv_epi64(a, k, a, bits);
-  }
-  static __m512i shift_up(Mask k, __m512i a, __m512i before) {
-    return _mm512_maskz_alignr_epi64(k, a, before, 7);
-  }
-  static __m512i widen(const std::uint8_t* bytes) {
+struct Lanes<64> : LaneOperations<64> {
+  static V shift_left(Mask k, V a, V bits) { return _mm512_mask_sllv_epi64(a, k, a, bits); }
+  static V shift_up(Mask k, V a, V before) { return _mm512_maskz_alignr_epi64(k, a, before, 7); }
+  static V widen(const std::uint8_t* bytes) {
     return _mm512_cvtepu8_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes)));
   }
+};
+
+// ---- Codes in lanes of vectors: neighbours joined up to 64 bits, then eight at once appended to a
+// stream.
+
+/// Eight codes, left-justified, zeros behind them, and how many bits each has.
+struct Codes {
+  __m512i codes;
+  __m512i bits;
+};
+
+/// Joins the codes of each 64-bit lane. In lanes of `lane_bits` (8 to 64) stand codes of up to as
+/// many bits and, in the low byte, how many they have. Codes of even lanes are right-justified,
+/// those of odd lanes left-justified; for 64 all are left-justified.
+template <int lane_bits>
+[[gnu::always_inline]] inline Codes join_codes(__m512i codes, __m512i lengths) {
+  const __m512i bits = _mm512_sad_epu8(lengths, _mm512_setzero_si512());
+  // In each pair the first stands right-justified in the lower half, the second left-justified in
+  // the upper: rotating left by the second's length gives both right-justified, rotating right by
+  // the first's both left-justified. That is what the next level wants of its even and of its odd
+  // lanes.
+  if constexpr (lane_bits == 8) {
+    const __m512i rotation = _mm512_maddubs_epi16(lengths, _mm512_set1_epi32(0x00FF0100));
+    codes = _mm512_shldv_epi16(codes, codes, rotation);
+    lengths = _mm512_maddubs_epi16(lengths, kept(_mm512_set1_epi8(1)));
+  }
+  if constexpr (lane_bits <= 16) {
+    const __m512i rotation = _mm512_madd_epi16(lengths, _mm512_set1_epi64(0x0000FFFF00010000));
+    codes = _mm512_rolv_epi32(codes, rotation);
+    lengths = _mm512_madd_epi16(lengths, kept(_mm512_set1_epi16(1)));
+  }
+  if constexpr (lane_bits <= 32) codes = _mm512_rorv_epi64(codes, lengths);
+  return {codes, bits};
+}
+
+constexpr int any_reach = 16;
+
+/// Appends codes where a stream stands. Up to 64 bytes behind the last code may be overwritten.
+///
+/// A code is stored as the bytes that it completes, the first of them with the bits in front of
+/// the code. So eight bytes are enough for 64 bits wherever they begin, and what is stored of eight
+/// codes is compressed to one vector.
+class CodeAppender {
+ public:
+  explicit CodeAppender(std::uint8_t* out) : out_(out) {}
+
+  /// Appends eight codes of up to 64 bits. Any `reach` codes in a row have 7 bits or more; from
+  /// any_reach on that need not be.
+  template <int reach>
+  [[gnu::always_inline]] void append(const Codes& x) {
+    // Each code's place: the sum of the lengths before it.
+    const __m512i bits_before = _mm512_sad_epu8(
+        _mm512_maskz_permutexvar_epi8(lower_lanes_mask, load_512(lower_lanes.data()), x.bits),
+        _mm512_setzero_si512());
+    const __m512i places = _mm512_add_epi64(position_, bits_before);
+    position_ = _mm512_permutexvar_epi64(_mm512_set1_epi64(7), _mm512_add_epi64(places, x.bits));
+    const __m512i bit = _mm512_and_si512(places, _mm512_set1_epi64(7));
+    const __m512i in_front = with_bits_before<reach>(x);
+    const __m512i bytes =
+        swap_bytes(_mm512_shrdv_epi64(x.codes, _mm512_alignr_epi64(in_front, last_, 7), bit));
+    last_ = in_front;
+    const __m512i complete =
+        _mm512_shuffle_epi8(_mm512_srli_epi64(_mm512_add_epi64(bit, x.bits), 3),
+                            _mm512_broadcast_i32x4(_mm_set_epi64x(0x0808080808080808, 0)));
+    const std::uint64_t stored =
+        _mm512_cmpgt_epu8_mask(complete, _mm512_set1_epi64(0x0706050403020100));
+    store_512(out_, _mm512_maskz_compress_epi8(stored, bytes));
+    out_ += std::popcount(stored);
+  }
+
+  /// The first code, of up to 32 bits and right-justified.
+  void begin(std::uint64_t code, int bits) {
+    const std::uint64_t bytes = __builtin_bswap64(code << 1 << (63 - bits));
+    std::memcpy(out_, &bytes, sizeof bytes);
+    out_ += bits / 8;
+    position_ = _mm512_set1_epi64(bits);
+    last_ = _mm512_set1_epi64(static_cast<long long>(code));
+  }
+
+  /// Pads the last byte with zeros. Returns the bits of the stream.
+  std::uint64_t finish() const {
+    const auto last =
+        static_cast<std::uint64_t>(_mm_extract_epi64(_mm512_extracti64x2_epi64(last_, 3), 1));
+    // Of a complete byte nothing is left: what is stored then is behind the stream.
+    *out_ = static_cast<std::uint8_t>(last << (8 - bits() % 8));
+    return bits();
+  }
+
+  std::uint64_t bits() const {
+    return static_cast<std::uint64_t>(_mm_cvtsi128_si64(_mm512_castsi512_si128(position_)));
+  }
+
+ private:
+  /// Byte i of lane k takes the lowest byte of lane i if i < k.
+  static constexpr auto lower_lanes = [] {
+    std::array<std::uint8_t, 64> indices{};
+    for (std::size_t i = 0; i < 64; ++i) indices[i] = static_cast<std::uint8_t>(i % 8 * 8);
+    return indices;
+  }();
+  static constexpr std::uint64_t lower_lanes_mask = 0x7F3F1F0F07030100;
+
+  /// The codes right-justified, each with what is in front of it.
+  template <int reach>
+  [[gnu::always_inline]] __m512i with_bits_before(const Codes& x) const {
+    __m512i bits = x.bits;
+    __m512i codes = _mm512_srlv_epi64(x.codes, _mm512_sub_epi64(_mm512_set1_epi64(64), bits));
+    // Each step doubles the codes that are looked back at. Behind the last one of the vector before
+    // there is nothing more to find: it has been looked back from already.
+    const __m512i none = _mm512_set1_epi64(64);
+    if constexpr (reach > 1) {
+      codes = _mm512_or_si512(codes, _mm512_sllv_epi64(_mm512_alignr_epi64(codes, last_, 7), bits));
+      bits = _mm512_add_epi64(bits, _mm512_alignr_epi64(bits, none, 7));
+    }
+    if constexpr (reach > 2) {
+      codes = _mm512_or_si512(codes, _mm512_sllv_epi64(_mm512_alignr_epi64(codes, last_, 6), bits));
+      bits = _mm512_add_epi64(bits, _mm512_alignr_epi64(bits, none, 6));
+    }
+    if constexpr (reach > 4) {
+      codes = _mm512_or_si512(codes, _mm512_sllv_epi64(_mm512_alignr_epi64(codes, last_, 4), bits));
+      bits = _mm512_add_epi64(bits, _mm512_alignr_epi64(bits, none, 4));
+    }
+    if constexpr (reach > 8) codes = _mm512_or_si512(codes, _mm512_sllv_epi64(last_, bits));
+    return codes;
+  }
+
+  std::uint8_t* out_;                          // behind the last complete byte
+  __m512i position_ = _mm512_setzero_si512();  // bits of the stream, in every lane
+  __m512i last_ = _mm512_setzero_si512();  // the last lane ends with the last bits of the stream
 };
 
 }  // namespace

@@ -1,12 +1,135 @@
-// The AVX-512 kernel, put together.
+// The AVX-512 kernel.
+//
+// Other zero words than 0, plain bit-plane compression, and decoding of blocks of less than 8 words
+// are AVX2's, which every CPU with these instructions has.
 
-#include "ebpc/kernels/avx512/kernel.h"
+#include "ebpc/kernels/kernel.h"
 
-#include "ebpc/kernels/avx2/kernel.h"
+#include <algorithm>
+#include <array>
+
+#include "ebpc/kernels/avx512/bits.h"
+#include "ebpc/kernels/avx512/plane_coder.h"
+#include "ebpc/kernels/avx512/plane_encoder.h"
+#include "ebpc/kernels/avx512/plane_pass.h"
+#include "ebpc/kernels/avx512/zero_encoder.h"
+#include "ebpc/kernels/avx512/zero_lanes.h"
+#include "ebpc/kernels/generic/zero_coder.h"
 
 namespace ebpc {
+namespace avx512 {
+namespace {
 
-const Kernel avx512_kernel{"avx512",        avx512::encode, avx512::count, avx2::encode_bpc,
-                           avx2::count_bpc, avx512::decode, avx2::crc32c};
+template <class Word>
+__m512i broadcast(Word word) {
+  return Lanes<8 * sizeof(Word)>::set(word);
+}
+
+/// Codes words tile by tile: packs the non-zero words of each, then gives them to the encoder of
+/// the plane stream and their places to that of the zero stream. Either may only count.
+template <class PlaneSink, class ZeroSink>
+StreamBits encode_tiles(const Parameters& p, WordSpan span, std::uint8_t* zero_stream,
+                        std::uint8_t* plane_stream) {
+  using Word = typename PlaneSink::Word;
+  // Unsigned words with the top bit flipped are signed ones with the same deltas.
+  constexpr int word_bits = 8 * sizeof(Word);
+  const auto flip = p.is_signed || p.word_bits < word_bits
+                        ? Word{0}
+                        : static_cast<Word>(Word{1} << (word_bits - 1));
+  // In front of the packed words stands the one before them, behind them is room for whole vectors.
+  constexpr std::size_t front = 64;
+  constexpr std::size_t room = 4 * tile_words + PlaneSink::batch_words;
+  constexpr std::size_t behind = PlaneSink::step_words + 128;
+  alignas(64) std::array<Word, front + room + behind> buffer;
+  Word* packed = buffer.data() + front;  // not yet coded
+  Word* end = packed;
+  packed[-1] = flip;
+  alignas(64) std::array<std::uint64_t, 8 + tile_words / 64 + 8> mask_buffer;
+  std::uint64_t* const masks = mask_buffer.data() + 8;
+  PlaneSink planes(p, flip, plane_stream);
+  ZeroSink zeros(p, zero_stream);
+  std::uint64_t last_mask = 0;  // of less than 64 words
+  const auto* words = static_cast<const Word*>(span.data);
+  for (std::size_t first = 0; first < span.count; first += tile_words) {
+    if (static_cast<std::size_t>(end - buffer.data()) > front + room - tile_words) {
+      std::memmove(buffer.data(), packed - front,
+                   static_cast<std::size_t>(end - packed + front) * sizeof(Word));
+      end -= packed - (buffer.data() + front);
+      packed = buffer.data() + front;
+    }
+    const std::size_t count = std::min(tile_words, span.count - first);
+    const Word* const begin = end;
+    end = pack_tile(words + first, count, broadcast(flip), masks, end);
+    last_mask = count % 64 != 0 ? masks[count / 64] : 0;
+    const auto ones = static_cast<std::size_t>(end - begin - std::popcount(last_mask));
+    if (count >= 64) zeros.put(masks, count / 64, ones);
+    packed += planes.encode(packed, static_cast<std::size_t>(end - packed));
+  }
+  std::fill_n(end, behind, flip);
+  const std::uint64_t plane_bits = planes.finish(packed, static_cast<std::size_t>(end - packed));
+  return {zeros.finish(last_mask, static_cast<int>(span.count % 64)), plane_bits};
+}
+
+/// Lanes hold whole codes. Blocks of 64 with a re-used base, whose codes do not fit into 64 bits,
+/// stay portable.
+int widest_code(const Parameters& p) { return 1 + plane_bits(p); }
+
+StreamBits encode(const Parameters& p, WordSpan words, std::uint8_t* zero_stream,
+                  std::uint8_t* plane_stream) {
+  if (p.zero != 0) return avx2_kernel.encode(p, words, zero_stream, plane_stream);
+  if (widest_code(p) > 64) return portable_kernel.encode(p, words, zero_stream, plane_stream);
+  return visit_group<EncodeGroup>(words.bytes_per_word, widest_code(p), [&]<class Group>(Group*) {
+    using Planes = TileEncoder<Group>;
+    if (p.max_zero_run == RunEncoder::max_zero_run)
+      return encode_tiles<Planes, RunEncoder>(p, words, zero_stream, plane_stream);
+    return encode_tiles<Planes, ZeroWriter>(p, words, zero_stream, plane_stream);
+  });
+}
+
+StreamBits count(const Parameters& p, WordSpan words) {
+  if (p.zero != 0) return avx2_kernel.count(p, words);
+  if (widest_code(p) > 64) return portable_kernel.count(p, words);
+  return visit_group<EncodeGroup>(words.bytes_per_word, widest_code(p), [&]<class Group>(Group*) {
+    return encode_tiles<TileCounter<Group>, ZeroCounter>(p, words, nullptr, nullptr);
+  });
+}
+
+// ---- Decoding, batch by batch in two passes: first all zero streams, to masks of the non-zero
+// words; then all plane streams, to non-zero words, which are spread in the result as soon as a
+// segment has them all. Each pass keeps several segments going at once, since within one stream
+// each code's place depends on the code before.
+
+template <class Planes>
+std::size_t decode_jobs_with(const Parameters& p, std::span<const DecodeJob> jobs) {
+  thread_local ThreadMemory memory;
+  std::uint8_t* const scratch =
+      memory.get(std::max(ZeroPass::scratch_size(p), Planes::scratch_size(p)));
+  JobBatch<typename Planes::Word> batch(p, jobs);
+  return batch.run([&](auto some, NonzeroMask* masks) { ZeroPass(p, some, masks, scratch).run(); },
+                   [&] { Planes(p, batch, scratch).run(); });
+}
+
+std::size_t decode(const Parameters& p, std::span<const DecodeJob> jobs) {
+  if (jobs.empty()) return 0;
+  if (p.zero != 0 || p.block_size < 8) return avx2_kernel.decode(p, jobs);
+  return visit_plane_pass(p, jobs.front().words.bytes_per_word,
+                          [&]<class Planes>(Planes*) { return decode_jobs_with<Planes>(p, jobs); });
+}
+
+}  // namespace
+}  // namespace avx512
+
+const Kernel avx512_kernel{
+    "avx512",
+    avx512::encode,
+    avx512::count,
+    [](const Parameters& p, WordSpan words, std::uint8_t* plane_stream) {
+      return avx2_kernel.encode_bpc(p, words, plane_stream);
+    },
+    [](const Parameters& p, WordSpan words) { return avx2_kernel.count_bpc(p, words); },
+    avx512::decode,
+    [](std::uint32_t crc, const std::uint8_t* bytes, std::size_t count) {
+      return avx2_kernel.crc32c(crc, bytes, count);
+    }};
 
 }  // namespace ebpc

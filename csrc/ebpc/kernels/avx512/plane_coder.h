@@ -5,7 +5,6 @@
 #include <array>
 
 #include "ebpc/kernels/avx512/bits.h"
-#include "ebpc/kernels/avx512/code_appender.h"
 #include "ebpc/kernels/avx512/plane_splitter.h"
 #include "ebpc/kernels/plane_codes.h"
 
@@ -86,10 +85,9 @@ class PlaneCoder {
     } else {
       alignas(64) std::array<std::uint8_t, 64> run_codes;
       alignas(64) std::array<std::uint8_t, 64> run_bits;
-      store_vector(run_codes.data(),
-                   _mm512_permutexvar_epi8(runs, load_vector(zero_codes_.right.data())));
-      store_vector(run_bits.data(),
-                   _mm512_permutexvar_epi8(runs, load_vector(zero_codes_.bits.data())));
+      store_512(run_codes.data(),
+                _mm512_permutexvar_epi8(runs, load_512(zero_codes_.right.data())));
+      store_512(run_bits.data(), _mm512_permutexvar_epi8(runs, load_512(zero_codes_.bits.data())));
       for (int i = 0; i < Group::vectors; ++i) {
         codes[at(i)] =
             wide_codes(planes.dbx[i], planes.dbp[i],
@@ -111,7 +109,7 @@ class PlaneCoder {
   [[gnu::always_inline]] __m512i zero_runs(std::uint64_t nonzero, std::uint64_t to_top) const {
     const std::uint64_t ends = ~nonzero & (nonzero >> 1 | last_) & used_;
     // By prefix maximum, the number of the last non-zero plane up to each lane, from 1 on.
-    __m512i number = _mm512_maskz_mov_epi8(nonzero, load_vector(plane_numbers.data()));
+    __m512i number = _mm512_maskz_mov_epi8(nonzero, load_512(plane_numbers.data()));
     if constexpr (Group::planes == 8) {
       number = _mm512_max_epu8(number, _mm512_slli_epi64(number, 8));
       number = _mm512_max_epu8(number, _mm512_slli_epi64(number, 16));
@@ -128,7 +126,7 @@ class PlaneCoder {
         number = _mm512_max_epu8(number, _mm512_maskz_mov_epi8(0xFFFF0000FFFF0000, lower));
       }
     }
-    const __m512i places = load_vector(run_ends.data());
+    const __m512i places = load_512(run_ends.data());
     const __m512i end = _mm512_mask_add_epi8(places, to_top, places, one_8_);
     return _mm512_maskz_sub_epi8(ends, end, number);
   }
@@ -147,10 +145,9 @@ class PlaneCoder {
     codes = _mm512_mask_mov_epi8(codes, plane_zero, plane_zero_);
     bits = _mm512_mask_mov_epi8(bits, plane_zero, five_);
     codes =
-        _mm512_or_si512(codes, _mm512_permutex2var_epi8(load_vector(zero_codes_.right.data()), runs,
-                                                        load_vector(zero_codes_.left.data())));
-    bits =
-        _mm512_or_si512(bits, _mm512_permutexvar_epi8(runs, load_vector(zero_codes_.bits.data())));
+        _mm512_or_si512(codes, _mm512_permutex2var_epi8(load_512(zero_codes_.right.data()), runs,
+                                                        load_512(zero_codes_.left.data())));
+    bits = _mm512_or_si512(bits, _mm512_permutexvar_epi8(runs, load_512(zero_codes_.bits.data())));
     return join_codes<8>(codes, bits);
   }
 
@@ -183,8 +180,7 @@ class PlaneCoder {
   }
 
   static __m512i look_up(const std::array<std::uint8_t, 128>& table, __m512i indices) {
-    return _mm512_permutex2var_epi8(load_vector(table.data()), indices,
-                                    load_vector(table.data() + 64));
+    return _mm512_permutex2var_epi8(load_512(table.data()), indices, load_512(table.data() + 64));
   }
 
   static constexpr std::size_t at(int i) { return static_cast<std::size_t>(i); }
@@ -220,6 +216,151 @@ class PlaneCoder {
   __m512i lane_bits_ = lanes(Group::lane_bits);
   __m512i one_8_ = kept(_mm512_set1_epi8(1));
   __m512i plane_zero_ = kept(_mm512_set1_epi16(0x0801));
+};
+
+// ---- Counting instead.
+
+/// Counts what TileEncoder writes.
+template <class Group>
+class TileCounter {
+ public:
+  using Word = typename Group::Word;
+
+  static constexpr std::size_t step_words = Group::blocks * Group::slots;
+  static constexpr std::size_t batch_words = step_words;
+
+  TileCounter(const Parameters& p, Word /*flip*/, std::uint8_t* /*out*/) : s_(p), splitter_(s_) {}
+
+  /// Counts whole groups; words[-1] is the word before. Returns how many words were counted.
+  std::size_t encode(const Word* words, std::size_t count) {
+    const auto step = static_cast<std::size_t>(Group::blocks * s_.block_size);
+    std::size_t done = 0;
+    LaneCounts counts;
+    for (; done + step <= count; done += step) add(words + done, Group::blocks, counts);
+    take(counts, done / step * Group::blocks);
+    return done;
+  }
+
+  /// Counts the last words, which zero words follow. Returns the bits of the stream.
+  std::uint64_t finish(const Word* words, std::size_t count) {
+    const int blocks = (static_cast<int>(count) + s_.block_size - 1) / s_.block_size;
+    if (blocks > 0) {
+      LaneCounts counts;
+      add(words, blocks, counts);
+      take(counts, static_cast<std::size_t>(blocks));
+    }
+    return bits_;
+  }
+
+ private:
+  using L = Lanes<Group::lane_bits>;
+
+  /// Symbols.
+  struct LaneCounts {
+    std::uint64_t zero_runs = 0;
+    std::uint64_t single_zeros = 0;  // among these
+    std::uint64_t fives = 0;         // all ones, or a plane of zeros
+    std::uint64_t indexed = 0;       // a single one or two
+    std::uint64_t nonzero = 0;       // all but the zero runs
+  };
+
+  /// A bit for each lane.
+  struct PlaneMasks {
+    std::uint64_t nonzero = 0;
+    std::uint64_t five = 0;
+    std::uint64_t indexed = 0;
+
+    void add(const PlaneMasks& other, int lane) {
+      nonzero |= other.nonzero << lane;
+      five |= other.five << lane;
+      indexed |= other.indexed << lane;
+    }
+  };
+
+  [[gnu::always_inline]] PlaneMasks kinds_of(__m512i dbx, __m512i dbp, __m512i all_ones) const {
+    const auto nonzero = L::is_nonzero(dbx);
+    const auto not_all_ones = L::differ(nonzero, dbx, all_ones);
+    const auto plane_zero = L::is_zero(not_all_ones, dbp);
+    const auto other = static_cast<typename L::Mask>(not_all_ones & ~plane_zero);
+    PlaneMasks kinds{bits_of(nonzero), bits_of(static_cast<typename L::Mask>(nonzero & ~other)), 0};
+    if (5 + s_.index_bits != 1 + s_.plane_bits) {
+      const __m512i rest = _mm512_and_si512(dbx, L::sub(dbx, L::set(1)));
+      const __m512i lowest = _mm512_xor_si512(dbx, rest);
+      kinds.indexed = bits_of(static_cast<typename L::Mask>(
+          L::is_zero(other, rest) | L::equal(other, rest, L::add(lowest, lowest))));
+    }
+    return kinds;
+  }
+
+  [[gnu::always_inline]] void add(const Word* words, int blocks, LaneCounts& counts) const {
+    const typename PlaneSplitter<Group>::SplitPlanes planes = splitter_.split(words);
+    PlaneMasks kinds;
+    for (int i = 0; i < Group::vectors; ++i) {
+      kinds.add(kinds_of(planes.dbx[i], planes.dbp[i], L::set(low_bits(s_.plane_bits))),
+                i * Group::vector_lanes & 63);
+    }
+    const std::uint64_t coded = s_.used & ~std::uint64_t{0} >> (64 - blocks * Group::planes);
+    const std::uint64_t last = s_.last & coded;
+    const std::uint64_t zero = coded & ~kinds.nonzero;
+    const std::uint64_t starts = zero & (kinds.nonzero << 1 | s_.first);
+    const std::uint64_t ends = zero & (kinds.nonzero >> 1 | last);
+    std::uint64_t single = starts & ends;
+    if (s_.has_top_plane) {
+      if (splitter_.has_tops(planes)) [[unlikely]] {
+        single &= ~add_tops(words, last, zero, counts);
+      } else {
+        // A zero plane lengthens a run below it, or else stands alone.
+        single &= ~last;
+        const auto alone = static_cast<std::uint64_t>(std::popcount(last & ~zero));
+        counts.zero_runs += alone;
+        counts.single_zeros += alone;
+      }
+    }
+    counts.zero_runs += static_cast<std::uint64_t>(std::popcount(ends));
+    counts.single_zeros += static_cast<std::uint64_t>(std::popcount(single));
+    counts.fives += static_cast<std::uint64_t>(std::popcount(kinds.five & coded));
+    counts.indexed += static_cast<std::uint64_t>(std::popcount(kinds.indexed & coded));
+    counts.nonzero += static_cast<std::uint64_t>(std::popcount(kinds.nonzero & coded));
+  }
+
+  /// Counts the top planes of blocks whose last lanes are in `last`. Returns which of those are a
+  /// zero plane that a zero top plane follows.
+  std::uint64_t add_tops(const Word* words, std::uint64_t last, std::uint64_t zero,
+                         LaneCounts& counts) const {
+    const typename PlaneSplitter<Group>::Tops tops = splitter_.tops(words);
+    // In the order of the slots, which makes no difference here.
+    const std::uint64_t used_slots =
+        ~std::uint64_t{0} << (Group::slots - s_.plane_bits) & low_bits(Group::slots);
+    const PlaneMasks kinds = kinds_of(load(tops.dbx), load(tops.dbp), L::set(used_slots));
+    const std::uint64_t blocks = low_bits(std::popcount(last));
+    const std::uint64_t top_zero = blocks & ~kinds.nonzero;
+    const std::uint64_t below_zero = _pext_u64(zero, last);
+    const auto alone = static_cast<std::uint64_t>(std::popcount(top_zero & ~below_zero));
+    counts.zero_runs += alone;
+    counts.single_zeros += alone;
+    counts.fives += static_cast<std::uint64_t>(std::popcount(kinds.five & blocks));
+    counts.indexed += static_cast<std::uint64_t>(std::popcount(kinds.indexed & blocks));
+    counts.nonzero += static_cast<std::uint64_t>(std::popcount(kinds.nonzero & blocks));
+    return _pdep_u64(top_zero & below_zero, last);
+  }
+
+  static __m512i load(const std::array<typename Group::Lane, Group::blocks>& lanes) {
+    alignas(64) std::array<typename Group::Lane, 64 / sizeof(typename Group::Lane)> all{};
+    std::copy(lanes.begin(), lanes.end(), all.begin());
+    return load_512(all.data());
+  }
+
+  void take(const LaneCounts& counts, std::size_t blocks) {
+    const auto bits = [](int x) { return static_cast<std::uint64_t>(x); };
+    const std::uint64_t others = counts.nonzero - counts.fives - counts.indexed;
+    bits_ += blocks * bits(s_.base_bits) + others * bits(1 + s_.plane_bits) +
+             counts.indexed * bits(5 + s_.index_bits) + counts.fives * 5 + counts.single_zeros * 2 +
+             (counts.zero_runs - counts.single_zeros) * bits(3 + s_.run_bits);
+  }
+
+  PlaneSettings<Group> s_;
+  PlaneSplitter<Group> splitter_;
+  std::uint64_t bits_ = 0;
 };
 
 }  // namespace

@@ -7,7 +7,6 @@
 #include <array>
 
 #include "ebpc/kernels/avx512/bits.h"
-#include "ebpc/kernels/avx512/code_appender.h"
 #include "ebpc/kernels/avx512/plane_coder.h"
 #include "ebpc/parameters.h"
 
@@ -50,10 +49,9 @@ class PlaneTails {
 
   /// The bases behind the blocks that end in vector i.
   [[gnu::always_inline]] Codes bases(const Word* words, int i) const {
-    const __m512i next = load_vector(words + (first_block(i) + 1) * s_.block_size);
+    const __m512i next = load_512(words + (first_block(i) + 1) * s_.block_size);
     __m512i base = _mm512_xor_si512(
-        _mm512_maskz_permutexvar_epi8(base_bytes, load_vector(base_places_.data()), next),
-        base_flip_);
+        _mm512_maskz_permutexvar_epi8(base_bytes, load_512(base_places_.data()), next), base_flip_);
     if (s_.word_bits < Group::planes) {
       base = _mm512_sll_epi64(base, _mm_cvtsi32_si128(Group::planes - s_.word_bits));
     }
@@ -101,7 +99,7 @@ class PlaneTails {
   /// Those of blocks that end in vector i.
   static Codes tops_of(const Codes& tops, int i) {
     const __m512i block =
-        _mm512_add_epi64(load_vector(block_of_lane.data()), _mm512_set1_epi64(first_block(i)));
+        _mm512_add_epi64(load_512(block_of_lane.data()), _mm512_set1_epi64(first_block(i)));
     return {_mm512_maskz_permutexvar_epi64(ends, block, tops.codes),
             _mm512_maskz_permutexvar_epi64(ends, block, tops.bits)};
   }
@@ -136,7 +134,7 @@ class PlaneTails {
   static __m512i widened(const std::array<typename Group::Lane, Group::blocks>& lanes) {
     alignas(64) std::array<std::uint64_t, 8> wide{};
     std::copy(lanes.begin(), lanes.end(), wide.begin());
-    return load_vector(wide.data());
+    return load_512(wide.data());
   }
 
   /// The bits of each lane in reverse order.

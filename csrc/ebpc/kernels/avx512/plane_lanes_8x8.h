@@ -16,42 +16,31 @@
 namespace ebpc::avx512 {
 namespace {
 
-/// A plane stream, and where its words go.
-struct PlaneStream8x8 {
-  const std::uint8_t* bytes = nullptr;
-  std::size_t byte_count = 0;
-  std::size_t blocks = 0;  // at least one
-  std::uint8_t* words = nullptr;
-};
-
-/// Decodes streams that `Source` hands out:
-///   bool take(int lane, PlaneStream8x8&)   the next stream; its memory is the lane's
-///   void look_ahead()   called between steps, to prefetch what comes next
-///   void done(int lane, bool ok)   all words are there
-template <class Source>
-class PlaneLanes8x8 {
+/// Decodes the plane streams of a batch.
+class PlanePass8x8 {
  public:
-  static constexpr int lanes = 16;
-  static constexpr std::size_t bytes_read_behind = 64;
+  using Word = std::uint8_t;
 
-  explicit PlaneLanes8x8(Source& source) : source_(source) {
-    for (int lane = 0; lane < lanes; ++lane) take(lane);
-  }
+  static std::size_t scratch_size(const Parameters& p) { return lanes * lane_bytes(p); }
+
+  PlanePass8x8(const Parameters& p, JobBatch<Word>& batch, std::uint8_t* scratch)
+      : jobs_(p, batch), lane_bytes_(lane_bytes(p)), memory_(scratch) {}
 
   void run() {
+    for (int lane = 0; lane < lanes; ++lane) take(lane);
     std::array<PlaneStreams8x8, vectors> streams;
     while (busy_ > 0) {
       for (int i = 0; i < vectors; ++i) streams[at(i)] = load_streams(8 * i);
       while (!any_at_end(streams)) {
         next_step(streams);
-        source_.look_ahead();
+        jobs_.look_ahead();
       }
       for (int i = 0; i < vectors; ++i) {
-        store_vector(bit_.data() + 8 * i, streams[at(i)].bit);
-        store_vector(out_.data() + 8 * i, streams[at(i)].out);
-        store_vector(codes_.data() + 8 * i, streams[at(i)].codes);
-        store_vector(place_.data() + 8 * i, streams[at(i)].place);
-        store_vector(base_.data() + 8 * i, streams[at(i)].base);
+        store_512(bit_.data() + 8 * i, streams[at(i)].bit);
+        store_512(out_.data() + 8 * i, streams[at(i)].out);
+        store_512(codes_.data() + 8 * i, streams[at(i)].codes);
+        store_512(place_.data() + 8 * i, streams[at(i)].place);
+        store_512(base_.data() + 8 * i, streams[at(i)].base);
       }
       for (int lane = 0; lane < lanes; ++lane) {
         if (out_[at(lane)] >= limit_[at(lane)]) end(lane);
@@ -60,6 +49,7 @@ class PlaneLanes8x8 {
   }
 
  private:
+  static constexpr int lanes = 16;
   static constexpr int vectors = lanes / 8;
   static constexpr int base_bits = 8;
   static constexpr int block_bytes = 8;   // of words
@@ -78,28 +68,31 @@ class PlaneLanes8x8 {
   static constexpr std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
   PlaneStreams8x8 load_streams(int lane) const {
-    return {load_vector(bit_.data() + lane), load_vector(out_.data() + lane),
-            load_vector(codes_.data() + lane), load_vector(place_.data() + lane),
-            load_vector(base_.data() + lane)};
+    return {load_512(bit_.data() + lane), load_512(out_.data() + lane),
+            load_512(codes_.data() + lane), load_512(place_.data() + lane),
+            load_512(base_.data() + lane)};
   }
 
   bool any_at_end(const std::array<PlaneStreams8x8, vectors>& streams) const {
     unsigned ends = 0;
     for (int i = 0; i < vectors; ++i) {
-      ends |= _mm512_cmpge_epu64_mask(streams[at(i)].out, load_vector(limit_.data() + 8 * i));
+      ends |= _mm512_cmpge_epu64_mask(streams[at(i)].out, load_512(limit_.data() + 8 * i));
     }
     return ends != 0;
   }
 
   /// Gives the lane its next stream; a lane that has none decodes the same zeros for ever.
   void take(int lane) {
-    PlaneStream8x8 stream;
-    if (source_.take(lane, stream)) {
+    std::uint8_t* const words = words_of_lane(lane);
+    std::uint8_t* const stream = words + jobs_.words_bytes;
+    const std::size_t job = jobs_.take(stream);
+    job_[at(lane)] = job;
+    if (job != jobs_.none) {
       ++busy_;
-      bit_[at(lane)] = 8 * address(stream.bytes);
-      end_[at(lane)] = bit_[at(lane)] + 8 * stream.byte_count;
-      out_[at(lane)] = address(stream.words);
-      limit_[at(lane)] = out_[at(lane)] + block_bytes * stream.blocks;
+      bit_[at(lane)] = 8 * address(stream);
+      end_[at(lane)] = bit_[at(lane)] + 8 * jobs_.stream_bytes(job);
+      out_[at(lane)] = address(words);
+      limit_[at(lane)] = out_[at(lane)] + block_bytes * jobs_.blocks(job);
       advance_[at(lane)] = ~std::uint64_t{0};
     } else {
       bit_[at(lane)] = 8 * address(idle_.data() + block_bytes);
@@ -114,7 +107,7 @@ class PlaneLanes8x8 {
   void end(int lane) {
     const bool ok = limit_[at(lane)] != 0 && is_padding(bit_[at(lane)], end_[at(lane)]);
     --busy_;
-    source_.done(lane, ok);
+    jobs_.finish(job_[at(lane)], ok, words_of_lane(lane));
     take(lane);
   }
 
@@ -161,7 +154,7 @@ class PlaneLanes8x8 {
     for_each_vector<vectors>([&](int i) {
       Block& b = blocks[at(i)];
       PlaneStreams8x8& s = streams[at(i)];
-      const __m512i busy = load_vector(advance_.data() + 8 * i);
+      const __m512i busy = load_512(advance_.data() + 8 * i);
       s.bit = _mm512_add_epi64(s.bit, _mm512_and_si512(b.used, busy));
       // The words of a block that is not complete are written again.
       store_lanes<std::uint64_t>(s.out, words_of(b.codes, s.base));
@@ -207,7 +200,7 @@ class PlaneLanes8x8 {
       const __m512i rest = _mm512_mask_mov_epi64(b.high, _mm512_cmpge_epu64_mask(b.place, all),
                                                  _mm512_set1_epi64(-1));
       prefix[i] = _mm512_srli_epi64(rest, 59);
-      symbol[i] = _mm512_and_si512(_mm512_permutexvar_epi16(prefix[i], load_vector(symbols.data())),
+      symbol[i] = _mm512_and_si512(_mm512_permutexvar_epi16(prefix[i], load_512(symbols.data())),
                                    _mm512_set1_epi64(0xFFFF));
       // A run of zero planes has 3 more bits for its length.
       const __mmask8 is_run =
@@ -235,7 +228,7 @@ class PlaneLanes8x8 {
   static __m512i words_of(__m512i codes, __m512i base) {
     const __mmask64 is_raw = _mm512_movepi8_mask(codes);
     __m512i planes = _mm512_mask_blend_epi8(
-        is_raw, _mm512_permutexvar_epi8(codes, load_vector(planes_of_codes.data())),
+        is_raw, _mm512_permutexvar_epi8(codes, load_512(planes_of_codes.data())),
         _mm512_and_si512(codes, _mm512_set1_epi8(0x7F)));
     // XOR from the first plane on, but from a plane on that is zero before the XOR anew.
     __m512i begins = _mm512_movm_epi8(_mm512_cmpeq_epi8_mask(codes, _mm512_set1_epi8(plane_zero)));
@@ -278,7 +271,18 @@ class PlaneLanes8x8 {
     return symbols;
   }();
 
-  Source& source_;
+  /// A lane's memory has its words, and behind them its stream.
+  std::uint8_t* words_of_lane(int lane) const { return memory_ + at(lane) * lane_bytes_; }
+  static std::size_t lane_bytes(const Parameters& p) {
+    constexpr std::size_t read_behind = 64;
+    return PlaneJobs<Word>::words_bytes +
+           round_up(max_plane_stream_bits(p, max_job_words) / 8 + 1 + read_behind);
+  }
+
+  PlaneJobs<Word> jobs_;
+  std::size_t lane_bytes_;
+  std::uint8_t* memory_;
+  std::array<std::size_t, lanes> job_;   // of each lane
   std::array<std::uint8_t, 64> idle_{};  // what lanes without a stream write, and read
   int busy_ = 0;                         // lanes with a stream
   // Addresses in each lane's stream:

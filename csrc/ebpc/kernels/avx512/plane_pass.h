@@ -1,5 +1,6 @@
-// Plane streams back to XORed bit planes, for every setting: several streams in turn, since within
-// one stream each code's place depends on the code before.
+// Plane streams to words, for every setting: several streams in turn, since within one stream each
+// code's place depends on the code before. Rows and symbols become XORed bit planes (plane_rows.h),
+// and when a stream's are all there, these become words.
 
 #pragma once
 
@@ -7,39 +8,261 @@
 #include <array>
 #include <utility>
 
-#include "ebpc/kernels/avx512/decode_batch.h"
 #include "ebpc/kernels/avx512/plane_lanes_8x8.h"
 #include "ebpc/kernels/avx512/plane_rows.h"
-#include "ebpc/kernels/avx512/plane_words.h"
+#include "ebpc/kernels/avx512/plane_syntax.h"
+#include "ebpc/kernels/avx512/stream_lanes.h"
+#include "ebpc/parameters.h"
 
 namespace ebpc::avx512 {
 namespace {
 
-/// Parses streams that `Source` hands out:
-///   bool take(int slot, std::size_t& bytes, std::size_t& blocks)
-///     puts the next stream, of at least one block, where the slot's is; false if there is none
-///   void look_ahead()   called between steps, to prefetch what comes next
-///   void done(int slot, bool ok)   all blocks' planes and bases are in the slot's memory
-template <class Group, class Syntax, class Source>
-class PlaneParser {
+/// Sums of words and all words before them, within 128 bits or across them.
+template <int word_bytes>
+struct PrefixSum {
+  using W = Lanes<8 * word_bytes>;
+
+  /// Sums over neighbouring `bytes` bytes, 8 to 64.
+  template <int bytes>
+  static __m512i within(__m512i x) {
+    if constexpr (bytes == 8) {
+      x = W::add(x, _mm512_slli_epi64(x, 8));
+      x = W::add(x, _mm512_slli_epi64(x, 16));
+      return W::add(x, _mm512_slli_epi64(x, 32));
+    } else {
+      if constexpr (word_bytes <= 1) x = W::add(x, _mm512_bslli_epi128(x, 1));
+      if constexpr (word_bytes <= 2) x = W::add(x, _mm512_bslli_epi128(x, 2));
+      x = W::add(x, _mm512_bslli_epi128(x, 4));
+      x = W::add(x, _mm512_bslli_epi128(x, 8));
+      if constexpr (bytes >= 32) {
+        x = W::add(x, _mm512_maskz_permutexvar_epi8(0xFFFF0000FFFF0000,
+                                                    load_512(last_word_of[0].data()), x));
+      }
+      if constexpr (bytes >= 64) {
+        x = W::add(x, _mm512_maskz_permutexvar_epi8(0xFFFFFFFF00000000,
+                                                    load_512(last_word_of[1].data()), x));
+      }
+      return x;
+    }
+  }
+
+  /// The last word, everywhere.
+  static __m512i last(__m512i x) {
+    return _mm512_permutexvar_epi8(load_512(last_word_of[2].data()), x);
+  }
+
+ private:
+  /// The last word of the lower half of every 32 bytes; of all 64; of the vector.
+  static constexpr auto last_word_of = [] {
+    std::array<std::array<std::uint8_t, 64>, 3> indices{};
+    for (int i = 0; i < 64; ++i) {
+      const int byte = i % word_bytes;
+      indices[0][static_cast<std::size_t>(i)] =
+          static_cast<std::uint8_t>(i / 32 * 32 + 16 - word_bytes + byte);
+      indices[1][static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(32 - word_bytes + byte);
+      indices[2][static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(64 - word_bytes + byte);
+    }
+    return indices;
+  }();
+};
+
+/// Turns the planes of a stream's blocks into words.
+template <class Group, class Syntax>
+class RowWords {
+ public:
+  using Word = typename Group::Word;
+
+  explicit RowWords(const Parameters& p)
+      : block_size_(p.block_size),
+        is_whole_(p.block_size == Group::slots),
+        fills_type_(p.word_bits == 8 * Group::word_bytes),
+        low_(W::set(low_bits(p.word_bits))),
+        sign_(W::set(p.is_signed ? std::uint64_t{1} << (p.word_bits - 1) : 0)) {}
+
+  /// Words of blocks whose planes and, if they were sent, bases are given. 64 bytes behind the last
+  /// block's planes and its base are read. False if one of the planes is malformed.
+  bool decode(const std::uint8_t* lanes, const Word* bases, std::size_t blocks, Word* out) const {
+    if constexpr (Syntax::base_sent) return decode_sent(lanes, bases, blocks, out);
+    decode_reused(lanes, blocks, out);
+    return true;
+  }
+
+ private:
+  using W = Lanes<8 * Group::word_bytes>;
+  using Sum = PrefixSum<Group::word_bytes>;
+  static constexpr std::size_t vector_words = 64 / Group::word_bytes;
+  static constexpr int segment_bytes = std::min(64, Group::block_bytes);
+
+  bool decode_sent(const std::uint8_t* lanes, const Word* bases, std::size_t blocks,
+                   Word* out) const {
+    std::uint64_t malformed = 0;
+    for (std::size_t block = 0; block < blocks; block += Group::vector_blocks) {
+      __m512i carry = _mm512_setzero_si512();
+      for (int part = 0; part < Group::block_vectors; ++part) {
+        // The base takes the place of the bit in front of each plane.
+        __m512i words = deltas(columns(lanes, part, malformed));
+        if (part == 0) {
+          words = _mm512_mask_permutexvar_epi8(
+              words, Group::base_mask, load_512(Group::gather_bases.data()), load_512(bases));
+        }
+        words = Sum::template within<segment_bytes>(words);
+        if constexpr (Group::block_vectors > 1) {
+          words = W::add(words, carry);
+          carry = Sum::last(words);
+        }
+        out = append(out, extend(words), part);
+      }
+      bases += Group::vector_blocks;
+      lanes += Group::vector_blocks * Group::block_bytes;
+    }
+    return malformed == 0;
+  }
+
+  void decode_reused(const std::uint8_t* lanes, std::size_t blocks, Word* out) const {
+    Word* const first = out;
+    std::uint64_t malformed = 0;
+    __m512i carry = _mm512_setzero_si512();
+    for (std::size_t block = 0; block < blocks; block += Group::vector_blocks) {
+      for (int part = 0; part < Group::block_vectors; ++part) {
+        const __m512i delta = deltas(columns(lanes, part, malformed));
+        if (is_whole_) {
+          const __m512i words = W::add(Sum::template within<64>(delta), carry);
+          carry = Sum::last(words);
+          store_512(out, extend(words));
+          out += vector_words;
+        } else {
+          out = append(out, delta, part);
+        }
+      }
+      lanes += Group::vector_blocks * Group::block_bytes;
+    }
+    if (!is_whole_) sum_all(first, out);
+  }
+
+  /// Turns all deltas into words.
+  void sum_all(Word* words, const Word* end) const {
+    __m512i carry = _mm512_setzero_si512();
+    for (; words < end; words += vector_words) {
+      const __m512i sum = W::add(Sum::template within<64>(load_512(words)), carry);
+      carry = Sum::last(sum);
+      store_512(words, extend(sum));
+    }
+  }
+
+  /// The first `count` slots of every block, those of them in one vector.
+  static std::uint64_t slots(int count, int part) {
+    std::uint64_t slots = low_bits(count);
+    if constexpr (Group::block_vectors == 1) {
+      for (int bits = Group::slots; bits < 64; bits *= 2) slots |= slots << (bits & 63);
+    }
+    slots >>= part * static_cast<int>(vector_words) & 63;
+    return slots & low_bits(vector_words);
+  }
+
+  /// 8 bits of 8 planes in each 64-bit lane. `malformed` gets bits of codes that are none.
+  [[gnu::always_inline]] static __m512i columns(const std::uint8_t* lanes, int part,
+                                                std::uint64_t& malformed) {
+    // A permutation of two vectors takes five times as long as one of one.
+    const __m512i indices = load_512(Group::gather_columns[index(part)].data());
+    __m512i columns = _mm512_permutexvar_epi8(indices, load_512(lanes));
+    for (int i = 1; i < Group::block_vectors; ++i) {
+      columns = _mm512_mask_permutexvar_epi8(columns, Group::gather_masks[index(part)][index(i)],
+                                             indices, load_512(lanes + 64 * i));
+    }
+    if constexpr (Syntax::eights) {
+      const std::uint64_t coded = ~_mm512_movepi8_mask(columns);
+      columns =
+          _mm512_mask_permutexvar_epi8(columns, coded, columns, load_512(planes_of_codes.data()));
+      malformed |= coded & _mm512_movepi8_mask(columns);
+    }
+    return columns;
+  }
+
+  /// Words from columns of planes. The top planes are of no use: sums are modulo 2^W.
+  static __m512i deltas(__m512i columns) {
+    // A column of 8 planes becomes a byte of a delta: the reverse of what encoding does.
+    __m512i delta =
+        _mm512_gf2p8affine_epi64_epi8(_mm512_set1_epi64(0x0102040810204080), columns, 0);
+    if constexpr (Group::word_bytes > 1) {
+      delta = _mm512_permutexvar_epi8(load_512(Group::gather_words.data()), delta);
+    }
+    // Each bit is the XOR of all bits below: in its byte, and the parities of the lower bytes.
+    const __m512i within =
+        _mm512_gf2p8affine_epi64_epi8(delta, _mm512_set1_epi64(0x0103070F1F3F7FFF), 0);
+    if constexpr (Group::word_bytes == 1) return within;
+    const __m512i parity = _mm512_gf2p8affine_epi64_epi8(delta, _mm512_set1_epi8(-1), 0);
+    if constexpr (Group::word_bytes == 2) {
+      return _mm512_xor_si512(within, _mm512_slli_epi16(parity, 8));
+    } else {
+      __m512i below = _mm512_slli_epi32(parity, 8);
+      below = _mm512_xor_si512(below, _mm512_slli_epi32(below, 8));
+      below = _mm512_xor_si512(below, _mm512_slli_epi32(below, 16));
+      return _mm512_xor_si512(within, below);
+    }
+  }
+
+  /// Stores the words of all slots that blocks have.
+  Word* append(Word* out, __m512i words, int part) const {
+    if (is_whole_) {
+      store_512(out, words);
+      return out + vector_words;
+    }
+    const std::uint64_t mask = slots(block_size_, part);
+    if constexpr (Group::word_bytes == 1) {
+      store_512(out, _mm512_maskz_compress_epi8(mask, words));
+    } else if constexpr (Group::word_bytes == 2) {
+      store_512(out, _mm512_maskz_compress_epi16(static_cast<__mmask32>(mask), words));
+    } else {
+      store_512(out, _mm512_maskz_compress_epi32(static_cast<__mmask16>(mask), words));
+    }
+    return out + std::popcount(mask);
+  }
+
+  /// The low W bits as a word of the type.
+  __m512i extend(__m512i words) const {
+    if (fills_type_) return words;
+    const __m512i bits = _mm512_and_si512(words, low_);
+    return W::sub(_mm512_xor_si512(bits, sign_), sign_);
+  }
+
+  int block_size_;
+  bool is_whole_;    // blocks fill their slots
+  bool fills_type_;  // words fill their type
+  __m512i low_;
+  __m512i sign_;
+};
+
+// ---- Several streams in turn.
+
+/// Decodes plane streams for every setting.
+template <class Group, class Syntax>
+class PlanePass {
  public:
   using Word = typename Group::Word;
   using Steps = PlaneRowSteps<Group, Syntax>;
   using Memory = typename Steps::Memory;
-  static constexpr int slots = Steps::slots;
-  static_assert(longest_job / min_block_size < most_blocks);
+  static_assert(max_job_words / min_block_size < most_blocks);
   static_assert(8 * Memory::most_bytes() <= std::size_t{1} << out_bit);
   static_assert(Memory::most_bytes() <= std::size_t{1} << (block_bit - out_bit));
 
-  PlaneParser(const Syntax& syntax, const Memory& places, std::uint8_t* memory, Source& source)
-      : syntax_(syntax), steps_(syntax), places_(places), memory_(memory), source_(source) {
-    for (int slot = 0; slot < slots; ++slot) take(slot);
+  static std::size_t scratch_size(const Parameters& p) {
+    return PlaneJobs<Word>::words_bytes + Memory(p).size();
   }
 
+  PlanePass(const Parameters& p, JobBatch<Word>& batch, std::uint8_t* scratch)
+      : jobs_(p, batch),
+        syntax_(p),
+        steps_(syntax_),
+        words_(p),
+        places_(p),
+        nonzero_(reinterpret_cast<Word*>(scratch)),
+        memory_(scratch + PlaneJobs<Word>::words_bytes) {}
+
   void run() {
+    for (int slot = 0; slot < Steps::slots; ++slot) take(slot);
     while (busy_ > 0) {
-      steps_.run(memory_, positions_, [&] { source_.look_ahead(); });
-      for (int slot = 0; slot < slots; ++slot) {
+      steps_.run(memory_, positions_, [&] { jobs_.look_ahead(); });
+      for (int slot = 0; slot < Steps::slots; ++slot) {
         Position& at = positions_[index(slot)];
         if (!steps_.settle(memory_, slot, at)) {
           is_malformed_[index(slot)] = true;
@@ -56,13 +279,18 @@ class PlaneParser {
     std::uint8_t* const memory = memory_;
     std::size_t bytes = 0;
     std::size_t blocks = places_.max_blocks();
-    is_busy_[index(slot)] = source_.take(slot, bytes, blocks);
+    const std::size_t job = jobs_.take(memory + places_.stream(slot));
+    job_[index(slot)] = job;
     is_malformed_[index(slot)] = false;
-    busy_ += is_busy_[index(slot)];
+    if (job != jobs_.none) {
+      ++busy_;
+      bytes = jobs_.stream_bytes(job);
+      blocks = jobs_.blocks(job);
+    }
     const std::uint64_t first_block = most_blocks - blocks;
     if constexpr (Syntax::base_sent) {
-      Memory::put_base(memory, index(slot), first_block,
-                       stream_window(memory + places_.stream(slot), 0), syntax_.base_shift);
+      Memory::put_base(memory, index(slot), first_block, window(memory + places_.stream(slot), 0),
+                       syntax_.base_shift);
     }
     positions_[index(slot)] = Steps::begin(syntax_, 8 * places_.stream(slot) + syntax_.base_bits,
                                            places_.lanes(slot), first_block);
@@ -71,213 +299,40 @@ class PlaneParser {
 
   /// Ends the slot's stream, which has all its blocks or is malformed.
   void end(int slot) {
-    if (is_busy_[index(slot)]) {
+    if (job_[index(slot)] != jobs_.none) {
       const std::uint64_t memory = 8 * address(memory_);
       const std::uint64_t bit = bit_of(positions_[index(slot)]) - syntax_.base_bits;
       --busy_;
-      source_.done(slot, !is_malformed_[index(slot)] &&
-                             is_padding(memory + bit, memory + end_[index(slot)]));
+      finish(slot,
+             !is_malformed_[index(slot)] && is_padding(memory + bit, memory + end_[index(slot)]));
     }
     take(slot);
   }
 
-  const Syntax& syntax_;
-  Steps steps_;
-  const Memory& places_;
-  std::uint8_t* const memory_;
-  Source& source_;
-  int busy_ = 0;  // slots with a stream
-  std::array<Position, slots> positions_;
-  std::array<std::uint64_t, slots> end_;  // of the stream, in bits
-  std::array<bool, slots> is_busy_;
-  std::array<bool, slots> is_malformed_;
-};
-
-// ---- The second pass of decoding: the plane streams of a batch to words, which are spread in the
-// result as soon as a segment has them all.
-
-/// The jobs of a batch whose masks are complete, as they are taken one after the other.
-template <class WordType>
-class PlaneJobs {
- public:
-  using Word = WordType;
-
-  explicit PlaneJobs(DecodeBatch& batch)
-      : batch_(batch),
-        max_stream_bytes_(bytes_for_bits(max_plane_stream_bits(batch.p, longest_job))) {}
-
-  /// The next job that has several non-zero words, or jobs_end. The words of other jobs are
-  /// written.
-  std::size_t take() {
-    while (started_ < batch_.jobs.size()) {
-      const std::size_t job = started_++;
-      if (started_ < batch_.jobs.size()) look_ahead_at(batch_.jobs[started_].words);
-      std::size_t& nonzero = batch_.nonzero[job];
-      if (nonzero == DecodeBatch::malformed) continue;
-      const DecodeJob& it = batch_.jobs[job];
-      if (nonzero == 0 && it.plane_bytes == 0) {
-        std::fill_n(static_cast<Word*>(it.words.data), it.words.count, Word{0});
-      } else if (nonzero == 0 || it.plane_bytes > max_stream_bytes_) {
-        nonzero = DecodeBatch::malformed;
-      } else {
-        return job;
-      }
-    }
-    return jobs_end;
-  }
-  static constexpr std::size_t jobs_end = ~std::size_t{0};
-
-  std::size_t stream_bytes(std::size_t job) const { return batch_.jobs[job].plane_bytes; }
-  std::size_t blocks(std::size_t job) const {
-    const auto block_size = static_cast<std::size_t>(batch_.p.block_size);
-    return (batch_.nonzero[job] + block_size - 1) / block_size;
-  }
-
-  /// Copies the job's stream, with zeros behind it.
-  void copy_stream(std::size_t job, std::uint8_t* to) const {
-    copy_with_zeros_behind(to, batch_.jobs[job].plane_stream, batch_.jobs[job].plane_bytes);
-  }
-
-  /// Puts the job's non-zero words in their places.
-  void finish(std::size_t job, const Word* nonzero) {
-    const MutableWordSpan& out = batch_.jobs[job].words;
-    expand_words(batch_.mask_of(job), nonzero, static_cast<Word*>(out.data), out.count);
-  }
-  void give_up(std::size_t job) { batch_.nonzero[job] = DecodeBatch::malformed; }
-
-  /// Brings memory of words that will be written soon into the cache, some lines at a time: more
-  /// would be waited for.
-  [[gnu::always_inline]] void look_ahead() {
-    constexpr int lines = 2 * sizeof(Word);
-    if (ahead_ >= ahead_end_) return;
-    for (int i = 0; i < lines; ++i) __builtin_prefetch(ahead_ + 64 * i, 1);
-    ahead_ += 64 * lines;
-  }
-
-  /// Bytes for the non-zero words of a job, in whole blocks, and some vectors of words behind them.
-  static constexpr std::size_t words_bytes =
-      round_up((longest_job + max_block_size + words_written_behind) * sizeof(Word));
-
- private:
-  void look_ahead_at(const MutableWordSpan& words) {
-    while (ahead_ < ahead_end_) look_ahead();  // a job of few words took few steps
-    ahead_ = static_cast<const std::uint8_t*>(words.data);
-    ahead_end_ = ahead_ + words.count * sizeof(Word);
-  }
-
-  DecodeBatch& batch_;
-  std::size_t max_stream_bytes_;
-  std::size_t started_ = 0;
-  const std::uint8_t* ahead_ = nullptr;  // memory that is being prefetched
-  const std::uint8_t* ahead_end_ = nullptr;
-};
-
-/// Decodes plane streams for every setting.
-template <class Group, class Syntax>
-class PlanePass {
- public:
-  using Word = typename Group::Word;
-  using Parser = PlaneParser<Group, Syntax, PlanePass>;
-  using Memory = typename Parser::Memory;
-
-  static std::size_t scratch_size(const Parameters& p) {
-    return PlaneJobs<Word>::words_bytes + Memory(p).size();
-  }
-
-  PlanePass(DecodeBatch& batch, std::uint8_t* scratch)
-      : jobs_(batch),
-        syntax_(batch.p),
-        words_(batch.p),
-        places_(batch.p),
-        nonzero_(reinterpret_cast<Word*>(scratch)),
-        memory_(scratch + PlaneJobs<Word>::words_bytes) {}
-
-  void run() { Parser(syntax_, places_, memory_, *this).run(); }
-
-  // For the parser.
-
-  bool take(int slot, std::size_t& bytes, std::size_t& blocks) {
-    const std::size_t job = jobs_.take();
-    if (job == jobs_.jobs_end) return false;
-    jobs_.copy_stream(job, memory_ + places_.stream(slot));
-    bytes = jobs_.stream_bytes(job);
-    blocks = jobs_.blocks(job);
-    job_[index(slot)] = job;
-    return true;
-  }
-
-  void done(int slot, bool ok) {
+  /// Turns the slot's planes and bases into words.
+  void finish(int slot, bool ok) {
     const std::size_t job = job_[index(slot)];
     const std::size_t blocks = jobs_.blocks(job);
     const std::uint8_t* const bases = memory_ + places_.base(slot, most_blocks - blocks);
     std::uint8_t* const lanes = memory_ + places_.lanes(slot);
     // What is behind the last block is turned into words together with it.
-    store_vector(lanes + blocks * Group::block_bytes, _mm512_setzero_si512());
-    if (ok && words_.decode(lanes, reinterpret_cast<const Word*>(bases), blocks, nonzero_)) {
-      jobs_.finish(job, nonzero_);
-    } else {
-      jobs_.give_up(job);
-    }
+    store_512(lanes + blocks * Group::block_bytes, _mm512_setzero_si512());
+    ok = ok && words_.decode(lanes, reinterpret_cast<const Word*>(bases), blocks, nonzero_);
+    jobs_.finish(job, ok, nonzero_);
   }
 
-  [[gnu::always_inline]] void look_ahead() { jobs_.look_ahead(); }
-
- private:
   PlaneJobs<Word> jobs_;
   const Syntax syntax_;
+  Steps steps_;
   const RowWords<Group, Syntax> words_;
   const Memory places_;
-  Word* nonzero_;         // words of the job that is being finished
-  std::uint8_t* memory_;  // of the parser
-  std::array<std::size_t, Parser::slots> job_;
-};
-
-/// Decodes plane streams of 8-bit words in blocks of 8 behind a base.
-class PlanePass8x8 {
- public:
-  using Lanes = PlaneLanes8x8<PlanePass8x8>;
-
-  static std::size_t scratch_size(const Parameters& p) { return Lanes::lanes * lane_bytes(p); }
-
-  PlanePass8x8(DecodeBatch& batch, std::uint8_t* scratch)
-      : jobs_(batch), lane_bytes_(lane_bytes(batch.p)), memory_(scratch) {}
-
-  void run() { Lanes(*this).run(); }
-
-  // For the lanes.
-
-  bool take(int lane, PlaneStream8x8& stream) {
-    const std::size_t job = jobs_.take();
-    if (job == jobs_.jobs_end) return false;
-    std::uint8_t* const bytes = memory_ + index(lane) * lane_bytes_;
-    jobs_.copy_stream(job, bytes + jobs_.words_bytes);
-    stream = {bytes + jobs_.words_bytes, jobs_.stream_bytes(job), jobs_.blocks(job), bytes};
-    job_[index(lane)] = job;
-    return true;
-  }
-
-  void done(int lane, bool ok) {
-    if (ok) {
-      jobs_.finish(job_[index(lane)], memory_ + index(lane) * lane_bytes_);
-    } else {
-      jobs_.give_up(job_[index(lane)]);
-    }
-  }
-
-  [[gnu::always_inline]] void look_ahead() { jobs_.look_ahead(); }
-
- private:
-  using Jobs = PlaneJobs<std::uint8_t>;
-
-  static std::size_t lane_bytes(const Parameters& p) {
-    return Jobs::words_bytes +
-           round_up(max_plane_stream_bits(p, longest_job) / 8 + 1 + Lanes::bytes_read_behind);
-  }
-
-  Jobs jobs_;
-  std::size_t lane_bytes_;
-  std::uint8_t* memory_;
-  std::array<std::size_t, Lanes::lanes> job_;
+  Word* const nonzero_;         // words of the job that is being finished
+  std::uint8_t* const memory_;  // of the streams
+  int busy_ = 0;                // slots with a stream
+  std::array<Position, Steps::slots> positions_;
+  std::array<std::uint64_t, Steps::slots> end_;  // of the stream, in bits
+  std::array<std::size_t, Steps::slots> job_;    // or none
+  std::array<bool, Steps::slots> is_malformed_;
 };
 
 /// Calls `visit` with a null pointer to the pass for these settings.

@@ -11,7 +11,7 @@
 namespace ebpc::avx512 {
 namespace {
 
-/// The memory of some streams of up to longest_job words that are parsed in turn. It lies in one
+/// The memory of some streams of up to max_job_words words that are parsed in turn. It lies in one
 /// piece: first the bases of all streams, then for each stream its planes and its bytes.
 template <class Group, int slots>
 class PlaneMemory {
@@ -19,10 +19,10 @@ class PlaneMemory {
   using Word = typename Group::Word;
 
   explicit PlaneMemory(const Parameters& p)
-      : max_blocks_((longest_job + static_cast<std::size_t>(p.block_size) - 1) /
+      : max_blocks_((max_job_words + static_cast<std::size_t>(p.block_size) - 1) /
                     static_cast<std::size_t>(p.block_size)),
         lanes_bytes_(round_up((max_blocks_ + 1) * Group::block_bytes + written_behind)),
-        stream_bytes_(round_up(max_plane_stream_bits(p, longest_job) / 8 + 1 + read_behind)) {}
+        stream_bytes_(round_up(max_plane_stream_bits(p, max_job_words) / 8 + 1 + read_behind)) {}
 
   std::size_t max_blocks() const { return max_blocks_; }
   std::size_t size() const { return lanes(slots); }
@@ -32,7 +32,7 @@ class PlaneMemory {
     constexpr std::size_t block_bits = 32 + 33 * 6;
     constexpr std::size_t rounding = 2048;
     return base(slots, 1) + rounding +
-           index(slots) * (longest_job / 2 * (32 + block_bits / 8 + 1) + rounding);
+           index(slots) * (max_job_words / 2 * (32 + block_bits / 8 + 1) + rounding);
   }
 
   /// Where the base of a block goes, by the number in the position.
@@ -100,7 +100,7 @@ struct WideVector<32> {
 
 template <>
 struct WideVector<64> {
-  static __m512i load(const std::uint8_t* from) { return load_vector(from); }
+  static __m512i load(const std::uint8_t* from) { return load_512(from); }
   static __m512i permute(__m512i indices, __m512i a) { return _mm512_permutexvar_epi8(indices, a); }
   template <int half_bytes>
   static __m256i shift_and_halve(__m512i a, __m512i counts) {
@@ -157,7 +157,7 @@ class PlaneRows {
     if constexpr (Group::slots == 64) {
       const std::uint64_t plane_bit = shift + (Syntax::base_sent ? 0 : 1);
       const std::uint64_t next = from[(plane_bit >> 3) + 8];
-      const std::uint64_t plane = stream_window(from, plane_bit) | next >> (8 - (plane_bit & 7));
+      const std::uint64_t plane = window(from, plane_bit) | next >> (8 - (plane_bit & 7));
       std::memcpy(to, &plane, sizeof plane);
       return *from >> (7 - shift) & 1 ? 2 : 1;
     } else {
@@ -304,7 +304,7 @@ class PlaneRowSteps {
   [[gnu::always_inline]] void find_symbol(const std::uint8_t* memory, Position& at,
                                           RowStep& step) const {
     at += static_cast<std::uint64_t>(std::countr_zero(step.others)) * syntax_.raw_step;
-    step.window = stream_window(memory + byte_of(at), at & 7);
+    step.window = window(memory + byte_of(at), at & 7);
   }
 
   [[gnu::always_inline]] void put_symbol(std::uint8_t* memory, Position& at, RowStep& step,
@@ -357,13 +357,13 @@ class PlaneRowSteps {
     if (row < left) {
       // A symbol, unless the row is only a full one.
       at += row * syntax_.raw_step;
-      step.window = stream_window(memory + byte_of(at), at & 7);
+      step.window = window(memory + byte_of(at), at & 7);
       std::size_t repeated = 0;
       put_symbol(memory, at, step, repeated);
       repeated_.complete(repeated);
     } else {
       at += left * syntax_.raw_step;
-      step.window = stream_window(memory + byte_of(at), at & 7);
+      step.window = window(memory + byte_of(at), at & 7);
       step.code_bits = 0;
       if constexpr (Syntax::eights) {
         // Neither the top plane's code is kept, nor may what the row has copied from behind the

@@ -7,8 +7,7 @@
 #include <array>
 
 #include "ebpc/kernels/avx512/bits.h"
-#include "ebpc/kernels/avx512/code_appender.h"
-#include "ebpc/kernels/generic/group_sizes.h"
+#include "ebpc/kernels/generic/vectors.h"
 #include "ebpc/parameters.h"
 
 namespace ebpc::avx512 {
@@ -176,7 +175,7 @@ class PlaneSplitter {
         planes.overflow = _mm512_or_si512(planes.overflow, delta.overflow);
         __m512i bytes = delta.value;
         if constexpr (Group::word_bytes > 1) {
-          bytes = _mm512_permutexvar_epi8(load_vector(Group::gather_bytes.data()), bytes);
+          bytes = _mm512_permutexvar_epi8(load_512(Group::gather_bytes.data()), bytes);
         }
         // The identity times a matrix of 8 deltas' bytes transposes them.
         columns[part] = _mm512_gf2p8affine_epi64_epi8(
@@ -263,15 +262,15 @@ class PlaneSplitter {
     __m512i word;
     __m512i before;
     if constexpr (Group::block_vectors == 1) {
-      word = load_vector(words);
-      before = load_vector(words - 1);
+      word = load_512(words);
+      before = load_512(words - 1);
       if (first_slot_ != 0) {  // blocks stand at the end of their slots
-        word = _mm512_permutexvar_epi8(load_vector(spread_.data()), word);
-        before = _mm512_permutexvar_epi8(load_vector(spread_.data()), before);
+        word = _mm512_permutexvar_epi8(load_512(spread_.data()), word);
+        before = _mm512_permutexvar_epi8(load_512(spread_.data()), before);
       }
     } else {
-      word = load_vector(words + part * (64 / Group::word_bytes) - first_slot_);
-      before = load_vector(words + part * (64 / Group::word_bytes) - first_slot_ - 1);
+      word = load_512(words + part * (64 / Group::word_bytes) - first_slot_);
+      before = load_512(words + part * (64 / Group::word_bytes) - first_slot_ - 1);
     }
     const auto slots = slots_[at(part)];
     const __m512i delta = W::sub(slots, word, before);
@@ -282,7 +281,7 @@ class PlaneSplitter {
   template <int parts>
   static __m512i gather(const VectorArray<parts>& columns, int part) {
     if constexpr (Group::lane_bits == 8) return columns[part];
-    const __m512i indices = load_vector(Group::gather_planes[at(part)].data());
+    const __m512i indices = load_512(Group::gather_planes[at(part)].data());
     if constexpr (parts == 1) {
       return _mm512_permutexvar_epi8(indices, columns[0]);
     } else {

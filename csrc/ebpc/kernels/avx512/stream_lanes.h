@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "ebpc/kernels/avx512/bits.h"
+#include "ebpc/kernels/generic/jobs.h"
 
 namespace ebpc::avx512 {
 namespace {
@@ -13,30 +14,11 @@ namespace {
 /// Bits of a window that are valid from any bit of its first byte on.
 constexpr int valid_window_bits = 57;
 
-/// The 64 bits from `bit` on, of which at least valid_window_bits are valid.
-[[gnu::always_inline]] inline std::uint64_t stream_window(const std::uint8_t* bytes,
-                                                          std::uint64_t bit) {
-  std::uint64_t x;
-  std::memcpy(&x, bytes + (bit >> 3), sizeof x);
-  return __builtin_bswap64(x) << (bit & 7);
-}
-
-/// Whether the bits from `bit` to `end`, addresses of bits, are padding: less than 8, and zero.
-inline bool is_padding(std::uint64_t bit, std::uint64_t end) {
-  if (bit > end || end - bit >= 8) return false;
-  return bit == end || (*reinterpret_cast<const std::uint8_t*>(bit / 8) << bit % 8 & 0xFF) == 0;
-}
-
-/// Addresses of bits are those of bytes times 8.
-inline std::uint64_t address(const void* bytes) {
-  return static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(bytes));
-}
-
 /// The 64-bit lanes of a vector, one by one, by way of memory: a store and loads take less time
 /// than instructions that take a vector to pieces one lane after the other.
 class LaneValues {
  public:
-  explicit LaneValues(__m512i vector) { store_vector(values_.data(), vector); }
+  explicit LaneValues(__m512i vector) { store_512(values_.data(), vector); }
   std::uint64_t operator[](std::size_t lane) const { return values_[lane]; }
 
  private:
@@ -92,6 +74,122 @@ template <class T>
     std::memcpy(reinterpret_cast<void*>(to[i]), &value, sizeof value);
   }
 }
+
+// ---- The memory for them.
+
+/// Parts of memory are aligned for the planes of any block.
+constexpr std::size_t alignment = 256;
+constexpr std::size_t round_up(std::size_t x) {
+  return (x + alignment - 1) / alignment * alignment;
+}
+
+constexpr std::size_t index(int i) { return static_cast<std::size_t>(i); }
+
+/// Memory of one thread that is used again by the next call.
+class ThreadMemory {
+ public:
+  /// At least `size` bytes, aligned; what was there before is lost if there were fewer.
+  std::uint8_t* get(std::size_t size) {
+    if (bytes_.size() < size + alignment) bytes_.resize(size + alignment);
+    const auto address = reinterpret_cast<std::uintptr_t>(bytes_.data());
+    return bytes_.data() + (-address & (alignment - 1));
+  }
+
+ private:
+  std::vector<std::uint8_t> bytes_;
+};
+
+// ---- Non-zero words back to their places among the zeros.
+
+/// Spreads non-zero words over `count` words under a mask of them; where the mask has none, zero is
+/// written. Both the mask and the non-zero words are read in vectors.
+template <class Word>
+void expand_words(const std::uint8_t* mask_bytes, const Word* nonzero, Word* words,
+                  std::size_t count) {
+  constexpr std::size_t vector_words = 64 / sizeof(Word);
+  for (std::size_t first = 0; first < count; first += vector_words) {
+    std::uint64_t mask = 0;
+    std::memcpy(&mask, mask_bytes + first / 8, vector_words / 8);
+    const __m512i packed = load_512(nonzero);
+    __m512i vector;
+    if constexpr (sizeof(Word) == 1) {
+      vector = _mm512_maskz_expand_epi8(mask, packed);
+    } else if constexpr (sizeof(Word) == 2) {
+      vector = _mm512_maskz_expand_epi16(static_cast<__mmask32>(mask), packed);
+    } else {
+      vector = _mm512_maskz_expand_epi32(static_cast<__mmask16>(mask), packed);
+    }
+    nonzero += std::popcount(mask);
+    const std::size_t bytes = (count - first) * sizeof(Word);
+    if (bytes >= 64) [[likely]] {
+      store_512(words + first, vector);
+    } else {
+      _mm512_mask_storeu_epi8(words + first, low_bits(static_cast<int>(bytes)), vector);
+    }
+  }
+}
+
+/// Words that may be written behind those of a stream's last block.
+constexpr std::size_t words_written_behind = 2 * 64;
+
+/// The jobs of a batch whose plane streams are read, one after the other; the words are spread in
+/// the result as soon as a job has them all.
+template <class Word>
+class PlaneJobs {
+ public:
+  static constexpr std::size_t none = JobBatch<Word>::none;
+
+  PlaneJobs(const Parameters& p, JobBatch<Word>& batch)
+      : batch_(batch), max_stream_bytes_(bytes_for_bits(max_plane_stream_bits(p, max_job_words))) {}
+
+  /// Takes the next job and copies its stream, with zeros behind it. Returns none if there is no
+  /// more.
+  std::size_t take(std::uint8_t* stream) {
+    while (true) {
+      const std::size_t job = batch_.take();
+      if (job == none) return job;
+      const DecodeJob& it = batch_[job];
+      if (it.plane_bytes > max_stream_bytes_) {
+        batch_.fail(job);
+        continue;
+      }
+      copy_with_zeros_behind(stream, it.plane_stream, it.plane_bytes);
+      while (ahead_ < ahead_end_) look_ahead();  // a job of few words took few steps
+      ahead_ = static_cast<const std::uint8_t*>(it.words.data);
+      ahead_end_ = ahead_ + it.words.count * sizeof(Word);
+      return job;
+    }
+  }
+
+  std::size_t stream_bytes(std::size_t job) const { return batch_[job].plane_bytes; }
+  std::size_t blocks(std::size_t job) const { return batch_.blocks(job); }
+
+  /// Puts the job's non-zero words in their places, if they are well-formed.
+  void finish(std::size_t job, bool ok, const Word* nonzero) {
+    if (!ok) return batch_.fail(job);
+    const MutableWordSpan& out = batch_[job].words;
+    expand_words(batch_.mask(job).bytes, nonzero, static_cast<Word*>(out.data), out.count);
+  }
+
+  /// Brings memory of words that will be written soon into the cache, some lines at a time: more
+  /// would be waited for.
+  [[gnu::always_inline]] void look_ahead() {
+    constexpr int lines = 2 * sizeof(Word);
+    if (ahead_ >= ahead_end_) return;
+    for (int i = 0; i < lines; ++i) __builtin_prefetch(ahead_ + 64 * i, 1);
+    ahead_ += 64 * lines;
+  }
+
+  /// Bytes for the non-zero words of a job, in whole blocks, and some vectors of words behind them.
+  static constexpr std::size_t words_bytes =
+      round_up((max_job_words + max_block_size + words_written_behind) * sizeof(Word));
+
+ private:
+  JobBatch<Word>& batch_;
+  std::size_t max_stream_bytes_;
+  const std::uint8_t* ahead_ = nullptr;  // memory that is being prefetched
+  const std::uint8_t* ahead_end_ = nullptr;
+};
 
 }  // namespace
 }  // namespace ebpc::avx512

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <array>
 
-#include "ebpc/kernels/avx512/decode_batch.h"
 #include "ebpc/kernels/avx512/stream_lanes.h"
 #include "ebpc/parameters.h"
 
@@ -25,22 +24,42 @@ struct ZeroStream {
   std::size_t words = 0;
 };
 
-/// Decodes streams that `Source` hands out:
-///   bool take(int lane, ZeroStream&)   the next stream; its memory is the lane's
-///   void done(int lane, bool ok)       its mask is complete
-template <class Source>
-class ZeroLanes {
- public:
-  static constexpr int lanes = 16;
-
-  ZeroLanes(const Parameters& p, Source& source)
-      : source_(source),
-        symbol_bits_(1 + zero_run_bits(p)),
-        sure_ones_(valid_window_bits - symbol_bits_) {
-    for (int lane = 0; lane < lanes; ++lane) take(lane);
+/// Where zero runs have a length of 1, the stream is the mask, but for the order of bits in a byte.
+/// False if the stream has not exactly the bits of its words.
+inline bool read_mask(const ZeroStream& stream) {
+  const std::size_t padding = -stream.words % 8;
+  if (stream.byte_count != (stream.words + padding) / 8) return false;
+  if (padding > 0 &&
+      (stream.bytes[stream.byte_count - 1] & low_bits(static_cast<int>(padding))) != 0) {
+    return false;
   }
+  for (std::size_t i = 0; i < stream.byte_count; i += 64) {
+    store_512(stream.mask + i, turn_bytes_around(load_512(stream.bytes + i)));
+  }
+  return true;
+}
+
+/// The first pass of decoding: all zero streams of a batch to masks of the non-zero words.
+class ZeroPass {
+ public:
+  static std::size_t scratch_size(const Parameters& p) { return lanes * stream_size(p); }
+
+  ZeroPass(const Parameters& p, std::span<const DecodeJob> jobs, NonzeroMask* masks,
+           std::uint8_t* scratch)
+      : is_mask_(p.max_zero_run == 1),
+        symbol_bits_(1 + zero_run_bits(p)),
+        sure_ones_(valid_window_bits - symbol_bits_),
+        jobs_(jobs),
+        masks_(masks),
+        stream_size_(stream_size(p)),
+        scratch_(scratch) {}
 
   void run() {
+    if (is_mask_) {
+      while (next_stream(0)) done(0, read_mask(streams_[0]));
+      return;
+    }
+    for (int lane = 0; lane < lanes; ++lane) take(lane);
     std::array<ZeroStreams, vectors> streams;
     while (busy_ > 0) {
       for_each_vector<vectors>([&](int i) { streams[at(i)] = load_streams(8 * i); });
@@ -53,6 +72,7 @@ class ZeroLanes {
   }
 
  private:
+  static constexpr int lanes = 16;
   static constexpr int vectors = lanes / 8;
   static constexpr int pairs = 4;  // that a window is asked for: as many as are in it mostly
   using PerLane = std::array<std::uint64_t, lanes>;
@@ -67,30 +87,30 @@ class ZeroLanes {
   static constexpr std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
   ZeroStreams load_streams(int lane) const {
-    return {load_vector(bit_.data() + lane), load_vector(out_.data() + lane),
-            load_vector(filled_.data() + lane), load_vector(mask_.data() + lane)};
+    return {load_512(bit_.data() + lane), load_512(out_.data() + lane),
+            load_512(filled_.data() + lane), load_512(mask_.data() + lane)};
   }
 
   void store_streams(const ZeroStreams& s, int lane) {
-    store_vector(bit_.data() + lane, s.bit);
-    store_vector(out_.data() + lane, s.out);
-    store_vector(filled_.data() + lane, s.filled);
-    store_vector(mask_.data() + lane, s.mask);
+    store_512(bit_.data() + lane, s.bit);
+    store_512(out_.data() + lane, s.out);
+    store_512(filled_.data() + lane, s.filled);
+    store_512(mask_.data() + lane, s.mask);
   }
 
   bool any_at_end(const std::array<ZeroStreams, vectors>& streams) const {
     unsigned ends = 0;
     for (int i = 0; i < vectors; ++i) {
-      ends |= _mm512_cmpge_epu64_mask(streams[at(i)].out, load_vector(limit_.data() + 8 * i));
+      ends |= _mm512_cmpge_epu64_mask(streams[at(i)].out, load_512(limit_.data() + 8 * i));
     }
     return ends != 0;
   }
 
   /// Gives the lane its next stream; a lane that has none decodes the same zeros for ever.
   void take(int lane) {
-    ZeroStream stream;
+    ZeroStream& stream = streams_[at(lane)];
     stream.bytes = stream.mask = idle_.data();
-    if (source_.take(lane, stream)) {
+    if (next_stream(lane)) {
       ++busy_;
       // Here, the next pairs might have more than all words.
       const std::size_t sure_words = std::max<std::size_t>(stream.words, 64) - 64;
@@ -103,7 +123,6 @@ class ZeroLanes {
     bit_[at(lane)] = 8 * address(stream.bytes);
     out_[at(lane)] = address(stream.mask);
     filled_[at(lane)] = mask_[at(lane)] = 0;
-    streams_[at(lane)] = stream;
   }
 
   /// Decodes some pairs in each lane.
@@ -158,7 +177,7 @@ class ZeroLanes {
     }
     for_each_vector<vectors>([&](int i) {
       ZeroStreams& s = streams[at(i)];
-      const __m512i busy = load_vector(advance_.data() + 8 * i);
+      const __m512i busy = load_512(advance_.data() + 8 * i);
       const __m512i low = _mm512_set1_epi64(7);
       store_lanes<std::uint64_t>(s.out, s.mask);
       const __m512i byte = _mm512_andnot_si512(low, s.bit);
@@ -176,14 +195,14 @@ class ZeroLanes {
     std::uint64_t word = 8 * (out_[at(lane)] - address(stream.mask)) + filled_[at(lane)];
     std::uint64_t mask = mask_[at(lane)];  // from the byte with bit `word` on
     while (word < stream.words) {
-      const std::uint64_t window = stream_window(stream.bytes, bit);
+      const std::uint64_t bits = window(stream.bytes, bit);
       const std::uint64_t ones = std::min<std::uint64_t>(
-          {_lzcnt_u64(~window), static_cast<std::uint64_t>(sure_ones_), stream.words - word});
+          {_lzcnt_u64(~bits), static_cast<std::uint64_t>(sure_ones_), stream.words - word});
       mask |= low_bits(static_cast<int>(ones)) << (word & 7);
       std::memcpy(stream.mask + (word >> 3), &mask, sizeof mask);
       std::uint64_t next = word + ones;
       bit += ones;
-      const std::uint64_t rest = window << ones;
+      const std::uint64_t rest = bits << ones;
       if (next < stream.words && static_cast<std::int64_t>(rest) >= 0) {
         next += (rest >> (64 - symbol_bits_)) + 1;
         bit += static_cast<std::uint64_t>(symbol_bits_);
@@ -195,13 +214,54 @@ class ZeroLanes {
     const std::uint64_t first = 8 * address(stream.bytes);
     const bool ok = is_padding(first + bit, first + 8 * stream.byte_count);
     --busy_;
-    source_.done(lane, ok && word == stream.words);
+    done(lane, ok && word == stream.words);
     take(lane);
   }
 
-  Source& source_;
-  int symbol_bits_;                      // of a zero run
-  int sure_ones_;                        // that a window has if there is no run in it
+  /// Puts the next stream into the lane's memory. False if there is none.
+  bool next_stream(int lane) {
+    while (started_ < jobs_.size()) {
+      const std::size_t index = started_++;
+      const DecodeJob& job = jobs_[index];
+      NonzeroMask& mask = masks_[index];
+      mask.nonzero = NonzeroMask::malformed;
+      if (job.zero_bytes > stream_size_ - zeros_behind) continue;
+      std::uint8_t* const bytes = scratch_ + at(lane) * stream_size_;
+      copy_with_zeros_behind(bytes, job.zero_stream, job.zero_bytes);
+      std::memset(mask.bytes, 0, sizeof mask.bytes);
+      streams_[at(lane)] = {bytes, job.zero_bytes, mask.bytes, job.words.count};
+      job_[at(lane)] = index;
+      return true;
+    }
+    return false;
+  }
+
+  void done(int lane, bool ok) {
+    if (!ok) return;
+    NonzeroMask& mask = masks_[job_[at(lane)]];
+    __m512i sum = _mm512_setzero_si512();
+    for (std::size_t i = 0; i < max_job_words / 8; i += 64)
+      sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(load_512(mask.bytes + i)));
+    mask.nonzero = static_cast<std::size_t>(_mm512_reduce_add_epi64(sum));
+  }
+
+  static constexpr std::size_t zeros_behind = 64;
+
+  /// A malformed stream goes on for as long as words are missing, each taking a symbol.
+  static std::size_t stream_size(const Parameters& p) {
+    return round_up(max_job_words * static_cast<std::size_t>(1 + zero_run_bits(p)) / 8 + 1 +
+                    zeros_behind);
+  }
+
+  bool is_mask_;     // streams are masks
+  int symbol_bits_;  // of a zero run
+  int sure_ones_;    // that a window has if there is no run in it
+  std::span<const DecodeJob> jobs_;
+  NonzeroMask* masks_;
+  std::size_t stream_size_;
+  std::uint8_t* scratch_;
+  std::size_t started_ = 0;              // jobs
+  std::array<std::size_t, lanes> job_;   // of each lane
   int busy_ = 0;                         // lanes with a stream
   std::array<std::uint8_t, 64> idle_{};  // what lanes without a stream write, and read
   std::array<ZeroStream, lanes> streams_;
@@ -211,88 +271,6 @@ class ZeroLanes {
   alignas(64) PerLane mask_;
   alignas(64) PerLane limit_;    // of `out`
   alignas(64) PerLane advance_;  // all ones if the lane has a stream
-};
-
-/// Where zero runs have a length of 1, the stream is the mask, but for the order of bits in a byte.
-/// False if the stream has not exactly the bits of its words.
-inline bool read_mask(const ZeroStream& stream) {
-  const std::size_t padding = -stream.words % 8;
-  if (stream.byte_count != (stream.words + padding) / 8) return false;
-  if (padding > 0 &&
-      (stream.bytes[stream.byte_count - 1] & low_bits(static_cast<int>(padding))) != 0) {
-    return false;
-  }
-  for (std::size_t i = 0; i < stream.byte_count; i += 64) {
-    store_vector(stream.mask + i, turn_bytes_around(load_vector(stream.bytes + i)));
-  }
-  return true;
-}
-
-// ---- The first pass of decoding: all zero streams of a batch to masks of the non-zero words.
-
-class ZeroPass {
- public:
-  using Lanes = ZeroLanes<ZeroPass>;
-
-  static std::size_t scratch_size(const Parameters& p) { return Lanes::lanes * stream_size(p); }
-
-  ZeroPass(DecodeBatch& batch, std::uint8_t* scratch)
-      : batch_(batch), stream_size_(stream_size(batch.p)), scratch_(scratch) {}
-
-  void run() {
-    if (batch_.p.max_zero_run > 1) {
-      Lanes(batch_.p, *this).run();
-      return;
-    }
-    for (ZeroStream stream; take(0, stream);) done(0, read_mask(stream));
-  }
-
-  /// Gives the lane the next stream. False if there is none.
-  bool take(int lane, ZeroStream& stream) {
-    while (started_ < batch_.jobs.size()) {
-      const std::size_t index = started_++;
-      const DecodeJob& job = batch_.jobs[index];
-      batch_.nonzero[index] = DecodeBatch::malformed;
-      if (job.zero_bytes > stream_size_ - zeros_behind) continue;
-      std::uint8_t* const bytes = scratch_ + static_cast<std::size_t>(lane) * stream_size_;
-      copy_with_zeros_behind(bytes, job.zero_stream, job.zero_bytes);
-      std::uint8_t* const mask = batch_.mask_of(index);
-      std::memset(mask, 0, DecodeBatch::mask_size);
-      stream = {bytes, job.zero_bytes, mask, job.words.count};
-      job_[static_cast<std::size_t>(lane)] = index;
-      return true;
-    }
-    return false;
-  }
-
-  void done(int lane, bool ok) {
-    if (!ok) return;
-    const std::size_t index = job_[static_cast<std::size_t>(lane)];
-    batch_.nonzero[index] = count_ones(batch_.mask_of(index));
-  }
-
- private:
-  static constexpr std::size_t zeros_behind = 64;
-
-  /// A malformed stream goes on for as long as words are missing, each taking a symbol.
-  static std::size_t stream_size(const Parameters& p) {
-    return round_up(longest_job * static_cast<std::size_t>(1 + zero_run_bits(p)) / 8 + 1 +
-                    zeros_behind);
-  }
-
-  static std::size_t count_ones(const std::uint8_t* mask) {
-    __m512i sum = _mm512_setzero_si512();
-    for (std::size_t i = 0; i < longest_job / 8; i += 64) {
-      sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(load_vector(mask + i)));
-    }
-    return static_cast<std::size_t>(_mm512_reduce_add_epi64(sum));
-  }
-
-  DecodeBatch& batch_;
-  std::size_t stream_size_;
-  std::uint8_t* scratch_;
-  std::size_t started_ = 0;  // jobs
-  std::array<std::size_t, Lanes::lanes> job_;
 };
 
 }  // namespace

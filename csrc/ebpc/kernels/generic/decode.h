@@ -3,8 +3,8 @@
 // Within one stream each code's place depends on the one before, so that a single job leaves most
 // of a core idle. Several jobs are therefore read in turns:
 // 1. zero streams become masks: zero_masks.h;
-// 2. plane streams become non-zero words: plane_lanes.h, or plane_lanes_8x8.h for the setting that
-//    most use; a mask puts them in their places as soon as all are there: unpack_words.h.
+// 2. plane streams become non-zero words: plane_lanes.h; a mask puts them in their places as soon
+//    as all are there: unpack_words.h.
 // Turns are only taken where no stream and no output can end; the ends are dealt with job by job. A
 // job in which anything is wrong is handed back: decode_portable says what.
 //
@@ -20,7 +20,7 @@
 #else
 #include "ebpc/kernels/generic/unpack_words.h"
 #endif
-#include "ebpc/kernels/generic/job_lanes.h"
+#include "ebpc/kernels/generic/jobs.h"
 #include "ebpc/kernels/generic/plane_lanes.h"
 #include "ebpc/kernels/generic/zero_masks.h"
 #include "ebpc/kernels/kernel.h"
@@ -42,76 +42,47 @@ void place_words(const DecodeJob& job, const NonzeroMask& mask, const Word* nonz
   }
 }
 
-/// Keeps the lanes of planes busy from the first job to the last.
-template <class PlaneLane>
+/// Keeps the lanes of planes busy from the first job of a batch to the last.
+template <class Syntax>
 class JobsDecoder {
  public:
   JobsDecoder(const Parameters& p, std::span<const DecodeJob> jobs)
-      : p_(p), syntax_(p), jobs_(jobs), failed_(jobs.size()) {
+      : p_(p), syntax_(p), batch_(p, jobs) {
     for (std::size_t lane = 0; lane < lane_count; ++lane) {
       lanes_[lane].buffer = &buffers_[lane];
       lanes_[lane].out = &words_[lane];
     }
   }
 
-  /// Returns the first job that is handed back, or the number of jobs.
   std::size_t run() {
-    for (std::size_t first = 0; first < failed_; first += batch_jobs) {
-      std::size_t count = 0;
-      while (count < batch_jobs && first + count < jobs_.size() &&
-             jobs_[first + count].words.count <= max_job_words) {
-        ++count;
-      }
-      read_zero_streams(p_, jobs_.subspan(first, count), masks_);
-      read_planes(first, first + count);
-      if (count < batch_jobs) failed_ = min(failed_, first + count);
-    }
-    return failed_;
+    return batch_.run([this](auto jobs, NonzeroMask* masks) { read_zero_streams(p_, jobs, masks); },
+                      [this] { read_planes(); });
   }
 
  private:
-  using Word = typename PlaneLane::Word;
-  static constexpr std::size_t batch_jobs = 32;
+  using Word = typename Syntax::Word;
+  using Lane = PlaneLane<Syntax>;
   static constexpr std::size_t min_turns = 4;  // fewer are not worth looking for more
 
-  /// Starts the next job that has planes, or returns false.
-  bool start(std::size_t end) {
-    while (next_job_ < end) {
-      const std::size_t job = next_job_++;
-      const NonzeroMask& mask = masks_[job % batch_jobs];
-      if (mask.nonzero == NonzeroMask::malformed) {
-        failed_ = min(failed_, job);
-      } else if (mask.nonzero > 0) {
-        lanes_[busy_++].start(syntax_, jobs_[job], job, mask.nonzero);
-        return true;
-      } else if (jobs_[job].plane_bytes > 0) {
-        failed_ = min(failed_, job);
-      } else {
-        place_words(jobs_[job], mask, words_[0].words, static_cast<Word>(p_.zero));
-      }
-    }
-    return false;
-  }
-
-  void finish(PlaneLane& lane) {
+  void finish(Lane& lane) {
     lane.finish();
     if (lane.well_formed && lane.out->blocks == lane.max_blocks) {
-      place_words(jobs_[lane.job], masks_[lane.job % batch_jobs], lane.out->words,
-                  static_cast<Word>(p_.zero));
+      place_words(batch_[lane.job], batch_.mask(lane.job), lane.out->words, batch_.zero());
     } else {
-      failed_ = min(failed_, lane.job);
+      batch_.fail(lane.job);
     }
   }
 
-  /// Reads the plane streams of jobs up to `end`, whose masks are there.
-  void read_planes(std::size_t first, std::size_t end) {
-    next_job_ = first;
+  void read_planes() {
     while (true) {
-      while (busy_ < lane_count && start(end)) {
+      while (busy_ < lane_count) {
+        const std::size_t job = batch_.take();
+        if (job == batch_.none) break;
+        lanes_[busy_++].start(syntax_, batch_[job], job, batch_.blocks(job));
       }
       if (busy_ < lane_count) break;
       std::size_t turns = max_job_words;
-      for (const PlaneLane& lane : lanes_) turns = min(turns, lane.safe_turns());
+      for (const Lane& lane : lanes_) turns = min(turns, lane.safe_turns());
       if (turns >= min_turns) {
         take_turns(lanes_, turns);
         continue;
@@ -120,7 +91,7 @@ class JobsDecoder {
         if (lanes_[lane].safe_turns() >= min_turns) continue;
         finish(lanes_[lane]);
         // The last lane takes its place; each keeps the memory that it has.
-        const PlaneLane finished = lanes_[lane];
+        const Lane finished = lanes_[lane];
         lanes_[lane] = lanes_[--busy_];
         lanes_[busy_] = finished;
       }
@@ -129,22 +100,17 @@ class JobsDecoder {
   }
 
   const Parameters& p_;
-  const typename PlaneLane::Syntax syntax_;
-  std::span<const DecodeJob> jobs_;
-  std::size_t failed_;
-  std::size_t next_job_ = 0;
+  const Syntax syntax_;
+  JobBatch<Word> batch_;
   std::size_t busy_ = 0;  // lanes that have a job
-  PlaneLane lanes_[lane_count];
-  typename PlaneLane::Buffer buffers_[lane_count];
+  Lane lanes_[lane_count];
+  PlaneBuffer<Syntax> buffers_[lane_count];
   PackedWords<Word> words_[lane_count];
-  NonzeroMask masks_[batch_jobs];
 };
 
 /// Decodes jobs of any setting but those with planes of 64 bits, as Kernel::decode.
 std::size_t decode_any(const Parameters& p, std::span<const DecodeJob> jobs) {
-  const auto decode = [&]<class Syntax>(Syntax*) {
-    return JobsDecoder<PlaneLane<Syntax>>(p, jobs).run();
-  };
+  const auto decode = [&]<class Syntax>(Syntax*) { return JobsDecoder<Syntax>(p, jobs).run(); };
   return visit_group<PlaneGroup>(
       jobs.front().words.bytes_per_word, p.block_size, [&]<class Group>(Group*) {
         using Word = typename Group::Word;

@@ -23,6 +23,8 @@
 namespace ebpc::EBPC_KERNEL {
 namespace {
 
+constexpr std::size_t chunk_words = 4096;
+
 /// Stands where a zero stream would be written: none is, and no word is taken for a zero.
 struct NoZeros {};
 
@@ -31,7 +33,6 @@ struct NoZeros {};
 template <class Zeros, class Planes>
 std::uint64_t code_chunks(const Parameters& p, WordSpan span, Zeros& zeros, Planes& planes) {
   using Word = typename Planes::Word;
-  constexpr std::size_t chunk_words = 4096;
   constexpr std::size_t front = vector_bytes / sizeof(Word);
   constexpr std::size_t max_step = Planes::blocks * static_cast<std::size_t>(Planes::slots);
   // Less than a step is left from the chunk before, or added to the last one, and a step is read

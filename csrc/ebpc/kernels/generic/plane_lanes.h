@@ -15,6 +15,9 @@ namespace {
 /// What follows from the parameters, for all streams. `raw_fills_lane` if an uncompressed plane
 /// with its prefix is as long as a lane.
 ///
+/// If that is 8 bits, planes of one or two ones have codes of 8 bits too, and are taken for
+/// uncompressed ones: codes stand for the planes until they become words ("eights").
+///
 /// Planes are counted in the bits that they take uncompressed: "raw bits".
 template <class WordType, int lane_bits_, bool raw_fills_lane_>
 struct PlaneSyntax {
@@ -22,6 +25,7 @@ struct PlaneSyntax {
   using Plane = Lane<lane_bits_>;
   static constexpr int lane_bits = lane_bits_;
   static constexpr bool raw_fills_lane = raw_fills_lane_;
+  static constexpr bool eights = raw_fills_lane && lane_bits == 8;
 
   /// A code other than an uncompressed plane.
   struct alignas(8) PlaneSymbol {
@@ -68,7 +72,7 @@ struct PlaneSyntax {
     return (raw * raw_inverse >> 16) * (lane_bits / 8);
   }
 
-  PlaneWords<Word, lane_bits> words;
+  PlaneWords<Word, lane_bits, eights> words;
   unsigned word_bits;
   unsigned base_bits;
   unsigned raw_bits;  // of an uncompressed plane, its prefix included
@@ -88,11 +92,13 @@ struct PlaneSyntax {
  private:
   PlaneSymbol symbol_of(std::uint64_t window, const PlaneCodeSizes& sizes) const {
     const FirstCode code = first_code(window, sizes);
+    if (eights && code.is_indexed) return {};
     // More planes than any block has, if the index is outside of the plane.
     const std::uint64_t planes = code.is_valid ? code.planes : max_word_bits + 2;
     PlaneSymbol s;
+    const std::uint64_t plane = eights && code.x != 0 ? code.x | 0x80 : code.x;
     const std::uint64_t in_order =
-        std::endian::native == std::endian::big ? code.x : byte_swap(code.x) >> (64 - lane_bits);
+        std::endian::native == std::endian::big ? plane : byte_swap(plane) >> (64 - lane_bits);
     s.plane = static_cast<Plane>(in_order);
     s.raw_bits = static_cast<std::uint16_t>(planes * raw_bits);
     s.bits = static_cast<std::uint8_t>(code.bits);
@@ -112,10 +118,17 @@ struct PlaneBuffer {
   std::uint64_t ends[capacity + 1];  // the bit behind each block
 };
 
+/// The non-zero words of one job, in blocks.
+template <class Word>
+struct PackedWords {
+  static constexpr std::size_t slack = 64;  // words
+  alignas(32) Word words[max_job_words + slack];
+  std::size_t blocks;
+};
+
 /// A job whose plane stream is being read.
-template <class SyntaxType>
+template <class Syntax>
 struct PlaneLane {
-  using Syntax = SyntaxType;
   using Word = typename Syntax::Word;
   using Buffer = PlaneBuffer<Syntax>;
 
@@ -134,11 +147,11 @@ struct PlaneLane {
   PackedWords<Word>* out;
   std::size_t job;
 
-  void start(const Syntax& s, const DecodeJob& from, std::size_t index, std::size_t nonzero) {
+  void start(const Syntax& s, const DecodeJob& from, std::size_t index, std::size_t blocks) {
     syntax = &s;
     bytes = from.plane_stream;
     byte_count = from.plane_bytes;
-    max_blocks = (nonzero + s.block_size - 1) / s.block_size;
+    max_blocks = blocks;
     well_formed = true;
     out->blocks = 0;
     job = index;
@@ -167,7 +180,10 @@ struct PlaneLane {
     std::uint64_t raw;  // bits of uncompressed planes
     std::uint64_t lanes;
     if constexpr (Syntax::lane_bits < 64) {
-      raw = min(leading_zeros((~first & s.raw_prefixes) | s.raw_stop),
+      // Codes of 8 bits start with 1 or 0001.
+      const std::uint64_t is_raw =
+          Syntax::eights ? first | (~(first << 1 | first << 2) & first << 3) : first;
+      raw = min(leading_zeros((~is_raw & s.raw_prefixes) | s.raw_stop),
                 static_cast<std::uint64_t>(raw_left));
       lanes = lanes_of(s, first & ~(~std::uint64_t{0} >> raw));
     } else {
@@ -214,8 +230,9 @@ struct PlaneLane {
       for (std::size_t i = 0; i < count; ++i) bases[i + 1] = base_at(bytes, buffer->ends[i]);
       base = bases[count];
     }
-    syntax->words.decode(buffer->planes, bases, count,
-                         out->words + out->blocks * syntax->block_size, last);
+    const bool ok = syntax->words.decode(buffer->planes, bases, count,
+                                         out->words + out->blocks * syntax->block_size, last);
+    well_formed = well_formed && ok;
     out->blocks += count;
     // The block that has been begun moves to the front.
     const std::size_t size = syntax->words.block_bytes();
@@ -255,7 +272,7 @@ struct PlaneLane {
       if (begins()) {
         append();
         // Less than a byte is left: padding, which is zero. No block is so short and all zero.
-        if (bits - at < 8 && window(tail, at) == 0) return true;
+        if (bits - at < 8 && window(tail, at) == 0) return well_formed;
         if (out->blocks == max_blocks) return false;
       }
       take_turn(*syntax);
@@ -273,7 +290,9 @@ struct PlaneLane {
 
   /// Planes with their prefixes to lanes.
   [[gnu::always_inline]] static std::uint64_t lanes_of(const Syntax& s, std::uint64_t raw) {
-    if constexpr (Syntax::raw_fills_lane) {
+    if constexpr (Syntax::eights) {
+      return raw;
+    } else if constexpr (Syntax::raw_fills_lane) {
       return raw & ~s.raw_prefixes;
     } else {
 #ifdef __BMI2__
@@ -293,8 +312,10 @@ struct PlaneLane {
   void repeat_plane(std::uint8_t* plane) const {
     std::uint8_t sum[Syntax::lane_bits / 8] = {};
     for (const std::uint8_t* each = block; each < plane; each += sizeof sum) {
-      for (std::size_t i = 0; i < sizeof sum; ++i) sum[i] ^= each[i];
+      for (std::size_t i = 0; i < sizeof sum; ++i)
+        sum[i] ^= Syntax::eights ? x_of_eight(each[i]) : each[i];
     }
+    if constexpr (Syntax::eights) sum[0] |= 0x80;  // an uncompressed one
     std::memcpy(plane, sum, sizeof sum);
   }
 };

@@ -5,16 +5,46 @@
 
 #pragma once
 
-#include "ebpc/kernels/generic/job_lanes.h"
+#include "ebpc/kernels/generic/jobs.h"
 #include "ebpc/kernels/generic/planes.h"
 #include "ebpc/parameters.h"
 
 namespace ebpc::EBPC_KERNEL {
 namespace {
 
+/// X of planes by their codes of 8 bits, each one bit too far to the left: uncompressed, or one or
+/// two ones. Code 0 stands for a zero plane. Where an index is past the end of the plane, the
+/// lowest bit is set.
+inline Qwords doubled_x_of_eights(Qwords codes) {
+  constexpr std::uint64_t every_byte = lane_ones<8>;
+  const auto mask_of = [codes](std::uint8_t bit) {
+    const Vector<std::uint8_t> bits = vector_cast<std::uint8_t>(codes) & bit;
+    return vector_cast<std::uint64_t>(is_equal(bits, all_elements(bit)));
+  };
+  // One or two ones, shifted to their place.
+  Qwords x = (~codes & 8 * every_byte) << 3 | 0x80 * every_byte;
+  for (int step = 0; step < 3; ++step) {
+    const auto bit = static_cast<std::uint8_t>(1 << step);
+    const Qwords moved = x >> bit & (0xFF >> bit) * every_byte;
+    x ^= (x ^ moved) & mask_of(bit);
+  }
+  const Qwords is_raw = mask_of(0x80);
+  const Qwords raw = codes << 1 & 0xFE * every_byte;
+  return (raw & is_raw) | (x & mask_of(0x10) & ~is_raw);
+}
+
+/// The same of one code, and where it belongs.
+constexpr std::uint8_t x_of_eight(std::uint8_t code) {
+  if (code >= 0x80 || code == 0) return code & 0x7F;
+  return static_cast<std::uint8_t>(first_code_of(code, 8, common_code_sizes).x);
+}
+
+/// Whether its index is past the end of the plane.
+constexpr bool has_bad_index(std::uint8_t code) { return code == 0x1F || (code & 0xFE) == 0x16; }
+
 /// Decodes blocks of XORed bit planes as they are read: lanes with their most significant byte
-/// first, those of a block side by side.
-template <class WordType, int lane_bits>
+/// first, those of a block side by side. If `eights`, codes of 8 bits stand for the planes.
+template <class WordType, int lane_bits, bool eights>
 class PlaneWords {
  public:
   using Word = WordType;
@@ -27,7 +57,7 @@ class PlaneWords {
       : block_size_(p.block_size),
         base_sent_(p.base == Base::sent),
         is_signed_(p.is_signed),
-        unused_bits_(Group::planes - p.word_bits),
+        word_bits_(p.word_bits),
         block_bytes_(static_cast<std::size_t>(p.word_bits + 1) * lane_bits / 8) {
     // The top plane adds nothing to words of W bits.
     for (int q = 0; q < Group::qwords; ++q) used_[q] = Group::first_planes(p.word_bits, q);
@@ -36,14 +66,22 @@ class PlaneWords {
   std::size_t block_bytes() const { return block_bytes_; }
 
   /// Decodes blocks; bases[i] is the first word of block i, if it was sent. `last` is the word
-  /// before, and afterwards the last one. May read and write behind the end.
-  void decode(const std::uint8_t* planes, const Word* bases, std::size_t block_count, Word* words,
+  /// before, and afterwards the last one. May read and write behind the end. False if a code is
+  /// malformed.
+  bool decode(const std::uint8_t* planes, const Word* bases, std::size_t block_count, Word* words,
               Word& last) const {
+    Qwords malformed{};
     for (std::size_t b = 0; b < block_count; b += Group::blocks) {
       const std::size_t count = min(block_count - b, Group::blocks);
       decode_some(planes + b * block_bytes_, bases + b, count,
-                  words + b * static_cast<std::size_t>(block_size_), last);
+                  words + b * static_cast<std::size_t>(block_size_), last, malformed);
     }
+    if constexpr (!eights) return true;
+    // The top planes are no part of words.
+    bool ok = !is_any(malformed & lane_ones<8>);
+    for (std::size_t b = 0; b < block_count; ++b)
+      ok &= !has_bad_index(planes[b * block_bytes_ + static_cast<std::size_t>(word_bits_)]);
+    return ok;
   }
 
  private:
@@ -53,9 +91,9 @@ class PlaneWords {
 
   /// `count` blocks, at most as many as a vector has.
   void decode_some(const std::uint8_t* planes, const Word* bases, std::size_t count, Word* words,
-                   Word& last) const {
+                   Word& last, Qwords& malformed) const {
     Qwords dbp[Group::qwords];
-    load_planes(planes, count, dbp);
+    load_planes(planes, count, dbp, malformed);
     Qwords bytes[sizeof(Word)][Group::groups];
     for (std::size_t k = 0; k < sizeof(Word); ++k) {
       Qwords columns[Group::groups];
@@ -95,13 +133,18 @@ class PlaneWords {
   }
 
   /// Loads XORed planes and takes the XOR back.
-  void load_planes(const std::uint8_t* planes, std::size_t count,
-                   Qwords (&dbp)[Group::qwords]) const {
+  void load_planes(const std::uint8_t* planes, std::size_t count, Qwords (&dbp)[Group::qwords],
+                   Qwords& malformed) const {
     for (int q = 0; q < Group::qwords; ++q) {
       Qwords x{};
       for (std::size_t i = 0; i < Group::blocks; ++i)
         x[i] = load_big_endian(planes + (i < count ? i : 0) * block_bytes_ + 8 * q);
       x &= used_[q];
+      if constexpr (eights) {
+        x = doubled_x_of_eights(x);
+        malformed |= x;
+        x >>= 1;
+      }
       if (q > 0) x ^= dbp[q - 1] << (64 - lane_bits);
       for (int shift = lane_bits; shift < 64; shift *= 2) x ^= x >> shift;
       dbp[q] = x;
@@ -152,7 +195,7 @@ class PlaneWords {
                    Word (&blocks)[Group::blocks][Group::slots]) const {
     for (int q = 0; q < word_qwords; ++q) {
       Qwords x = add(sums[q], start);
-      if (unused_bits_ > 0) x = extend(x);
+      if ((Group::planes - word_bits_) > 0) x = extend(x);
       for (std::size_t i = 0; i < Group::blocks; ++i)
         store_qword(blocks[i] + q * qword_words, x[i]);
     }
@@ -160,10 +203,10 @@ class PlaneWords {
 
   /// Words of fewer bits to their type.
   Qwords extend(Qwords x) const {
-    const Vector<Word> left = vector_cast<Word>(x) << unused_bits_;
-    if (!is_signed_) return vector_cast<std::uint64_t>(left >> unused_bits_);
+    const Vector<Word> left = vector_cast<Word>(x) << (Group::planes - word_bits_);
+    if (!is_signed_) return vector_cast<std::uint64_t>(left >> (Group::planes - word_bits_));
     using Signed = std::make_signed_t<Word>;
-    return vector_cast<std::uint64_t>(vector_cast<Signed>(left) >> unused_bits_);
+    return vector_cast<std::uint64_t>(vector_cast<Signed>(left) >> (Group::planes - word_bits_));
   }
 
   static void store_qword(Word* to, std::uint64_t x) {
@@ -177,7 +220,7 @@ class PlaneWords {
   int block_size_;
   bool base_sent_;
   bool is_signed_;
-  int unused_bits_;
+  int word_bits_;
   std::size_t block_bytes_;
   std::uint64_t used_[Group::qwords];
 };

@@ -9,8 +9,7 @@
 #include <cstring>
 #include <span>
 
-#include "ebpc/bit_stream.h"
-#include "ebpc/kernels/generic/job_lanes.h"
+#include "ebpc/kernels/generic/jobs.h"
 #include "ebpc/kernels/generic/vectors.h"
 #include "ebpc/kernels/kernel.h"
 #include "ebpc/words.h"
@@ -69,17 +68,6 @@ constexpr AllZeroWindows zero_windows = [] {
     all.by_length_bits[bits] = zero_windows_of(bits);
   return all;
 }();
-
-/// A mask of a job's non-zero words, the first one least significant, and how many these are.
-struct NonzeroMask {
-  static constexpr std::size_t malformed = ~std::size_t{0};
-
-  std::uint64_t of_64(std::size_t i) const { return load_little_endian(bytes + 8 * i); }
-
-  /// A turn may write more words than there are.
-  alignas(32) std::uint8_t bytes[max_job_words / 8 + 32];
-  std::size_t nonzero;
-};
 
 /// A job whose zero stream is being read.
 struct ZeroLane {
@@ -182,10 +170,8 @@ struct ZeroLane {
       waiting = next < 64 ? waiting >> (next & 56) : 0;
       filled = next % 8;
     }
-    // Less than a byte is left: padding, which is zero.
-    const bool ok = word == words && bit <= end && end - bit < 8 &&
-                    (bit == end || (from[bit / 8] << bit % 8 & 0xFF) == 0);
-    end_mask(ok);
+    const std::uint64_t at = 8 * address(from);
+    end_mask(word == words && is_padding(at + bit, at + end));
   }
 
   /// A stream that is the mask itself.
@@ -203,8 +189,6 @@ struct ZeroLane {
 
  private:
   std::size_t done() const { return 8 * static_cast<std::size_t>(out - mask->bytes) + filled; }
-
-  static std::uint64_t address(const void* p) { return reinterpret_cast<std::uintptr_t>(p); }
 
   [[gnu::always_inline]] void store_mask() const { store_little_endian(out, waiting); }
 

@@ -1,0 +1,121 @@
+// Jobs batch by batch: what all decoders that read several streams in turns have in common.
+//
+// Plain C++, compiled once for every instruction set that includes it: vectors.h says how.
+
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+
+#include "ebpc/bit_stream.h"
+#include "ebpc/kernels/generic/vectors.h"
+#include "ebpc/kernels/kernel.h"
+
+namespace ebpc::EBPC_KERNEL {
+namespace {
+
+constexpr std::size_t max_job_words = 4096;  // longer jobs are handed back
+constexpr std::size_t lane_count = 4;        // streams that are read in turns
+
+/// At least 57 bits from `bit` on, left-justified. Eight bytes from that bit's byte are read.
+[[gnu::always_inline]] inline std::uint64_t window(const std::uint8_t* bytes, std::uint64_t bit) {
+  std::uint64_t x;
+  std::memcpy(&x, bytes + bit / 8, sizeof x);
+  if constexpr (std::endian::native != std::endian::big) x = __builtin_bswap64(x);
+  return x << (bit % 8);
+}
+
+[[gnu::always_inline]] inline unsigned leading_zeros(std::uint64_t x) {
+  return static_cast<unsigned>(__builtin_clzll(x));
+}
+
+inline std::uint64_t address(const void* p) { return reinterpret_cast<std::uintptr_t>(p); }
+
+/// Whether the bits from `bit` to `end`, addresses of bits (those of bytes times 8), are padding:
+/// less than 8, and zero.
+inline bool is_padding(std::uint64_t bit, std::uint64_t end) {
+  if (bit > end || end - bit >= 8) return false;
+  return bit == end || (*reinterpret_cast<const std::uint8_t*>(bit / 8) << bit % 8 & 0xFF) == 0;
+}
+
+/// A mask of a job's non-zero words, the first one least significant, and how many these are.
+struct NonzeroMask {
+  static constexpr std::size_t malformed = ~std::size_t{0};
+
+  std::uint64_t of_64(std::size_t i) const { return load_little_endian(bytes + 8 * i); }
+
+  /// A decoder may write more words than there are.
+  alignas(64) std::uint8_t bytes[max_job_words / 8 + 64];
+  std::size_t nonzero;
+};
+
+/// Takes jobs batch by batch. Of each, the zero streams become masks; then jobs that have non-zero
+/// words are handed out.
+template <class Word>
+class JobBatch {
+ public:
+  static constexpr std::size_t none = ~std::size_t{0};
+
+  JobBatch(const Parameters& p, std::span<const DecodeJob> jobs)
+      : p_(p), jobs_(jobs), failed_(jobs.size()) {}
+
+  /// Calls read_zeros(jobs, masks), then read_planes(), for each batch. Returns the first job that
+  /// is handed back, or the number of jobs.
+  template <class ReadZeros, class ReadPlanes>
+  std::size_t run(ReadZeros&& read_zeros, ReadPlanes&& read_planes) {
+    for (std::size_t first = 0; first < failed_; first += max_jobs) {
+      next_ = end_ = first;
+      while (end_ < jobs_.size() && end_ - first < max_jobs &&
+             jobs_[end_].words.count <= max_job_words) {
+        ++end_;
+      }
+      read_zeros(jobs_.subspan(first, end_ - first), masks_);
+      read_planes();
+      if (end_ - first < max_jobs) fail(end_);
+    }
+    return failed_;
+  }
+
+  /// The next job of the batch that has non-zero words, or `none`. Other jobs are dealt with.
+  std::size_t take() {
+    while (next_ < end_) {
+      const std::size_t job = next_++;
+      const std::size_t nonzero = mask(job).nonzero;
+      if (nonzero == NonzeroMask::malformed || (nonzero == 0 && jobs_[job].plane_bytes > 0)) {
+        fail(job);
+      } else if (nonzero > 0) {
+        return job;
+      } else {
+        auto* const words = static_cast<Word*>(jobs_[job].words.data);
+        for (std::size_t i = 0; i < jobs_[job].words.count; ++i) words[i] = zero();
+      }
+    }
+    return none;
+  }
+
+  void fail(std::size_t job) { failed_ = min(failed_, job); }
+
+  const DecodeJob& operator[](std::size_t job) const { return jobs_[job]; }
+  const NonzeroMask& mask(std::size_t job) const { return masks_[job % max_jobs]; }
+  std::size_t blocks(std::size_t job) const {
+    const auto size = static_cast<std::size_t>(p_.block_size);
+    return (mask(job).nonzero + size - 1) / size;
+  }
+  Word zero() const { return static_cast<Word>(p_.zero); }
+
+ private:
+  static constexpr std::size_t max_jobs = 64;
+
+  const Parameters& p_;
+  std::span<const DecodeJob> jobs_;
+  std::size_t failed_;
+  std::size_t next_ = 0;
+  std::size_t end_ = 0;
+  NonzeroMask masks_[max_jobs];
+};
+
+}  // namespace
+}  // namespace ebpc::EBPC_KERNEL
