@@ -139,7 +139,7 @@ def _check_strided(name: str, x: Any) -> None:
 
 
 def _check_device(name: str, x: Tensor, *, may_be_meta: bool = False) -> None:
-    if x.device.type == "cpu" or (x.device.type == "meta" and may_be_meta):
+    if x.is_cpu or (x.is_meta and may_be_meta):
         return
     hint = "which has no data" if x.device.type == "meta" else f"pass {name}.cpu()"
     raise ValueError(f"{name} must be on the CPU, got {x.device}: {hint}")

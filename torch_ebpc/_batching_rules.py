@@ -50,12 +50,13 @@ def _by_transmission(name: str) -> Callable[..., Any]:
         out = getattr(torch.ops.torch_ebpc, name)(
             batch, method, word_bits, block_size, max_zero_run, base, transmission_dims + 1, zero
         )
-        return out, (0,) * len(out) if isinstance(out, tuple) else 0
+        at = 1 if name == "count_methods" else 0
+        return out, (at,) * len(out) if isinstance(out, tuple) else at
 
     return run
 
 
-for _name in ("count_bits", "round_trip"):
+for _name in ("count_bits", "count_methods", "round_trip"):
     torch.library.register_vmap(f"torch_ebpc::{_name}", _by_transmission(_name))
 for _name in _WITHOUT_BATCHES:
     torch.library.register_vmap(f"torch_ebpc::{_name}", _refusal(_name))

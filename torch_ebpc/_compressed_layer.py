@@ -66,20 +66,18 @@ def _through_codec(
     )
 
     dims = min(1, words.dim())
-    streams = torch.ops.torch_ebpc.count_bits(
-        words, "ebpc", word_bits, block_size, max_zero_run, base, dims, zero
+    bits = torch.ops.torch_ebpc.count_methods(
+        words, "ebpc,zvc", word_bits, block_size, max_zero_run, base, dims, zero
     )
-    nonzero_words = torch.ops.torch_ebpc.count_bits(
-        words, "zvc", word_bits, block_size, max_zero_run, base, dims, zero
-    )
+    sums = bits.reshape(2, -1, 2).sum(1)
     images = words.shape[0] if dims == 1 else 1
     width = 8 * words.element_size() if word_bits is None else word_bits
     row = torch.cat(
         [
             torch.tensor([images, words.numel()]),
-            nonzero_words.reshape(-1, 2).sum(0)[1:] // width,
+            sums[1, 1:] // width,
             torch.tensor([words.numel() * width]),
-            streams.reshape(-1, 2).sum(0),
+            sums[0],
             torch.tensor([packed.numel()]),
         ]
     )

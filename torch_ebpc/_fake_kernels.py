@@ -105,6 +105,21 @@ def _fake_count_bits(
     return input.new_empty((*input.shape[:transmission_dims], 2), dtype=torch.int64)
 
 
+@_fake("count_methods")
+def _fake_count_methods(
+    input: Tensor,
+    methods: str,
+    word_bits: int | None = None,
+    block_size: int = 8,
+    max_zero_run: int = 16,
+    base: str = "sent",
+    transmission_dims: int = 0,
+    zero: int = 0,
+) -> Tensor:
+    sizes = (len(methods.split(",")), *input.shape[:transmission_dims], 2)
+    return input.new_empty(sizes, dtype=torch.int64)
+
+
 @_fake("round_trip")
 def _fake_round_trip(
     input: Tensor,

@@ -16,9 +16,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-# How often to look, in bytes saved or unpacked, and what may be resident beyond what was needed.
+# How often to look, in bytes saved or unpacked, and what may be resident beyond what was needed: a
+# part of that, since the pages that a trim gives back are mostly needed again at once.
 _LOOK_BYTES = 1 << 20
 _SLACK_BYTES = 4 << 20
+_SLACK_PART = 32
 
 
 class _Symbol(ctypes.Structure):
@@ -108,7 +110,8 @@ class Trimmer:
             return
         try:
             self._passed_bytes = 0
-            if resident_bytes() <= _needed_bytes + _SLACK_BYTES:
+            slack = max(_SLACK_BYTES, _needed_bytes // _SLACK_PART)
+            if resident_bytes() <= _needed_bytes + slack:
                 return
             begin = time.perf_counter()
             self._trim(0)

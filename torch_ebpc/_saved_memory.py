@@ -68,6 +68,19 @@ def fingerprint_of(words: Tensor) -> tuple[int, int]:
     return first, second
 
 
+def is_held_elsewhere(words: Tensor) -> bool:
+    """Whether other tensors, or anything else, hold the memory of ``words``."""
+    return _owners_of(words) > _ONE_OWNER
+
+
+def _owners_of(words: Tensor) -> int:
+    owners: int = torch._C._storage_Use_Count(words.untyped_storage()._cdata)
+    return owners
+
+
+_ONE_OWNER = _owners_of(torch.empty(1, device="cpu"))
+
+
 def word_dtype(dtype: torch.dtype) -> torch.dtype:
     """The dtype as which the codec takes the bits of another."""
     if dtype in ops.DTYPES:
@@ -211,8 +224,8 @@ class Stored:
 
     # There is one for every saved tensor; fewer objects wake the garbage collector less often.
     __slots__ = (
-        "__weakref__", "_held", "_storage", "content", "row", "saves", "stored_bytes",
-        "tensor_bytes", "unpacks", "unsettled", "words",
+        "__weakref__", "_held", "_storage", "content", "fingerprint", "row", "saves",
+        "stored_bytes", "tensor_bytes", "unpacks", "unsettled", "words",
     )  # fmt: skip
 
     def __init__(
@@ -222,24 +235,27 @@ class Stored:
         content: Container | Cast | Estimate | None,
         row: SavedRow,
         held: Held,
+        fingerprint: tuple[int, int] | None = None,
     ) -> None:
         self._storage = None if storage is None else weakref.ref(storage)
         self._held = held
         self.tensor_bytes = tensor_bytes
         self.stored_bytes = tensor_bytes if content is None else content.bytes
         self.content = content  # None where the memory is kept as it is
+        self.fingerprint = fingerprint  # of the words that it stands for
         self.row = row  # of the report, that it counts in
         self.saves = 0
         self.unpacks = 0
         # Its key and memory, while that may still be written to by the operation that saves it.
         self.unsettled: tuple[Any, Tensor] | None = None
-        self.words: Tensor | None = None  # unpacked, for us alone, while they are due once more
+        self.words: Tensor | None = None  # unpacked and given away, while they are due once more
         held.add(self.tensor_bytes, self.stored_bytes)
 
     def __del__(self) -> None:
         self._held.release(self.tensor_bytes, self.stored_bytes)
 
-    def replace(self, content: Container) -> None:
+    def replace(self, content: Container, fingerprint: tuple[int, int]) -> None:
+        self.fingerprint = fingerprint
         self._held.add(0, content.bytes - self.stored_bytes)
         self.content, self.stored_bytes = content, content.bytes
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from types import TracebackType
 
 
 class EBPCError(RuntimeError):
@@ -62,18 +61,24 @@ _BY_PREFIX: dict[str, type[Exception]] = {
 }
 
 
-@contextlib.contextmanager
-def translated() -> Iterator[None]:
+class translated:  # noqa: N801 - used as a function that returns a context
     """Raises an operator's RuntimeError as the exception that its message names at its beginning.
 
     The operators can only raise RuntimeError (they are called from TorchScript and C++ too), so
     ``csrc/torch/tensor_words.h`` puts the name in front of the message.
     """
-    try:
-        yield
-    except RuntimeError as error:
-        message = str(error)
-        for prefix, exception in _BY_PREFIX.items():
-            if message.startswith(prefix):
-                raise exception(message.removeprefix(prefix)) from None
-        raise
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, RuntimeError):
+            message = str(error)
+            for prefix, exception in _BY_PREFIX.items():
+                if message.startswith(prefix):
+                    raise exception(message.removeprefix(prefix)) from None

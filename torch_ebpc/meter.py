@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from torch_ebpc import ops
-from torch_ebpc._arguments import TRAITS
+from torch_ebpc._arguments import TRAITS, word_of
 from torch_ebpc._bits import compare_bits, first_true, negative_zeros
 from torch_ebpc._compiled import named_layers
 from torch_ebpc._measurable import outside_of_transforms, plain_tensor
 from torch_ebpc._selection import LayerSelection
 from torch_ebpc._words import MapWords, Order, WordSource
-from torch_ebpc.code import Code
-from torch_ebpc.errors import EBPCError
+from torch_ebpc.code import Code, plain_code
+from torch_ebpc.errors import EBPCError, translated
 from torch_ebpc.layer_row import LayerRow, int64s_of
 from torch_ebpc.quantizer import FloatCast, Quantizer
 from torch_ebpc.report import Report, software_versions
@@ -295,27 +295,23 @@ class CompressionMeter:
         row.negative_zeros = negative_zeros(words)
         parts = row.images if dims > 0 else 1
         row.transmission_words = array.array("q", [row.values // max(1, parts)]) * parts
-        counted = {}
         # Zero-value compression has the non-zero words in full, which tells the zeros.
-        for method in dict.fromkeys(("zvc", *self._methods)):
-            bits = ops.count_transmission_bits(
-                words,
-                method,
-                row.word_bits,
-                **self._code,
-                transmission_dims=dims,
-                zero=row.zero or 0,
+        methods = list(dict.fromkeys(("zvc", *self._methods)))
+        code = plain_code(None, row.word_bits, **self._code)[:4]
+        with translated():
+            bits = torch.ops.torch_ebpc.count_methods.default(
+                words, ",".join(methods), *code, dims, word_of(row.zero or 0, words.dtype)
             )
-            each = bits.reshape(-1, 2)
-            position_bits, value_bits = each.sum(0).tolist()
-            if method == "zvc":
-                row.zeros = row.values - value_bits // row.word_bits
-            if method in self._methods:
-                by_image = bits.sum(-1) if dims < 2 else bits.sum((1, 2))
-                row.transmission_bits[method] = int64s_of(by_image)
-                row.position_bits[method] = position_bits
-                row.value_bits[method] = value_bits
-                counted[method] = each
+        each = bits.view(len(methods), -1, 2)
+        sums = dict(zip(methods, each.sum(1).tolist(), strict=True))
+        row.zeros = row.values - sums["zvc"][1] // row.word_bits
+        by_image = bits.sum(-1) if dims < 2 else bits.sum((-2, -1))
+        counted = {}
+        for method in self._methods:
+            index = methods.index(method)
+            row.transmission_bits[method] = int64s_of(by_image[index])
+            row.position_bits[method], row.value_bits[method] = sums[method]
+            counted[method] = each[index]
         return counted
 
     def _round_trip(self, row: LayerRow, words: Tensor) -> Tensor:

@@ -161,7 +161,7 @@ class Quantizer:
             raise TypeError(f"x must be a floating-point tensor, got {found}")
         # As few passes over memory as there can be: the range decides which of them are needed.
         bounds = value_range(x) if bounds is None else bounds
-        if not bounds.isfinite().all():
+        if not all(map(math.isfinite, bounds.tolist())):
             raise ValueError("x must be finite to be quantized, got inf or NaN")
         low, high = self._scaled(bounds, scale, zero_point).tolist()
         if not (self.signed or self.affine) and low <= -1:
@@ -180,8 +180,8 @@ class Quantizer:
         """How many values of ``x`` are beyond the range of the words, and become its ends. The
         arguments are those of :meth:`quantize`."""
         bounds = value_range(x) if bounds is None else bounds
-        low, high = self._scaled(bounds, scale, zero_point).trunc_().tolist()
-        if self.smallest_word <= low and high <= self.largest_word:
+        low, high = self._scaled(bounds, scale, zero_point).tolist()
+        if self.smallest_word - 1 < low and high < self.largest_word + 1:  # which is truncated
             return 0
         words = self._scaled(x.detach(), scale, zero_point).trunc_()
         return int(((words < self.smallest_word) | (words > self.largest_word)).sum())

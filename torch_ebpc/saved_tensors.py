@@ -29,6 +29,7 @@ from torch_ebpc._saved_memory import (
     cast_of_leaf,
     estimated_bytes,
     fingerprint_of,
+    is_held_elsewhere,
     is_parameter,
     range_of,
     suited,
@@ -68,7 +69,8 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
       indices (int64), masks (bool, eight in a byte), float64, complex numbers and all others.
     - Left as they are, and named in the report: parameters, other leaves that require grad, and
       buffers; tensors of fewer than ``min_bytes``; those that would hardly become smaller, as far
-      as a sample of their words tells; those that are not on the CPU, not strided, quantized or of
+      as a sample of their words tells (none is taken while all else in their row of the report
+      was compressed); those that are not on the CPU, not strided, quantized or of
       a subclass of ``Tensor``; views with gaps of a small part of a storage, or that autograd does
       not know as views (``unsafe_chunk``, ``detach``).
 
@@ -83,9 +85,9 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
     ``torch.utils.checkpoint`` is theirs. A checkpoint's inputs are saved before it begins, so they
     are compressed.
 
-    What is freed is given back to the system, where glibc's malloc would keep it, whenever more is
-    resident than this process has needed so far (``malloc_trim``, in both passes). With another
-    libc or allocator nothing is done. ``docs/training.md`` says how much smaller all of it gets.
+    What is freed is given back to the system, where glibc's malloc would keep it, whenever clearly
+    more is resident than this process has needed so far (``malloc_trim``, in both passes). With
+    another libc or allocator nothing is done. ``docs/training.md`` says how much smaller it gets.
 
     Args:
         model: whose layers the report tells apart, and whose buffers are left alone. Without one, a
@@ -276,11 +278,14 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
             stored, what = self._again(key, storage), REPEATED
             if stored is None:
                 cast = cast_of_leaf(x, elements, fingerprint)
-                content = cast or self._compressed(words)
+                content = cast or self._compressed(words, row)
                 if content is not None:
                     if cast is not None:
                         row = self._row(row.layer, CAST, row.dtype)
-                    stored, what = Stored(storage, tensor_bytes, content, row, self._held), PACKED
+                    stored, what = (
+                        Stored(storage, tensor_bytes, content, row, self._held, fingerprint),
+                        PACKED,
+                    )
                     self._stored[key] = stored
                     if x.grad_fn is None and x._version == 0 and isinstance(content, Container):
                         stored.unsettled = key, words
@@ -288,7 +293,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
             if stored is not None:
                 handle = Packed(x, stored, elements) if self._compress else Kept(x, stored)
                 return handle, what
-            why = "hardly smaller"
+            why = HARDLY_SMALLER
         stored = self._stored[left] = Stored(storage, tensor_bytes, None, row, self._held)
         return Kept(x, stored), why
 
@@ -309,10 +314,11 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
             if stored.unsettled is None:
                 return
             key, words = stored.unsettled
-            if words._version == 0 and fingerprint_of(words) != key[2]:
+            if words._version == 0 and (fingerprint := fingerprint_of(words)) != key[2]:
                 self._stored.pop(key, None)
                 before = stored.stored_bytes
-                stored.replace(Container(ops.compress(suited(words, self._code), **self._code)))
+                packed = ops.compress(suited(words, self._code), **self._code)
+                stored.replace(Container(packed), fingerprint)
                 stored.row.container_bytes += stored.stored_bytes - before
             stored.unsettled = None
 
@@ -327,14 +333,17 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
         memory, kind = self._model_memory.get(id(storage), (None, None))
         return kind if memory is not None and memory() is storage else None
 
-    def _compressed(self, words: Tensor) -> Container | Estimate | None:
-        """What to keep of them; None if it would be hardly smaller."""
+    def _compressed(self, words: Tensor, row: SavedRow) -> Container | Estimate | None:
+        """What to keep of them; None if it would be hardly smaller. Where all of the row so far was
+        compressed, no sample is needed."""
         enough = words.nbytes / self._min_ratio
         words = suited(words, self._code)
-        content: Container | Estimate = Estimate(estimated_bytes(words, self._code))
-        if self._compress and content.bytes <= enough:
+        content: Container | Estimate | None = None
+        if not self._compress or row.packed == 0 or HARDLY_SMALLER in row.kept:
+            content = Estimate(estimated_bytes(words, self._code))
+        if self._compress and (content is None or content.bytes <= enough):
             content = Container(ops.compress(words, **self._code))
-        return content if content.bytes <= enough else None
+        return content if content is not None and content.bytes <= enough else None
 
     def _unpack(self, saved: Kept | Packed) -> Tensor:
         if isinstance(saved, Kept):
@@ -352,13 +361,15 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
                 last.words = None
             stored.unpacks += 1
             due = stored.unpacks % stored.saves != 0
-        made = words is None
-        if words is None:
+        if words is not None and is_held_elsewhere(words):
+            words = words.clone()
+        # What was given away may have been written into, and no counter need show it.
+        made = words is None or fingerprint_of(words) != stored.fingerprint
+        if words is None or made:
+            words = None  # before memory is asked for
             words = saved.words()
-        given = words
+        given = saved.view_of(words)  # has an owner of its own before others can take the words
         if due:
-            # What is given away may be written into, now or later, and no counter need show it.
-            given = words.clone()
             with self._lock:
                 stored.words = words
                 self._last_unpacked = weakref.ref(stored)
@@ -367,7 +378,7 @@ class save_compressed:  # noqa: N801 - named as torch.autograd.graph.save_on_cpu
             row.decompressed += made
             row.unpack_seconds += time.perf_counter() - begin
         self._trimmer.passed(words.nbytes)
-        return saved.view_of(given)
+        return given
 
     # ---- Reporting -------------------------------------------------------------------------------
 
@@ -411,6 +422,7 @@ class _Entered(threading.local):
 
 # What became of saved memory that was not left as it is.
 PACKED, REPEATED = "packed", "repeated"
+HARDLY_SMALLER = "hardly smaller"  # why it was left
 
 _Key = tuple[int, Any, Any]  # id of the storage, what part of it, and its fingerprint or version
 

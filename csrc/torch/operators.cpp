@@ -10,6 +10,7 @@
 #include <array>
 #include <cstring>
 #include <optional>
+#include <ranges>
 #include <span>
 #include <string>
 #include <tuple>
@@ -66,7 +67,15 @@ Tensor decompress(const Tensor& packed, Shape shape, ScalarType dtype, std::stri
 Tensor fingerprint_of(const Tensor& bytes) {
   return with_named_errors([&] {
     const Tensor contiguous = bytes_of("bytes", bytes);
-    const auto [first, second] = fingerprint(span_of(contiguous));
+    const std::span<const std::uint8_t> all = span_of(contiguous);
+    constexpr std::size_t part_bytes = std::size_t{1} << 18;
+    std::vector<std::array<std::uint64_t, 2>> parts(all.size() / part_bytes + 1);
+    ebpc::for_each_index(torch_executor(), parts.size(), [&](std::size_t, std::size_t i) {
+      const std::size_t begin = i * part_bytes;
+      parts[i] = fingerprint(all.subspan(begin, std::min(part_bytes, all.size() - begin)));
+    });
+    const auto [first, second] =
+        fingerprint({reinterpret_cast<const std::uint8_t*>(parts.data()), 16 * parts.size()});
     return int64_tensor({2}, {static_cast<std::int64_t>(first), static_cast<std::int64_t>(second)});
   });
 }
@@ -144,9 +153,9 @@ struct Transmissions {
     });
   }
 
-  /// An element for the bits of each, as StreamBits has them.
-  Tensor bits_tensor() const {
-    Shape sizes = shape;
+  /// An element for the bits of each, as StreamBits has them, after dimensions of other sizes.
+  Tensor bits_tensor(Shape sizes = {}) const {
+    sizes.insert(sizes.end(), shape.begin(), shape.end());
     sizes.push_back(2);
     return empty_tensor(sizes, ScalarType::Long);
   }
@@ -171,20 +180,43 @@ void put_bits(Tensor& bits, std::size_t index, const ebpc::StreamBits& of) {
   out[1] = static_cast<std::int64_t>(of.plane);
 }
 
+/// The bits of all transmissions by each method in turn; `sizes` are the tensor's first ones.
+Tensor count(const Tensor& input, const std::vector<ebpc::Method>& methods, Shape sizes,
+             OptionalInt word_bits, std::int64_t block_size, std::int64_t max_zero_run,
+             const std::string& base, std::int64_t transmission_dims, std::int64_t zero) {
+  const TensorWords tensor = words_of("input", input);
+  const ebpc::Parameters p =
+      parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, base, zero);
+  const Transmissions transmissions(tensor, transmission_dims);
+  Tensor bits = transmissions.bits_tensor(std::move(sizes));
+  transmissions.for_each(torch_executor(), [&](std::size_t, std::size_t i) {
+    for (std::size_t each = 0; each < methods.size(); ++each) {
+      put_bits(bits, each * transmissions.count + i,
+               ebpc::count_bits(methods[each], p, transmissions.words(i)));
+    }
+  });
+  return bits;
+}
+
 Tensor count_bits(const Tensor& input, std::string method, OptionalInt word_bits,
                   std::int64_t block_size, std::int64_t max_zero_run, std::string base,
                   std::int64_t transmission_dims, std::int64_t zero) {
   return with_named_errors([&] {
-    const TensorWords tensor = words_of("input", input);
-    const ebpc::Parameters p =
-        parameters_of(tensor.info.dtype, word_bits, block_size, max_zero_run, base, zero);
-    const ebpc::Method chosen = ebpc::method_named(method);
-    const Transmissions transmissions(tensor, transmission_dims);
-    Tensor bits = transmissions.bits_tensor();
-    transmissions.for_each(torch_executor(), [&](std::size_t, std::size_t i) {
-      put_bits(bits, i, ebpc::count_bits(chosen, p, transmissions.words(i)));
-    });
-    return bits;
+    return count(input, {ebpc::method_named(method)}, {}, word_bits, block_size, max_zero_run, base,
+                 transmission_dims, zero);
+  });
+}
+
+Tensor count_methods(const Tensor& input, std::string methods, OptionalInt word_bits,
+                     std::int64_t block_size, std::int64_t max_zero_run, std::string base,
+                     std::int64_t transmission_dims, std::int64_t zero) {
+  return with_named_errors([&] {
+    std::vector<ebpc::Method> each;
+    for (const auto& name : std::views::split(methods, ',')) {
+      each.push_back(ebpc::method_named(std::string(name.begin(), name.end())));
+    }
+    return count(input, each, {static_cast<std::int64_t>(each.size())}, word_bits, block_size,
+                 max_zero_run, base, transmission_dims, zero);
   });
 }
 
@@ -326,6 +358,10 @@ STABLE_TORCH_LIBRARY(torch_ebpc, m) {
   m.def(
       "count_bits(Tensor input, str method='ebpc', int? word_bits=None, int block_size=8, "
       "int max_zero_run=16, str base='sent', int transmission_dims=0, int zero=0) -> Tensor");
+  // The same for several methods, separated by commas: int64 [methods, ..., 2].
+  m.def(
+      "count_methods(Tensor input, str methods, int? word_bits=None, int block_size=8, "
+      "int max_zero_run=16, str base='sent', int transmission_dims=0, int zero=0) -> Tensor");
   // As encode and then decode, for each transmission: what comes back, of input's shape, and the
   // bits that were written, as of count_bits.
   m.def(
@@ -355,6 +391,7 @@ STABLE_TORCH_LIBRARY_IMPL(torch_ebpc, CPU, m) {
   m.impl("encode", TORCH_BOX(&torch_ebpc::encode));
   m.impl("decode", TORCH_BOX(&torch_ebpc::decode));
   m.impl("count_bits", TORCH_BOX(&torch_ebpc::count_bits));
+  m.impl("count_methods", TORCH_BOX(&torch_ebpc::count_methods));
   m.impl("round_trip", TORCH_BOX(&torch_ebpc::round_trip));
   m.impl("statistics", TORCH_BOX(&torch_ebpc::statistics));
 }

@@ -27,6 +27,7 @@ from torch.utils.checkpoint import (
 import torch_ebpc
 from torch_ebpc._saved_memory import Container, suited
 from torch_ebpc.cli.networks import import_torchvision
+from torch_ebpc.saved_report import SavedRow
 
 Saving = Callable[[], contextlib.AbstractContextManager[Any]]
 
@@ -37,7 +38,7 @@ class Forced(torch_ebpc.save_compressed):
     def __init__(self) -> None:
         super().__init__(min_bytes=0)
 
-    def _compressed(self, words: Tensor) -> Container:
+    def _compressed(self, words: Tensor, row: SavedRow) -> Container:
         return Container(torch_ebpc.compress(suited(words, self._code), **self._code))
 
 

@@ -68,6 +68,16 @@ def test_vmap_counts_each_sample(method, dim):
     assert torch.equal(found, torch.stack(each))
 
 
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_vmap_counts_each_sample_by_several_methods(dim):
+    x = feature_map(torch.int8, (4, 3, 50))
+    count = torch.ops.torch_ebpc.count_methods
+    found = vmap(lambda y: count(y, ",".join(METHODS), transmission_dims=1), in_dims=dim)(x)
+    for index, y in enumerate(x.unbind(dim)):
+        each = [torch_ebpc.count_transmission_bits(y, of, transmission_dims=1) for of in METHODS]
+        assert torch.equal(found[index], torch.stack(each))
+
+
 def test_vmap_codes_each_sample_and_back():
     x = feature_map(torch.int8, (4, 3, 50))
     decoded, bits = vmap(torch_ebpc.ops.round_trip, in_dims=1)(x)

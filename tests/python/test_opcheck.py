@@ -110,6 +110,12 @@ def test_count_bits(x):
 
 
 @sampled
+def test_count_methods(x):
+    for dims in range(min(3, x.dim() + 1)):
+        check(OPS.count_methods.default, x, "zvc,ebpc", transmission_dims=dims)
+
+
+@sampled
 def test_round_trip(x):
     for dims in range(min(3, x.dim() + 1)):
         check(OPS.round_trip.default, x, transmission_dims=dims)

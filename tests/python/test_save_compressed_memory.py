@@ -271,6 +271,13 @@ def test_who_writes_into_what_he_unpacked_does_so_to_a_copy_of_his_own(way):
             change(each)
             assert_same_bits(found[-1], x)
     assert saving.report().total().decompressed == 1
+    memory = saving._unpack(graph.handles[0]).data_ptr()
+    again = saving._unpack(graph.handles[1])  # which nobody has any more
+    assert again.data_ptr() == memory
+    change(again)
+    del again
+    assert_same_bits(saving._unpack(graph.handles[2]), x)
+    assert saving.report().total().decompressed == 3
 
 
 def test_chunks_that_are_written_one_after_the_other_keep_their_values():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 import torch_ebpc
-from torch_ebpc import save_compressed
+from torch_ebpc import save_compressed, saved_tensors
 from torch_ebpc.saved_report import OUTSIDE, PARAMETER, SavedReport
 
 
@@ -233,3 +233,19 @@ def test_a_sample_meets_all_rows_of_equal_maps():
         y * x
     whole = torch_ebpc.compress(x, codec="auto").numel()
     assert saved.report().total().stored_bytes == pytest.approx(whole, rel=0.1)
+
+
+def test_no_sample_is_taken_while_all_of_a_row_is_compressed(monkeypatch):
+    samples = []
+    estimate = saved_tensors.estimated_bytes
+    monkeypatch.setattr(
+        saved_tensors, "estimated_bytes", lambda *of: samples.append(of) or estimate(*of)
+    )
+    saving = save_compressed()
+    noise = torch.randint(-(2**31), 2**31, (10000,), dtype=torch.int32).view(torch.float32)
+    weight = torch.ones(10000, requires_grad=True)
+    for x, expected in ((torch.zeros(10000), 1), (torch.ones(10000), 1), (noise, 1), (noise, 2)):
+        with saving:
+            weight * x.clone()
+        assert len(samples) == expected
+    assert saving.report().total().kept["hardly smaller"][0] == 2
