@@ -60,7 +60,13 @@ class JobBatch {
   static constexpr std::size_t none = ~std::size_t{0};
 
   JobBatch(const Parameters& p, std::span<const DecodeJob> jobs)
-      : p_(p), jobs_(jobs), failed_(jobs.size()) {}
+      : p_(p),
+        jobs_(jobs),
+        failed_(jobs.size()),
+        masks_(new NonzeroMask[min(jobs.size(), max_jobs)]) {}
+  JobBatch(const JobBatch&) = delete;
+  JobBatch& operator=(const JobBatch&) = delete;
+  ~JobBatch() { delete[] masks_; }
 
   /// Calls read_zeros(jobs, masks), then read_planes(), for each batch. Returns the first job that
   /// is handed back, or the number of jobs.
@@ -107,14 +113,15 @@ class JobBatch {
   Word zero() const { return static_cast<Word>(p_.zero); }
 
  private:
-  static constexpr std::size_t max_jobs = 64;
+  // Lanes run dry at the end of a batch, so it is a long one.
+  static constexpr std::size_t max_jobs = 256;
 
   const Parameters& p_;
   std::span<const DecodeJob> jobs_;
   std::size_t failed_;
   std::size_t next_ = 0;
   std::size_t end_ = 0;
-  NonzeroMask masks_[max_jobs];
+  NonzeroMask* masks_;  // of a batch: too much for a stack
 };
 
 }  // namespace
