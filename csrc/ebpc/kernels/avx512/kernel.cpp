@@ -9,6 +9,7 @@
 #include <array>
 
 #include "ebpc/kernels/avx512/bits.h"
+#include "ebpc/kernels/avx512/crc32c.h"
 #include "ebpc/kernels/avx512/plane_coder.h"
 #include "ebpc/kernels/avx512/plane_encoder.h"
 #include "ebpc/kernels/avx512/plane_pass.h"
@@ -128,8 +129,6 @@ const Kernel avx512_kernel{
     },
     [](const Parameters& p, WordSpan words) { return avx2_kernel.count_bpc(p, words); },
     avx512::decode,
-    [](std::uint32_t crc, const std::uint8_t* bytes, std::size_t count) {
-      return avx2_kernel.crc32c(crc, bytes, count);
-    }};
+    avx512::crc32c};
 
 }  // namespace ebpc
