@@ -3,10 +3,12 @@
 // Within one stream each code's place depends on the one before, so that a single job leaves most
 // of a core idle. Several jobs are therefore read in turns:
 // 1. zero streams become masks: zero_masks.h;
-// 2. plane streams become non-zero words: plane_lanes.h; a mask puts them in their places as soon
-//    as all are there: unpack_words.h.
-// Turns are only taken where no stream and no output can end; the ends are dealt with job by job. A
-// job in which anything is wrong is handed back: decode_portable says what.
+// 2. plane streams become non-zero words: plane_lanes.h, or in the portable kernel
+//    plane_lanes_8x8.h for the setting that most use; a mask puts them in their places as soon as
+//    all are there: unpack_words.h.
+// Turns are only taken where no output can end, nor what may be read of a stream; the ends are
+// dealt with job by job. A job in which anything is wrong is handed back: decode_portable says
+// what.
 //
 // This is plain C++, compiled once for every instruction set that includes it: vectors.h says how.
 
@@ -43,7 +45,7 @@ void place_words(const DecodeJob& job, const NonzeroMask& mask, const Word* nonz
 }
 
 /// Keeps the lanes of planes busy from the first job of a batch to the last.
-template <class Syntax>
+template <class Lane>
 class JobsDecoder {
  public:
   JobsDecoder(const Parameters& p, std::span<const DecodeJob> jobs)
@@ -60,8 +62,7 @@ class JobsDecoder {
   }
 
  private:
-  using Word = typename Syntax::Word;
-  using Lane = PlaneLane<Syntax>;
+  using Word = typename Lane::Word;
   static constexpr std::size_t min_turns = 4;  // fewer are not worth looking for more
 
   void finish(Lane& lane) {
@@ -100,17 +101,19 @@ class JobsDecoder {
   }
 
   const Parameters& p_;
-  const Syntax syntax_;
+  const typename Lane::Syntax syntax_;
   JobBatch<Word> batch_;
   std::size_t busy_ = 0;  // lanes that have a job
   Lane lanes_[lane_count];
-  PlaneBuffer<Syntax> buffers_[lane_count];
+  typename Lane::Buffer buffers_[lane_count];
   PackedWords<Word> words_[lane_count];
 };
 
 /// Decodes jobs of any setting but those with planes of 64 bits, as Kernel::decode.
 std::size_t decode_any(const Parameters& p, std::span<const DecodeJob> jobs) {
-  const auto decode = [&]<class Syntax>(Syntax*) { return JobsDecoder<Syntax>(p, jobs).run(); };
+  const auto decode = [&]<class Syntax>(Syntax*) {
+    return JobsDecoder<PlaneLane<Syntax>>(p, jobs).run();
+  };
   return visit_group<PlaneGroup>(
       jobs.front().words.bytes_per_word, p.block_size, [&]<class Group>(Group*) {
         using Word = typename Group::Word;

@@ -127,8 +127,9 @@ struct PackedWords {
 };
 
 /// A job whose plane stream is being read.
-template <class Syntax>
+template <class SyntaxType>
 struct PlaneLane {
+  using Syntax = SyntaxType;
   using Word = typename Syntax::Word;
   using Buffer = PlaneBuffer<Syntax>;
 
@@ -321,14 +322,14 @@ struct PlaneLane {
 };
 
 /// Takes `count` turns of each lane.
-template <class Syntax>
-void take_turns(PlaneLane<Syntax> (&lanes)[lane_count], std::size_t count) {
+template <class Lane>
+void take_turns(Lane (&lanes)[lane_count], std::size_t count) {
   static_assert(lane_count == 4);
-  const Syntax& s = *lanes[0].syntax;
-  PlaneLane<Syntax> first = lanes[0];
-  PlaneLane<Syntax> second = lanes[1];
-  PlaneLane<Syntax> third = lanes[2];
-  PlaneLane<Syntax> fourth = lanes[3];
+  const typename Lane::Syntax& s = *lanes[0].syntax;
+  Lane first = lanes[0];
+  Lane second = lanes[1];
+  Lane third = lanes[2];
+  Lane fourth = lanes[3];
   for (std::size_t i = 0; i < count; ++i) {
     first.take_turn(s);
     second.take_turn(s);
@@ -339,7 +340,7 @@ void take_turns(PlaneLane<Syntax> (&lanes)[lane_count], std::size_t count) {
   lanes[1] = second;
   lanes[2] = third;
   lanes[3] = fourth;
-  for (PlaneLane<Syntax>& lane : lanes) lane.append();
+  for (Lane& lane : lanes) lane.append();
 }
 
 }  // namespace
