@@ -20,7 +20,7 @@ from pathlib import Path
 # part of that, since the pages that a trim gives back are mostly needed again at once.
 _LOOK_BYTES = 1 << 20
 _SLACK_BYTES = 4 << 20
-_SLACK_PART = 32
+_SLACK_PART = 64
 
 
 class _Symbol(ctypes.Structure):
