@@ -116,7 +116,7 @@ class RunEncoder {
 
   RunEncoder(const Parameters&, std::uint8_t* out) : appender_(out) { next_[-1] = 0; }
 
-  /// At most a tile. One mask in front is written, and 7 behind.
+  /// At most a tile. One mask in front is written, and 8 behind.
   void put(std::uint64_t* masks, std::size_t count, std::size_t /*ones*/) {
     put_words(masks, 64 * count);
   }
@@ -124,7 +124,7 @@ class RunEncoder {
   /// Ends the stream with `count` words more (0 to 63). Returns its bits.
   std::uint64_t finish(std::uint64_t mask, int count) {
     if (count > 0) {
-      std::array<std::uint64_t, 9> masks{0, mask};
+      std::array<std::uint64_t, 10> masks{0, mask};
       put_words(masks.data() + 1, static_cast<std::size_t>(count));
     }
     if (is_empty_) return 0;
