@@ -106,18 +106,9 @@ def _fake_count_bits(
 
 
 @_fake("count_methods")
-def _fake_count_methods(
-    input: Tensor,
-    methods: str,
-    word_bits: int | None = None,
-    block_size: int = 8,
-    max_zero_run: int = 16,
-    base: str = "sent",
-    transmission_dims: int = 0,
-    zero: int = 0,
-) -> Tensor:
-    sizes = (len(methods.split(",")), *input.shape[:transmission_dims], 2)
-    return input.new_empty(sizes, dtype=torch.int64)
+def _fake_count_methods(input: Tensor, methods: str, *code: Any, **named: Any) -> Tensor:
+    each = _fake_count_bits(input, methods, *code, **named)
+    return each.new_empty((len(methods.split(",")), *each.shape))
 
 
 @_fake("round_trip")
@@ -131,7 +122,7 @@ def _fake_round_trip(
     transmission_dims: int = 0,
     zero: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    bits = input.new_empty((*input.shape[:transmission_dims], 2), dtype=torch.int64)
+    bits = _fake_count_bits(input, transmission_dims=transmission_dims)
     return input.new_empty(input.shape), bits
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -68,17 +69,20 @@ def fingerprint_of(words: Tensor) -> tuple[int, int]:
     return first, second
 
 
+# PyTorch's own, and private: where a version has no such function, words count as held.
+_use_count: Callable[[int], int] | None = getattr(torch._C, "_storage_Use_Count", None)
+
+
 def is_held_elsewhere(words: Tensor) -> bool:
-    """Whether other tensors, or anything else, hold the memory of ``words``."""
-    return _owners_of(words) > _ONE_OWNER
+    """Whether other tensors, or anything else, may hold the memory of ``words``."""
+    if _use_count is None:
+        return True
+    alone = torch.empty(1, device="cpu")
+    return _owners_of(words, _use_count) > _owners_of(alone, _use_count)
 
 
-def _owners_of(words: Tensor) -> int:
-    owners: int = torch._C._storage_Use_Count(words.untyped_storage()._cdata)
-    return owners
-
-
-_ONE_OWNER = _owners_of(torch.empty(1, device="cpu"))
+def _owners_of(words: Tensor, use_count: Callable[[int], int]) -> int:
+    return use_count(words.untyped_storage()._cdata)
 
 
 def word_dtype(dtype: torch.dtype) -> torch.dtype:

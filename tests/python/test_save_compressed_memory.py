@@ -20,7 +20,7 @@ from sample_inputs import assert_same_bits, feature_map, special_values
 from torch import Tensor, nn
 
 import torch_ebpc
-from torch_ebpc import save_compressed
+from torch_ebpc import _saved_memory, save_compressed
 from torch_ebpc._saved_memory import Packed
 from torch_ebpc.saved_report import PARAMETER
 
@@ -278,6 +278,17 @@ def test_who_writes_into_what_he_unpacked_does_so_to_a_copy_of_his_own(way):
     del again
     assert_same_bits(saving._unpack(graph.handles[2]), x)
     assert saving.report().total().decompressed == 3
+
+
+def test_where_pytorch_does_not_tell_who_holds_memory_everybody_gets_a_copy(monkeypatch):
+    monkeypatch.setattr(_saved_memory, "_use_count", None)
+    x = relu_map()
+    saving = save_compressed()
+    graph = saved_by(saving, x, x)
+    memory = saving._unpack(graph.handles[0]).data_ptr()  # which nobody has any more
+    again = saving._unpack(graph.handles[1])
+    assert again.data_ptr() != memory
+    assert_same_bits(again, x)
 
 
 def test_chunks_that_are_written_one_after_the_other_keep_their_values():

@@ -38,25 +38,18 @@ constexpr std::size_t mask_words = 64;
 template <class Word>
 constexpr std::size_t vector_words = 64 / sizeof(Word);
 
+/// The bits of a mask that stand for the words of a vector, from word `first` on.
 template <class Word>
-[[gnu::always_inline]] inline __m512i all_words(Word word) {
-  if constexpr (sizeof(Word) == 1) return _mm512_set1_epi8(static_cast<char>(word));
-  if constexpr (sizeof(Word) == 2) return _mm512_set1_epi16(static_cast<short>(word));
-  return _mm512_set1_epi32(static_cast<int>(word));
-}
-
-template <class Word>
-[[gnu::always_inline]] inline std::uint64_t differing(__m512i a, __m512i b) {
-  if constexpr (sizeof(Word) == 1) return bits_of(_mm512_cmpneq_epi8_mask(a, b));
-  if constexpr (sizeof(Word) == 2) return bits_of(_mm512_cmpneq_epi16_mask(a, b));
-  return bits_of(_mm512_cmpneq_epi32_mask(a, b));
+typename WordLanes<Word>::Mask mask_of_vector(std::uint64_t mask, std::size_t first) {
+  return static_cast<typename WordLanes<Word>::Mask>(mask >> first);
 }
 
 template <class Word>
 std::uint64_t nonzero_mask(const Word* words, Word zero) {
+  using L = WordLanes<Word>;
   std::uint64_t mask = 0;
   for (std::size_t i = 0; i < mask_words; i += vector_words<Word>) {
-    mask |= differing<Word>(_mm512_loadu_si512(words + i), all_words(zero)) << i;
+    mask |= bits_of(L::differ(load_512(words + i), L::set(zero))) << i;
   }
   return mask;
 }
@@ -65,7 +58,7 @@ template <class Word>
 std::uint64_t differing_mask(const Word* words, const Word* others) {
   std::uint64_t mask = 0;
   for (std::size_t i = 0; i < mask_words; i += vector_words<Word>) {
-    mask |= differing<Word>(_mm512_loadu_si512(words + i), _mm512_loadu_si512(others + i)) << i;
+    mask |= bits_of(WordLanes<Word>::differ(load_512(words + i), load_512(others + i))) << i;
   }
   return mask;
 }
@@ -73,15 +66,8 @@ std::uint64_t differing_mask(const Word* words, const Word* others) {
 template <class Word>
 Word* pack_under(const Word* words, std::uint64_t mask, Word* packed) {
   for (std::size_t i = 0; i < mask_words; i += vector_words<Word>) {
-    const std::uint64_t some = mask >> i & low_bits(static_cast<int>(vector_words<Word>));
-    const __m512i x = _mm512_loadu_si512(words + i);
-    if constexpr (sizeof(Word) == 1) {
-      _mm512_storeu_si512(packed, _mm512_maskz_compress_epi8(some, x));
-    } else if constexpr (sizeof(Word) == 2) {
-      _mm512_storeu_si512(packed, _mm512_maskz_compress_epi16(static_cast<__mmask32>(some), x));
-    } else {
-      _mm512_storeu_si512(packed, _mm512_maskz_compress_epi32(static_cast<__mmask16>(some), x));
-    }
+    const auto some = mask_of_vector<Word>(mask, i);
+    store_512(packed, WordLanes<Word>::compress(some, load_512(words + i)));
     packed += count_ones(some);
   }
   return packed;
@@ -89,19 +75,10 @@ Word* pack_under(const Word* words, std::uint64_t mask, Word* packed) {
 
 template <class Word>
 const Word* unpack_mask(const Word* packed, std::uint64_t mask, Word zero, Word* words) {
-  const __m512i zeros = all_words(zero);
+  using L = WordLanes<Word>;
   for (std::size_t i = 0; i < mask_words; i += vector_words<Word>) {
-    const std::uint64_t some = mask >> i & low_bits(static_cast<int>(vector_words<Word>));
-    const __m512i x = _mm512_loadu_si512(packed);
-    if constexpr (sizeof(Word) == 1) {
-      _mm512_storeu_si512(words + i, _mm512_mask_expand_epi8(zeros, some, x));
-    } else if constexpr (sizeof(Word) == 2) {
-      _mm512_storeu_si512(words + i,
-                          _mm512_mask_expand_epi16(zeros, static_cast<__mmask32>(some), x));
-    } else {
-      _mm512_storeu_si512(words + i,
-                          _mm512_mask_expand_epi32(zeros, static_cast<__mmask16>(some), x));
-    }
+    const auto some = mask_of_vector<Word>(mask, i);
+    store_512(words + i, L::expand(L::set(zero), some, load_512(packed)));
     packed += count_ones(some);
   }
   return packed;
@@ -239,13 +216,13 @@ constexpr RepeatOrders repeat_orders = [] {
 /// Of eight words, each is the one at `last` or, where the mask has a one, the next of those after
 /// it. Returns where the last one is.
 template <class Word>
-const Word* repeat_eight(const Word* last, unsigned mask, Word* words) {
+const Word* repeat_eight(const Word* last, unsigned mask, Word* out) {
   const __m128i order =
       _mm_loadl_epi64(reinterpret_cast<const __m128i*>(&repeat_orders.order[mask]));
-  const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(last));
-  const auto to = reinterpret_cast<__m128i*>(words);
+  const auto to = reinterpret_cast<__m128i*>(out);
   if constexpr (sizeof(Word) == 1) {
-    _mm_storel_epi64(to, _mm_shuffle_epi8(x, order));
+    const __m128i words = _mm_loadu_si128(reinterpret_cast<const __m128i*>(last));
+    _mm_storel_epi64(to, _mm_shuffle_epi8(words, order));
   } else if constexpr (sizeof(Word) == 2) {
     const __m128i twice = _mm_add_epi8(order, order);
     const __m128i bytes = _mm_add_epi8(_mm_unpacklo_epi8(twice, twice), _mm_set1_epi16(0x0100));
@@ -261,7 +238,7 @@ const Word* repeat_eight(const Word* last, unsigned mask, Word* words) {
         _mm256_permutevar8x32_epi32(next, _mm256_sub_epi32(places, _mm256_set1_epi32(1)));
     const __m256i first = _mm256_cmpeq_epi32(places, _mm256_setzero_si256());
     _mm256_storeu_si256(
-        reinterpret_cast<__m256i*>(words),
+        reinterpret_cast<__m256i*>(out),
         _mm256_blendv_epi8(some, _mm256_set1_epi32(static_cast<int>(*last)), first));
   }
   return last + count_ones(mask);

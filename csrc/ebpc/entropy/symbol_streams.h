@@ -119,6 +119,7 @@ class SymbolReader {
   DecodeStatus open(const std::uint8_t* at, const std::uint8_t* end, std::uint8_t* symbols,
                     std::size_t count) {
     const std::uint8_t* const begin = at;
+    has_streams_ = false;
     symbols_ = symbols;
     count_ = count;
     done_ = 0;
@@ -130,7 +131,6 @@ class SymbolReader {
       if (at != end) return {"the end of the stream", "more bytes", false, header_bits_};
       std::memset(symbols, static_cast<int>(code.first), count);
       done_ = count;
-      starts_[1] = nullptr;
       return {};
     }
     if (end - at < static_cast<std::ptrdiff_t>(pair_size_bytes)) {
@@ -144,6 +144,7 @@ class SymbolReader {
               header_bits_ - 8 * pair_size_bytes};
     }
     table_.fill(code);
+    has_streams_ = true;
     starts_[0] = at;
     starts_[1] = starts_[2] = at + pair_bytes;
     starts_[3] = end;
@@ -198,7 +199,7 @@ class SymbolReader {
   /// Reads the symbols that are left. Each pair of streams has to take its bytes, and to be padded
   /// with zeros.
   DecodeStatus finish() {
-    if (starts_[1] == nullptr) return {};
+    if (!has_streams_) return {};  // all symbols are one
     read_turns<1>({this});
     read_turns<1, 1>({this});
     for (; done_ < count_; ++done_) {
@@ -267,6 +268,7 @@ class SymbolReader {
     return bytes << bits_[stream] % 8;
   }
 
+  bool has_streams_;
   DecodeTable table_;
   const std::uint8_t* starts_[stream_count];  // of backward streams, their ends
   std::uint64_t bits_[stream_count];          // taken

@@ -86,59 +86,6 @@ struct VectorArray {
   const __m512i& operator[](int i) const { return vectors[i]; }
 };
 
-/// Appends the non-zero ones of a vector of words to `out`, each with `flip` XORed in. Stores a
-/// whole vector. Returns a mask of them.
-template <class Word>
-inline std::uint64_t pack_vector(__m512i words, __m512i flip, Word*& out) {
-  const __m512i flipped = _mm512_xor_si512(words, flip);
-  std::uint64_t nonzero;
-  if constexpr (sizeof(Word) == 1) {
-    nonzero = _mm512_test_epi8_mask(words, words);
-    store_512(out, _mm512_maskz_compress_epi8(nonzero, flipped));
-  } else if constexpr (sizeof(Word) == 2) {
-    const __mmask32 mask = _mm512_test_epi16_mask(words, words);
-    nonzero = bits_of(mask);
-    store_512(out, _mm512_maskz_compress_epi16(mask, flipped));
-  } else {
-    const __mmask16 mask = _mm512_test_epi32_mask(words, words);
-    nonzero = bits_of(mask);
-    store_512(out, _mm512_maskz_compress_epi32(mask, flipped));
-  }
-  out += std::popcount(nonzero);
-  return nonzero;
-}
-
-/// Packs `count` words (up to a tile) as pack_vector does. masks[i] gets the non-zero mask of words
-/// 64 i to 64 i + 63; words behind the last count as zero and are not read.
-constexpr std::size_t prefetch_bytes = 4096;
-
-template <class Word>
-inline Word* pack_tile(const Word* words, std::size_t count, __m512i flip, std::uint64_t* masks,
-                       Word* out) {
-  constexpr std::size_t vector_words = 64 / sizeof(Word);
-  std::size_t first = 0;
-  for (; first + 64 <= count; first += 64) {
-    std::uint64_t mask = 0;
-    for (std::size_t i = 0; i < sizeof(Word); ++i) {
-      const Word* from = words + first + i * vector_words;
-      _mm_prefetch(reinterpret_cast<const char*>(from) + prefetch_bytes, _MM_HINT_T0);
-      const __m512i vector = load_512(from);
-      mask |= pack_vector(vector, flip, out) << (i * vector_words % 64);
-    }
-    *masks++ = mask;
-  }
-  if (first == count) return out;
-  std::uint64_t mask = 0;
-  for (std::size_t i = 0; first < count; ++i, first += vector_words) {
-    const std::size_t bytes = (count - first) * sizeof(Word);
-    const __m512i vector = _mm512_maskz_loadu_epi8(
-        bytes >= 64 ? ~__mmask64{0} : low_bits(static_cast<int>(bytes)), words + first);
-    mask |= pack_vector(vector, flip, out) << (i * vector_words % 64);
-  }
-  *masks = mask;
-  return out;
-}
-
 // ---- Vector operations on lanes of 8, 16, 32 or 64 bits under one name each.
 
 // The operations that differ in nothing but the width of lanes.
@@ -153,6 +100,7 @@ struct LaneOperations;
     static Mask is_zero(V a) { return _mm512_testn_epi##bits##_mask(a, a); }                      \
     static Mask is_zero(Mask k, V a) { return _mm512_mask_testn_epi##bits##_mask(k, a, a); }      \
     static Mask is_nonzero(V a) { return _mm512_test_epi##bits##_mask(a, a); }                    \
+    static Mask differ(V a, V b) { return _mm512_cmpneq_epi##bits##_mask(a, b); }                 \
     static Mask differ(Mask k, V a, V b) { return _mm512_mask_cmpneq_epi##bits##_mask(k, a, b); } \
     static Mask equal(Mask k, V a, V b) { return _mm512_mask_cmpeq_epi##bits##_mask(k, a, b); }   \
     static Mask sign(V a) { return _mm512_movepi##bits##_mask(a); }                               \
@@ -162,6 +110,8 @@ struct LaneOperations;
     static V blend(Mask k, V a, V b) { return _mm512_mask_blend_epi##bits(k, a, b); }             \
     static V keep(Mask k, V a) { return _mm512_maskz_mov_epi##bits(k, a); }                       \
     static V popcount(V a) { return _mm512_popcnt_epi##bits(a); }                                 \
+    static V compress(Mask k, V a) { return _mm512_maskz_compress_epi##bits(k, a); }              \
+    static V expand(V zero, Mask k, V a) { return _mm512_mask_expand_epi##bits(zero, k, a); }     \
   }
 EBPC_LANE_OPERATIONS(8, __mmask64, char);
 EBPC_LANE_OPERATIONS(16, __mmask32, short);
@@ -224,6 +174,54 @@ struct Lanes<64> : LaneOperations<64> {
     return _mm512_cvtepu8_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes)));
   }
 };
+
+// ---- Words packed, by vectors and by tiles.
+
+template <class Word>
+using WordLanes = Lanes<8 * sizeof(Word)>;
+
+/// Appends the non-zero ones of a vector of words to `out`, each with `flip` XORed in. Stores a
+/// whole vector. Returns a mask of them.
+template <class Word>
+inline std::uint64_t pack_vector(__m512i words, __m512i flip, Word*& out) {
+  using L = WordLanes<Word>;
+  const auto mask = L::is_nonzero(words);
+  store_512(out, L::compress(mask, _mm512_xor_si512(words, flip)));
+  const std::uint64_t nonzero = bits_of(mask);
+  out += std::popcount(nonzero);
+  return nonzero;
+}
+
+/// Packs `count` words (up to a tile) as pack_vector does. masks[i] gets the non-zero mask of words
+/// 64 i to 64 i + 63; words behind the last count as zero and are not read.
+constexpr std::size_t prefetch_bytes = 4096;
+
+template <class Word>
+inline Word* pack_tile(const Word* words, std::size_t count, __m512i flip, std::uint64_t* masks,
+                       Word* out) {
+  constexpr std::size_t vector_words = 64 / sizeof(Word);
+  std::size_t first = 0;
+  for (; first + 64 <= count; first += 64) {
+    std::uint64_t mask = 0;
+    for (std::size_t i = 0; i < sizeof(Word); ++i) {
+      const Word* from = words + first + i * vector_words;
+      _mm_prefetch(reinterpret_cast<const char*>(from) + prefetch_bytes, _MM_HINT_T0);
+      const __m512i vector = load_512(from);
+      mask |= pack_vector(vector, flip, out) << (i * vector_words % 64);
+    }
+    *masks++ = mask;
+  }
+  if (first == count) return out;
+  std::uint64_t mask = 0;
+  for (std::size_t i = 0; first < count; ++i, first += vector_words) {
+    const std::size_t bytes = (count - first) * sizeof(Word);
+    const __m512i vector = _mm512_maskz_loadu_epi8(
+        bytes >= 64 ? ~__mmask64{0} : low_bits(static_cast<int>(bytes)), words + first);
+    mask |= pack_vector(vector, flip, out) << (i * vector_words % 64);
+  }
+  *masks = mask;
+  return out;
+}
 
 // ---- Codes in lanes of vectors: neighbours joined up to 64 bits, then eight at once appended to a
 // stream.

@@ -106,19 +106,13 @@ class ThreadMemory {
 template <class Word>
 void expand_words(const std::uint8_t* mask_bytes, const Word* nonzero, Word* words,
                   std::size_t count) {
+  using L = WordLanes<Word>;
   constexpr std::size_t vector_words = 64 / sizeof(Word);
   for (std::size_t first = 0; first < count; first += vector_words) {
     std::uint64_t mask = 0;
     std::memcpy(&mask, mask_bytes + first / 8, vector_words / 8);
-    const __m512i packed = load_512(nonzero);
-    __m512i vector;
-    if constexpr (sizeof(Word) == 1) {
-      vector = _mm512_maskz_expand_epi8(mask, packed);
-    } else if constexpr (sizeof(Word) == 2) {
-      vector = _mm512_maskz_expand_epi16(static_cast<__mmask32>(mask), packed);
-    } else {
-      vector = _mm512_maskz_expand_epi32(static_cast<__mmask16>(mask), packed);
-    }
+    const __m512i vector =
+        L::expand(_mm512_setzero_si512(), static_cast<typename L::Mask>(mask), load_512(nonzero));
     nonzero += std::popcount(mask);
     const std::size_t bytes = (count - first) * sizeof(Word);
     if (bytes >= 64) [[likely]] {
