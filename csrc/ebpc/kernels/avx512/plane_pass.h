@@ -208,13 +208,8 @@ class RowWords {
       return out + vector_words;
     }
     const std::uint64_t mask = slots(block_size_, part);
-    if constexpr (Group::word_bytes == 1) {
-      store_512(out, _mm512_maskz_compress_epi8(mask, words));
-    } else if constexpr (Group::word_bytes == 2) {
-      store_512(out, _mm512_maskz_compress_epi16(static_cast<__mmask32>(mask), words));
-    } else {
-      store_512(out, _mm512_maskz_compress_epi32(static_cast<__mmask16>(mask), words));
-    }
+    using L = WordLanes<Word>;
+    store_512(out, L::compress(static_cast<typename L::Mask>(mask), words));
     return out + std::popcount(mask);
   }
 
