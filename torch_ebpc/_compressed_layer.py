@@ -108,8 +108,8 @@ def _fixed_point(
         scale = every.index_select(0, next_call)
     else:
         quotient = largest.to(torch.float64) / (headroom * largest_word)
-        # Not below what float32 can divide by.
-        quotient = quotient.clamp_min(1.1754943508222875e-38)
+        # Within what float32 can divide by.
+        quotient = quotient.clamp(1.1754943508222875e-38, 3.4028234663852886e38)
         scale = torch.where(largest == 0, 1.0, quotient).to(torch.float32)
     words = x / scale
     if nearest:

@@ -60,6 +60,18 @@ def _fake_fingerprint(bytes: Tensor) -> Tensor:
     return bytes.new_empty(2, dtype=torch.int64)
 
 
+@_fake("quantize")
+def _fake_quantize(
+    x: Tensor,
+    words: Tensor,
+    scale: float,
+    word_bits: int | None = None,
+    zero_point: int = 0,
+    to_nearest: bool = True,
+) -> Tensor:
+    return x.new_empty(2, dtype=torch.int64)
+
+
 @_fake("encode")
 def _fake_encode(
     input: Tensor,

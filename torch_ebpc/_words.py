@@ -89,7 +89,7 @@ class WordSource:
 
     def calibrate(self, name: str, x: Tensor) -> None:
         """Notes the range of the values of a call."""
-        smallest, largest = value_range(x).tolist()
+        smallest, largest = value_range(x)
         for bound in (smallest, largest):
             if not math.isfinite(bound):
                 raise ValueError(f"values must be finite to calibrate with, got {bound}")
@@ -107,8 +107,7 @@ class WordSource:
         elif isinstance(quantizer, FloatCast):
             words, overflows = quantizer.cast(x), quantizer.overflows(x)
         else:
-            bounds = value_range(x)
-            smallest, largest = bounds.tolist()
+            smallest, largest = value_range(x)
             if quantizer.scale == "calibrated":
                 if name not in self.ranges:
                     raise ValueError(
@@ -116,8 +115,7 @@ class WordSource:
                     )
                 smallest, largest = self.ranges[name]
             scale, point = quantizer.parameters_for(smallest, largest)
-            words = quantizer.quantize(x, scale, bounds, point)
-            overflows = quantizer.saturated(x, scale, bounds, point)
+            words, overflows = quantizer.quantize_and_count(x, scale, point)
             zero = point if quantizer.affine else zero
         width = self._width_of(output)
         if width is None:

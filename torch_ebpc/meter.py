@@ -21,7 +21,7 @@ from torch_ebpc._compiled import named_layers
 from torch_ebpc._measurable import outside_of_transforms, plain_tensor
 from torch_ebpc._selection import LayerSelection
 from torch_ebpc._words import MapWords, Order, WordSource
-from torch_ebpc.code import Code, plain_code
+from torch_ebpc.code import Code
 from torch_ebpc.errors import EBPCError, translated
 from torch_ebpc.layer_row import LayerRow, int64s_of
 from torch_ebpc.quantizer import FloatCast, Quantizer
@@ -160,6 +160,7 @@ class CompressionMeter:
             _warn_of_brevitas(model, self._taps.layers)
         self._mode = mode
         self._methods = tuple(methods)
+        self._counted = tuple(dict.fromkeys(("zvc", *methods)))  # the first tells the zeros
         self._code: _Code = {"block_size": block_size, "max_zero_run": max_zero_run, "base": base}
         self._transmission = transmission
         self._verify = verify
@@ -286,32 +287,39 @@ class CompressionMeter:
             return row, None
         return row, self._source.values_of(decoded, of, x)
 
-    def _count(self, row: LayerRow, words: Tensor) -> dict[str, Tensor]:
-        """Counts into an empty row; returns the position and the value bits of each transmission by
-        the row's methods, int64 [transmissions, 2]."""
+    def _count(self, row: LayerRow, words: Tensor) -> Tensor:
+        """Counts into an empty row; returns the position and the value bits of each transmission,
+        int64 [methods counted, transmissions, 2]."""
         dims = min(_TRANSMISSION_DIMS[self._transmission], words.dim())
         row.images = words.shape[0] if words.dim() > 0 else 1
         row.values = words.numel() * TRAITS[words.dtype].element_words
         row.negative_zeros = negative_zeros(words)
         parts = row.images if dims > 0 else 1
         row.transmission_words = array.array("q", [row.values // max(1, parts)]) * parts
-        # Zero-value compression has the non-zero words in full, which tells the zeros.
-        methods = list(dict.fromkeys(("zvc", *self._methods)))
-        code = plain_code(None, row.word_bits, **self._code)[:4]
         with translated():
             bits = torch.ops.torch_ebpc.count_methods.default(
-                words, ",".join(methods), *code, dims, word_of(row.zero or 0, words.dtype)
+                words,
+                ",".join(self._counted),
+                row.word_bits,
+                **self._code,
+                transmission_dims=dims,
+                zero=word_of(row.zero or 0, words.dtype),
             )
-        each = bits.view(len(methods), -1, 2)
-        sums = dict(zip(methods, each.sum(1).tolist(), strict=True))
-        row.zeros = row.values - sums["zvc"][1] // row.word_bits
-        by_image = bits.sum(-1) if dims < 2 else bits.sum((-2, -1))
-        counted = {}
-        for method in self._methods:
-            index = methods.index(method)
-            row.transmission_bits[method] = int64s_of(by_image[index])
-            row.position_bits[method], row.value_bits[method] = sums[method]
-            counted[method] = each[index]
+        # One copy and plain integers: small operators would take longer than the count of a map.
+        numbers = int64s_of(bits)
+        of_method = len(numbers) // len(self._counted)
+        of_part = of_method // max(1, parts)
+        for index, method in enumerate(self._counted):
+            mine = numbers[index * of_method : (index + 1) * of_method]
+            positions, values = sum(mine[::2]), sum(mine[1::2])
+            if method == "zvc":  # which has the non-zero words in full
+                row.zeros = row.values - values // row.word_bits
+            if method in self._methods:
+                row.position_bits[method], row.value_bits[method] = positions, values
+                row.transmission_bits[method] = array.array(
+                    "q", (sum(mine[i * of_part : (i + 1) * of_part]) for i in range(parts))
+                )
+        counted: Tensor = bits.view(len(self._counted), -1, 2)
         return counted
 
     def _round_trip(self, row: LayerRow, words: Tensor) -> Tensor:
@@ -325,10 +333,11 @@ class CompressionMeter:
         row.container_values = row.values
         return decoded
 
-    def _verify_streams(self, words: Tensor, row: LayerRow, counted: dict[str, Tensor]) -> None:
+    def _verify_streams(self, words: Tensor, row: LayerRow, counted: Tensor) -> None:
         """Every transmission by every method, as it was counted."""
         dims = min(_TRANSMISSION_DIMS[self._transmission], words.dim())
-        for method, bits in counted.items():
+        for method in self._methods:
+            bits = counted[self._counted.index(method)]
             decoded, written = ops.round_trip(
                 words,
                 method,

@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from torch_ebpc.errors import translated
+
 
 @dataclasses.dataclass(frozen=True)
 class Quantizer:
@@ -25,9 +27,10 @@ class Quantizer:
     have 0 between them, come to the ends of the words' range. ``scale = (max - min) / (headroom *
     (largest_word - smallest_word))``, and ``zero_point = smallest_word - round(min / scale)``, ties
     to even. The word of 0 is the zero point then: after a ReLU, the smallest word. Words are those
-    of ONNX Runtime's QuantizeLinear. PT2E multiplies by ``1 / scale``, and LiteRT's built-in
-    kernels round ties away from zero (XNNPACK's, its default ones, to even): quotients that are
-    ties, or within float32's rounding of one, may differ by 1 there.
+    of ONNX Runtime's QuantizeLinear. PT2E multiplies by ``1 / scale``, LiteRT's built-in kernels
+    round ties away from zero (XNNPACK's, its default ones, to even), and
+    ``torch.quantize_per_tensor`` rounds after it has added the zero point: quotients that are ties,
+    or within float32's rounding of one, may differ by 1 there.
 
     Attributes:
         bits: bits of a word, 2 to 16.
@@ -138,62 +141,47 @@ class Quantizer:
         """Under which a range of values comes to ``headroom`` of a range of words."""
         if values == 0:
             return 1.0
-        # Not below what float32 can divide by.
-        return max(values / (self.headroom * words), torch.finfo(torch.float32).tiny)
+        # Within what float32 can divide by.
+        float32 = torch.finfo(torch.float32)
+        return min(max(values / (self.headroom * words), float32.tiny), float32.max)
 
-    def quantize(
-        self, x: Tensor, scale: float, bounds: Tensor | None = None, zero_point: int = 0
-    ) -> Tensor:
+    def quantize(self, x: Tensor, scale: float, zero_point: int = 0) -> Tensor:
         """Fixed-point words of ``x`` (any floating dtype), of dtype :attr:`dtype`, same shape.
 
         Args:
-            x: the values.
+            x: the values, on the CPU; taken as float32.
             scale: what a word of 1, or a step of it, stands for.
-            bounds: the smallest and the largest of the values, where they are known.
             zero_point: the word of 0, of affine quantization.
 
         Raises:
             TypeError: ``x`` is not a floating-point tensor.
             ValueError: a value is not finite, or is negative where words are unsigned.
         """
+        return self.quantize_and_count(x, scale, zero_point)[0]
+
+    def quantize_and_count(
+        self, x: Tensor, scale: float, zero_point: int = 0
+    ) -> tuple[Tensor, int]:
+        """The words, as :meth:`quantize`, and how many values of ``x`` are beyond their range and
+        became its ends."""
         if not isinstance(x, Tensor) or not x.is_floating_point():
             found = f"dtype {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
             raise TypeError(f"x must be a floating-point tensor, got {found}")
-        # As few passes over memory as there can be: the range decides which of them are needed.
-        bounds = value_range(x) if bounds is None else bounds
-        if not all(map(math.isfinite, bounds.tolist())):
-            raise ValueError("x must be finite to be quantized, got inf or NaN")
-        low, high = self._scaled(bounds, scale, zero_point).tolist()
-        if not (self.signed or self.affine) and low <= -1:
+        values = x.detach().to(torch.float32)
+        words = torch.empty_like(values, dtype=self.dtype)
+        if words.stride() != values.stride():  # there are gaps
+            values = torch.empty_like(words, dtype=torch.float32).copy_(values)
+        with translated():
+            beyond = torch.ops.torch_ebpc.quantize.default(
+                values, words, scale, self.bits, zero_point, self.rounding == "nearest"
+            )
+        below, above = beyond.tolist()
+        if below > 0 and not (self.signed or self.affine):
             raise ValueError(
-                f"x must not be negative for unsigned words, got {low * scale:g};"
+                f"x must not be negative for unsigned words, got {values.min().item():g};"
                 " signed=True takes it"
             )
-        words = self._scaled(x.detach(), scale, zero_point)
-        if low < self.smallest_word or high > self.largest_word:
-            words.clamp_(self.smallest_word, self.largest_word)
-        return words.to(self.dtype)  # which truncates
-
-    def saturated(
-        self, x: Tensor, scale: float, bounds: Tensor | None = None, zero_point: int = 0
-    ) -> int:
-        """How many values of ``x`` are beyond the range of the words, and become its ends. The
-        arguments are those of :meth:`quantize`."""
-        bounds = value_range(x) if bounds is None else bounds
-        low, high = self._scaled(bounds, scale, zero_point).tolist()
-        if self.smallest_word - 1 < low and high < self.largest_word + 1:  # which is truncated
-            return 0
-        words = self._scaled(x.detach(), scale, zero_point).trunc_()
-        return int(((words < self.smallest_word) | (words > self.largest_word)).sum())
-
-    def _scaled(self, x: Tensor, scale: float, zero_point: int) -> Tensor:
-        """The words, but for the fraction that an integer dtype truncates, and not saturated."""
-        words = torch.div(x.to(torch.float32), scale)
-        if self.rounding == "nearest":
-            words.round_()
-        elif zero_point != 0:
-            words.trunc_()  # which after the sum would be another direction
-        return words if zero_point == 0 else words.add_(zero_point)
+        return words, below + above
 
     def dequantize(
         self, words: Tensor, scale: float, dtype: torch.dtype, zero_point: int = 0
@@ -260,18 +248,19 @@ class FloatCast:
             return 0
         # What is not rounded to the largest value, from half a step above it.
         first = limits.max + limits.eps * 2 ** (math.frexp(limits.max)[1] - 2)
-        if value_range(x).abs().max() < first:
+        if max(map(abs, value_range(x))) < first:
             return 0
         magnitudes = (x.float() if x.dtype.itemsize == 1 else x).abs()
         return int(((magnitudes >= first) & magnitudes.isfinite()).sum())
 
 
-def value_range(x: Tensor) -> Tensor:
-    """The smallest and the largest value of a tensor, [2]; zeros where it is empty."""
+def value_range(x: Tensor) -> tuple[float, float]:
+    """The smallest and the largest value of a tensor; zeros where it is empty."""
     if x.numel() == 0:
-        return x.new_zeros(2)
+        return 0.0, 0.0
     x = x.detach()
-    return torch.stack(torch.aminmax(x.float() if x.dtype.itemsize == 1 else x))
+    smallest, largest = torch.aminmax(x.float() if x.dtype.itemsize == 1 else x)
+    return smallest.item(), largest.item()
 
 
 def _is_number(x: object) -> bool:

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <optional>
 #include <ranges>
@@ -178,6 +179,58 @@ void put_bits(Tensor& bits, std::size_t index, const ebpc::StreamBits& of) {
   auto* const out = static_cast<std::int64_t*>(bits.mutable_data_ptr()) + 2 * index;
   out[0] = static_cast<std::int64_t>(of.zero);
   out[1] = static_cast<std::int64_t>(of.plane);
+}
+
+bool has_no_gaps(const Tensor& tensor) {
+  std::int64_t spanned = 1;
+  for (std::int64_t i = 0; i < tensor.dim(); ++i) {
+    spanned += (tensor.size(i) - 1) * tensor.stride(i);
+  }
+  return tensor.numel() == 0 || spanned == tensor.numel();
+}
+
+/// The words of a span of memory without gaps; see torch_ebpc/quantizer.py.
+Tensor quantize(const Tensor& x, Tensor words, double scale, OptionalInt word_bits,
+                std::int64_t zero_point, bool to_nearest) {
+  return with_named_errors([&] {
+    const ebpc::DType dtype = dtype_of("words' dtype", words.scalar_type());
+    const ebpc::Parameters p = parameters_of(dtype, word_bits, 8, 16, "sent", zero_point);
+    const ebpc::DTypeTraits& of = ebpc::traits(dtype);
+    if (x.scalar_type() != ScalarType::Float || of.all_bits || of.bytes > 2) {
+      throw std::runtime_error(
+          "TypeError: x must be of dtype float32 and words of int8, uint8, int16 or uint16");
+    }
+    if (!std::ranges::equal(x.sizes(), words.sizes()) ||
+        !std::ranges::equal(x.strides(), words.strides()) || !has_no_gaps(words)) {
+      throw ebpc::Error(ebpc::ErrorCode::argument,
+                        "words must have the shape and the strides of x, and no gaps");
+    }
+    const ebpc::Quantization q{static_cast<float>(scale), p.zero, ebpc::min_word(p),
+                               ebpc::max_word(p), to_nearest};
+    if (!(q.scale > 0 && std::isfinite(q.scale))) {
+      throw ebpc::Error(
+          ebpc::ErrorCode::argument,
+          "scale must be positive and finite in float32, got " + std::to_string(scale));
+    }
+    const auto count = static_cast<std::size_t>(x.numel());
+    const auto* const values = static_cast<const float*>(x.const_data_ptr());
+    const ebpc::MutableWordSpan all{words.mutable_data_ptr(), count, of.bytes};
+    constexpr std::size_t task_words = 1 << 16;
+    std::vector<ebpc::QuantizedValues> found(count / task_words + 1);
+    ebpc::for_each_index(torch_executor(), found.size(), [&](std::size_t, std::size_t task) {
+      const std::size_t first = task * task_words;
+      found[task] = ebpc::active_kernel().quantize(
+          q, values + first, all.part(first, std::min(task_words, count - first)));
+    });
+    ebpc::QuantizedValues sum;
+    for (const ebpc::QuantizedValues& each : found) sum += each;
+    if (!sum.finite) {
+      throw ebpc::Error(ebpc::ErrorCode::argument,
+                        "x must be finite to be quantized, got inf or NaN");
+    }
+    return int64_tensor(
+        {2}, {static_cast<std::int64_t>(sum.below), static_cast<std::int64_t>(sum.above)});
+  });
 }
 
 /// The bits of all transmissions by each method in turn; `sizes` are the tensor's first ones.
@@ -372,6 +425,11 @@ STABLE_TORCH_LIBRARY(torch_ebpc, m) {
   m.def(
       "statistics(Tensor input, int? word_bits=None, int block_size=8, int max_zero_run=16, "
       "str base='sent', int transmission_dims=0, int zero=0) -> Tensor");
+  // Values of float32 to words of fixed point, which have the strides of x and no gaps: int64 [2],
+  // how many values were below and above the range of the words.
+  m.def(
+      "quantize(Tensor x, Tensor(a!) words, float scale, int? word_bits=None, int zero_point=0, "
+      "bool to_nearest=True) -> Tensor");
   // JSON of the numbers that Python shares with C++.
   m.def("constants() -> str");
   // The dtypes that can be compressed, in the order of their numbers in the container, separated by
@@ -392,6 +450,7 @@ STABLE_TORCH_LIBRARY_IMPL(torch_ebpc, CPU, m) {
   m.impl("decode", TORCH_BOX(&torch_ebpc::decode));
   m.impl("count_bits", TORCH_BOX(&torch_ebpc::count_bits));
   m.impl("count_methods", TORCH_BOX(&torch_ebpc::count_methods));
+  m.impl("quantize", TORCH_BOX(&torch_ebpc::quantize));
   m.impl("round_trip", TORCH_BOX(&torch_ebpc::round_trip));
   m.impl("statistics", TORCH_BOX(&torch_ebpc::statistics));
 }

@@ -85,6 +85,12 @@ def test_fingerprint():
     check(OPS.fingerprint.default, torch.arange(200, dtype=torch.uint8))
 
 
+@pytest.mark.parametrize("shape", [(3, 5), (0,), ()])
+def test_quantize(shape):
+    x = torch.rand(shape) - 0.25
+    check(OPS.quantize.default, x, torch.empty_like(x, dtype=torch.int16), 0.01, 12, 3, False)
+
+
 @sampled
 def test_encode(x):
     check(OPS.encode.default, x)

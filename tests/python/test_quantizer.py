@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import torch_ebpc
 from torch_ebpc import CompressionMeter, FloatCast, Quantizer
+from torch_ebpc.errors import translated
 
 
 def quantized(quantizer, *values, scale=1.0):
@@ -171,14 +172,14 @@ def test_affine_words_are_those_of_pytorchs_observers(signed, one, other):
     words = quantizer.quantize(x, scale, zero_point=zero_point)
     expected = torch.quantize_per_tensor(x, scale, zero_point, dtype).int_repr()
     assert (words.int() - expected.int()).abs().max() <= 1  # which multiplies by 1 / scale
-    assert quantizer.saturated(x, scale, zero_point=zero_point) <= 2  # at the ends, by rounding
+    # At the ends, by rounding.
+    assert quantizer.quantize_and_count(x, scale, zero_point)[1] <= 2
 
 
 def test_affine_words_saturate_and_come_back():
     x = torch.tensor([-3.0, -1.0, 0.0, 1.0, 99.0, 100.0])
-    words = AFFINE.quantize(x, 1.0, zero_point=28)
-    assert words.tolist() == [25, 27, 28, 29, 127, 127]
-    assert AFFINE.saturated(x, 1.0, zero_point=28) == 1
+    words, saturated = AFFINE.quantize_and_count(x, 1.0, zero_point=28)
+    assert (words.tolist(), saturated) == ([25, 27, 28, 29, 127, 127], 1)
     assert AFFINE.dequantize(words, 1.0, torch.float32, 28).tolist() == [-3, -1, 0, 1, 99, 99]
     assert quantized(Quantizer(affine=True, signed=False), -3.0, 2.0) == [0, 2]
 
@@ -274,9 +275,39 @@ def test_a_float_cast_has_the_bits_of_its_dtype():
 def test_values_that_saturate_are_counted():
     quantizer = Quantizer(bits=4, scale=1.0)
     x = torch.tensor([7.4, 7.6, -8.4, -8.6, 100.0])
-    assert quantizer.saturated(x, 1.0) == 3
-    assert Quantizer(bits=4, rounding="truncate").saturated(x, 1.0) == 1
-    assert quantizer.saturated(x[:1], 1.0) == 0
+    assert quantizer.quantize_and_count(x, 1.0)[1] == 3
+    assert Quantizer(bits=4, rounding="truncate").quantize_and_count(x, 1.0)[1] == 1
+    assert quantizer.quantize_and_count(x[:1], 1.0)[1] == 0
+
+
+def test_words_lie_in_memory_as_the_values_do_but_without_gaps():
+    x = torch.rand(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    expected = Quantizer().quantize(x.contiguous(), 0.01)
+    words = Quantizer().quantize(x, 0.01)
+    assert words.stride() == x.stride()
+    assert torch.equal(words, expected)
+    for gapped in (x[:, :, 1:, ::2], x[:, :1].expand(2, 4, 4, 5), x.flip(3).mT):
+        words = Quantizer().quantize(gapped, 0.01)
+        assert torch.equal(words, Quantizer().quantize(gapped.contiguous(), 0.01))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"scale": 0.0}, ValueError, "scale must be positive and finite in float32, got 0.0"),
+        ({"scale": 1e300}, ValueError, "scale must be positive and finite in float32, got 1"),
+        ({"word_bits": 9}, ValueError, "word_bits must be at most 8 for int8, got 9"),
+        ({"zero_point": 128}, ValueError, "zero must be from -128 to 127, got 128"),
+        ({"words": torch.zeros(4, dtype=torch.int32)}, TypeError, "x must be of dtype float32 and"),
+        ({"x": torch.zeros(4, dtype=torch.float64)}, TypeError, "x must be of dtype float32 and"),
+        ({"words": torch.zeros(3).char()}, ValueError, "words must have the shape and the strides"),
+        ({"words": torch.zeros(8).char()[::2]}, ValueError, "words must have the shape and the"),
+    ],
+)
+def test_the_operator_names_what_is_wrong(arguments, error, message):
+    given = {"x": torch.zeros(4), "words": torch.zeros(4, dtype=torch.int8), "scale": 1.0}
+    with pytest.raises(error, match=f"^{message}"), translated():
+        torch.ops.torch_ebpc.quantize(**given | arguments)
 
 
 @pytest.mark.parametrize("x", [torch.ones(3, dtype=torch.complex64), torch.ones(3).int(), [1.0]])

@@ -12,6 +12,7 @@
 
 #include "ebpc/decode_status.h"
 #include "ebpc/parameters.h"
+#include "ebpc/quantization.h"
 #include "ebpc/words.h"
 
 namespace ebpc {
@@ -69,6 +70,9 @@ struct Kernel {
   /// CRC-32C (Castagnoli, reflected, as in RFC 3720 appendix B.4) of bytes, continued from `crc`,
   /// which is 0 at the start.
   std::uint32_t (*crc32c)(std::uint32_t crc, const std::uint8_t* bytes, std::size_t count);
+
+  /// As many values as there are words, of 1 or 2 bytes each, to these words.
+  QuantizedValues (*quantize)(const Quantization& q, const float* values, MutableWordSpan words);
 };
 
 /// Bytes behind the end of a stream that an encoding kernel may overwrite.

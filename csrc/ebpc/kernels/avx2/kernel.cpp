@@ -15,6 +15,7 @@
 #include "ebpc/kernels/avx2/planes_8x8.h"
 #include "ebpc/kernels/generic/decode.h"
 #include "ebpc/kernels/generic/encode.h"
+#include "ebpc/kernels/generic/quantize.h"
 
 namespace ebpc {
 namespace avx2 {
@@ -184,7 +185,7 @@ std::uint32_t crc32c(std::uint32_t start, const std::uint8_t* bytes, std::size_t
 }  // namespace
 }  // namespace avx2
 
-const Kernel avx2_kernel{"avx2",          avx2::encode, avx2::count, avx2::encode_bpc,
-                         avx2::count_bpc, avx2::decode, avx2::crc32c};
+const Kernel avx2_kernel{"avx2",          avx2::encode, avx2::count,  avx2::encode_bpc,
+                         avx2::count_bpc, avx2::decode, avx2::crc32c, avx2::quantize};
 
 }  // namespace ebpc

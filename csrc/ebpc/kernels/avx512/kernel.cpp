@@ -15,6 +15,7 @@
 #include "ebpc/kernels/avx512/plane_pass.h"
 #include "ebpc/kernels/avx512/zero_encoder.h"
 #include "ebpc/kernels/avx512/zero_lanes.h"
+#include "ebpc/kernels/generic/quantize.h"
 #include "ebpc/kernels/generic/zero_coder.h"
 
 namespace ebpc {
@@ -129,6 +130,7 @@ const Kernel avx512_kernel{
     },
     [](const Parameters& p, WordSpan words) { return avx2_kernel.count_bpc(p, words); },
     avx512::decode,
-    avx512::crc32c};
+    avx512::crc32c,
+    avx512::quantize};
 
 }  // namespace ebpc

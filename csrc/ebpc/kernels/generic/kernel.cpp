@@ -13,6 +13,7 @@
 #include "ebpc/kernels/generic/encode.h"
 #include "ebpc/kernels/generic/pack_words.h"
 #include "ebpc/kernels/generic/plane_lanes_8x8.h"
+#include "ebpc/kernels/generic/quantize.h"
 #include "ebpc/kernels/generic/vectors.h"
 #include "ebpc/plane_decoder.h"
 #include "ebpc/plane_stream.h"
@@ -153,6 +154,6 @@ DecodeStatus decode_portable(const Parameters& p, const DecodeJob& job) {
 
 const Kernel portable_kernel{"portable",          generic::encode,    generic::count,
                              generic::encode_bpc, generic::count_bpc, generic::decode,
-                             generic::crc32c};
+                             generic::crc32c,     generic::quantize};
 
 }  // namespace ebpc
