@@ -7,8 +7,8 @@
 #          or state_dict entry, and even a bytes object hold the wrong ones. Compressed a second time, it is the
 #          wrong values that come back. Nothing is raised; the version counter stays. +0 stays +0.
 #          float16, float8, NumPy arrays and transposed tensors, which it copies, stay as they are.
-# Seen in: zipnn 0.5.4 (from source, with a C compiler) with torch 2.13.0, Python 3.11. The copy that hid it was
-#          removed by https://github.com/zipnn/zipnn/pull/58.
+# Seen in: zipnn 0.5.4 (from source, with a C compiler) with torch 2.13.0, Python 3.11. A copy that was made
+#          of each tensor before was removed by https://github.com/zipnn/zipnn/pull/58. No report of it was found.
 # Why it matters here: whoever puts ZipNN into a table of ratios, or asks it for a ratio in a hook, changes the map
 #          that the next compressor or the next layer gets. Hand it a copy.
 set -euo pipefail
