@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from sample_inputs import assert_same_bits
+from helpers import assert_same_bits
 
 import torch_ebpc
 

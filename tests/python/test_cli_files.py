@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cli_inputs import Pipe, array, error_of, state
+from helpers import Pipe, array, assert_same_bits, error_of, feature_map, special_values, state
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from sample_inputs import assert_same_bits, feature_map, special_values
 
 import torch_ebpc
 from torch_ebpc.cli.main import main

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cli_inputs import array, error_of, state
+from helpers import array, error_of, state
 from safetensors.torch import load_file, save_file
 
 import torch_ebpc

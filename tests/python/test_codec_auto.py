@@ -3,9 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from helpers import DTYPES, assert_same_bits, feature_map, sample_tensors, special_values
 from hypothesis import given
 from hypothesis import strategies as st
-from sample_inputs import DTYPES, assert_same_bits, feature_map, sample_tensors, special_values
 
 import torch_ebpc
 

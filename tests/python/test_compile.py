@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sample_inputs import (
+from helpers import (
     FLOATING,
     INTEGERS,
     METHODS,
+    SMALL_CALLS,
     assert_same_bits,
     bits_of,
     feature_map,
+    images,
+    small_network,
     special_values,
+    with_exact_sums,
 )
-from small_models import SMALL_CALLS, images, small_network, with_exact_sums
 from torch import nn
 from torch.export import Dim
 

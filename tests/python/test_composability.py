@@ -9,9 +9,16 @@ import warnings
 
 import pytest
 import torch
+from helpers import (
+    DTYPES,
+    METHODS,
+    SMALL_CALLS,
+    assert_same_bits,
+    feature_map,
+    images,
+    small_network,
+)
 from safetensors.torch import load, save
-from sample_inputs import DTYPES, METHODS, assert_same_bits, feature_map
-from small_models import SMALL_CALLS, images, small_network
 from torch import nn
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 from torch.func import grad, hessian, jvp, vjp, vmap

@@ -9,7 +9,7 @@ import pickle
 
 import pytest
 import torch
-from sample_inputs import (
+from helpers import (
     DTYPES,
     NEW_DTYPES,
     assert_same_bits,

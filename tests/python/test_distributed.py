@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import distributed_example
 import pytest
 import torch
+from helpers import python
 
 import torch_ebpc
 from torch_ebpc.distributed import Transfer
@@ -20,12 +18,8 @@ SCRIPT = str(Path(distributed_example.__file__))
 
 def run(case: str) -> list[list[list[int]]]:
     """What each of two gloo processes reports: bytes of tensors and containers."""
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-         SCRIPT, case],
-        capture_output=True, text=True, check=False, timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    done = python(*launcher, SCRIPT, case, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from sample_inputs import DTYPES, feature_map
+from helpers import DTYPES, feature_map
 
 import torch_ebpc
 from torch_ebpc import EBPCChecksumError, EBPCError, EBPCFormatError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from sample_inputs import assert_same_bits
+from helpers import assert_same_bits
 
 import torch_ebpc
 

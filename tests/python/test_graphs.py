@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 import torch
-from small_models import SMALL_CALLS, images, small_network
+from helpers import SMALL_CALLS, images, small_network
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 

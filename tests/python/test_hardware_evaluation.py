@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from browsing import look_at
+from helpers import look_at
 from torch import nn
 
 import torch_ebpc

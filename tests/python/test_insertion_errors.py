@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_models import Returns, images
+from helpers import Returns, images
 from torch import nn
 
 import torch_ebpc

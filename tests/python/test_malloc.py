@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 
 import pytest
 import torch
-from conftest import ROOT
-from small_models import small_network
+from helpers import ROOT, python, small_network
 
 from torch_ebpc import _malloc, save_compressed
 from torch_ebpc._malloc import Trimmer
@@ -22,13 +19,7 @@ needs_glibc = pytest.mark.skipif(
 
 def run(program: str, **environment: str) -> str:
     """What a process of its own prints."""
-    return subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    return python("-c", program, check=True, PYTHONPATH=str(ROOT), **environment).stdout
 
 
 HOLES = """

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sample_inputs import assert_same_bits, bits_of
-from small_models import SMALL_CALLS, InPlaceAfter, Residual, images, small_network
+from helpers import (
+    SMALL_CALLS,
+    InPlaceAfter,
+    Residual,
+    assert_same_bits,
+    bits_of,
+    images,
+    metered,
+    small_network,
+)
 from torch import nn
 
 import torch_ebpc
@@ -13,9 +21,7 @@ from torch_ebpc import CompressionMeter, FloatCast, Quantizer
 
 
 def run(model, x, **arguments):
-    with CompressionMeter(model, **{"mode": "insert"} | arguments) as meter, torch.no_grad():
-        y = model(x)
-    return y, meter.report()
+    return metered(model, x, **{"mode": "insert"} | arguments)
 
 
 # ---- Inserted and observed -----------------------------------------------------------------------

@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 import torch
-from sample_inputs import assert_same_bits
+from helpers import assert_same_bits
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functionalize, grad, hessian, jvp, vjp, vmap

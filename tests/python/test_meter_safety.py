@@ -9,8 +9,7 @@ import weakref
 
 import pytest
 import torch
-from sample_inputs import assert_same_bits
-from small_models import SMALL_CALLS, images
+from helpers import SMALL_CALLS, assert_same_bits, images
 from torch import nn
 
 import torch_ebpc

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from helpers import metered
 from torch import Tensor, nn
 
 import torch_ebpc
@@ -37,9 +38,7 @@ class QuantReLU(nn.Module):
 
 def report_of(model, x, **arguments):
     arguments = {"words": lambda y: y.int(), "word_bits": lambda y: y.bit_width} | arguments
-    with CompressionMeter(model, QuantReLU, mode="observe", **arguments) as meter:
-        model(x)
-    return meter.report()
+    return metered(model, x, QuantReLU, **arguments)[1]
 
 
 def test_the_words_of_a_named_tuple_are_measured_with_their_width():
@@ -134,11 +133,9 @@ class Passing(nn.Module):
 
 def measured(x, **arguments):
     """Row and output of a module that returns what it gets."""
-    model = nn.Sequential(Passing())
-    with torch.no_grad(), CompressionMeter(model, Passing, **arguments) as meter:
-        y = model(x)
-    (row,) = meter.report().rows
-    return row, y, meter.report()
+    y, report = metered(nn.Sequential(Passing()), x, Passing, **arguments)
+    (row,) = report.rows
+    return row, y, report
 
 
 @pytest.mark.parametrize("channels_last", [False, True])

@@ -8,10 +8,17 @@ import json
 import hypothesis
 import pytest
 import torch
-from conftest import ROOT
+from helpers import (
+    BASES,
+    DTYPES,
+    METHODS,
+    ROOT,
+    assert_same_bits,
+    feature_map,
+    images,
+    small_network,
+)
 from hypothesis import strategies as st
-from sample_inputs import BASES, DTYPES, METHODS, assert_same_bits, feature_map
-from small_models import images, small_network
 
 import torch_ebpc
 from torch_ebpc import CompressionMeter, EBPCFormatError, FloatCast, Quantizer

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import io
 import types
 import warnings
 from typing import NamedTuple
 
 import pytest
 import torch
+from helpers import (
+    DTYPES,
+    NEW_DTYPES,
+    assert_same_bits,
+    feature_map,
+    saved_and_loaded,
+    special_values,
+)
 from safetensors.torch import load, save
-from sample_inputs import DTYPES, NEW_DTYPES, assert_same_bits, feature_map, special_values
 
 import torch_ebpc
-
-
-def saved_and_loaded(content):
-    file = io.BytesIO()
-    torch.save(content, file)
-    file.seek(0)
-    return torch.load(file, weights_only=True)
 
 
 def round_trip(content):

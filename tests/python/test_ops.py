@@ -7,15 +7,13 @@ import json
 
 import pytest
 import torch
-from conftest import ROOT
-from hypothesis import given
-from hypothesis import strategies as st
-from sample_inputs import (
+from helpers import (
     BASES,
     DTYPES,
     FLOATING,
     INTEGERS,
     METHODS,
+    ROOT,
     SHAPES,
     assert_same_bits,
     bits_of,
@@ -23,6 +21,8 @@ from sample_inputs import (
     from_patterns,
     special_values,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 import torch_ebpc
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import paper_example
 import pytest
 import torch
-from browsing import look_at
+from helpers import look_at
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -7,8 +7,7 @@ import weakref
 
 import pytest
 import torch
-from gradients import assert_all_same_bits
-from sample_inputs import assert_same_bits
+from helpers import assert_all_same_bits, assert_same_bits
 from torch import Tensor, nn
 from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.backends.debugging import boxed_nop

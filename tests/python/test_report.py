@@ -12,8 +12,7 @@ import re
 import pandas
 import pytest
 import torch
-from browsing import look_at
-from small_models import SMALL_CALLS, images, small_network
+from helpers import SMALL_CALLS, images, look_at, small_network
 
 import torch_ebpc
 from torch_ebpc import CompressionMeter, LayerRow, Quantizer, Report

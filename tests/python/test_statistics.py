@@ -7,8 +7,8 @@ import itertools
 import hypothesis
 import pytest
 import torch
+from helpers import BASES, DTYPES, feature_map
 from hypothesis import strategies as st
-from sample_inputs import BASES, DTYPES, feature_map
 
 import torch_ebpc
 from torch_ebpc import symbol_statistics

@@ -10,19 +10,11 @@ import sys
 
 import pytest
 import torch
+from helpers import assert_same_bits, small_integers
 from hypothesis import given
 from hypothesis import strategies as st
-from sample_inputs import assert_same_bits
 
 import torch_ebpc
-
-
-def feature_map(shape, dtype=torch.int8):
-    generator = torch.Generator().manual_seed(1)
-    x = torch.randint(-3, 5, shape, generator=generator).clamp(min=0)
-    if x.numel() > 8192:  # a raw segment between coded ones
-        x.view(-1)[4096:8192] = torch.randint(-120, 120, (4096,), generator=generator)
-    return x.to(dtype)
 
 
 def encoded(x, parts, **parameters):
@@ -43,7 +35,7 @@ def decoded(parts):
 @pytest.mark.parametrize("dtype", torch_ebpc.ops.DTYPES, ids=str)
 def test_pieces_give_the_bytes_and_words_of_one_go(dtype):
     for count in [0, 1, 4095, 4096, 4097, 20_000]:
-        x = feature_map((count,), dtype)
+        x = small_integers((count,), dtype)
         packed = torch_ebpc.compress(x)
         for size in [1000, 4096, 5000, 30_000]:
             assert torch.equal(encoded(x, x.split(size)), packed)
@@ -58,7 +50,7 @@ def test_pieces_give_the_bytes_and_words_of_one_go(dtype):
     block_size=st.integers(2, 64),
 )
 def test_any_pieces_of_any_shape(shape, cuts, base, word_bits, block_size):
-    x = feature_map(shape, torch.int16).clamp(-7, 7)
+    x = small_integers(shape, torch.int16).clamp(-7, 7)
     parameters = {"base": base, "word_bits": word_bits, "block_size": block_size}
     packed = torch_ebpc.compress(x, **parameters)
     assert torch.equal(encoded(x, x.flatten().tensor_split(sorted(cuts)), **parameters), packed)
@@ -66,7 +58,7 @@ def test_any_pieces_of_any_shape(shape, cuts, base, word_bits, block_size):
 
 
 def test_samples_of_a_channels_last_batch_can_be_pushed_one_by_one():
-    x = feature_map((5, 3, 40, 41)).contiguous(memory_format=torch.channels_last)
+    x = small_integers((5, 3, 40, 41)).contiguous(memory_format=torch.channels_last)
     packed = torch_ebpc.compress(x)
     assert torch.equal(encoded(x, x, memory_format="channels_last"), packed)
 
@@ -81,7 +73,7 @@ def test_bytes_are_taken_as_well_and_words_come_in_bounded_pieces():
 
 
 def test_words_that_are_not_taken_come_with_the_next_push():
-    x = feature_map((10_000,))
+    x = small_integers((10_000,))
     packed = torch_ebpc.compress(x)
     decoder = torch_ebpc.ContainerDecoder()
     decoder.push(packed)
@@ -93,7 +85,7 @@ def test_words_that_are_not_taken_come_with_the_next_push():
 
 
 def test_damage_and_cuts_are_noticed():
-    packed = torch_ebpc.compress(feature_map((10_000,)))
+    packed = torch_ebpc.compress(small_integers((10_000,)))
     size = packed.numel()
     with pytest.raises(torch_ebpc.EBPCFormatError, match=f"byte {size - 1} .*{size} bytes, found"):
         decoded([packed[:-1]])
@@ -150,7 +142,7 @@ def test_a_tensor_without_dimensions_is_pushed():
 
 
 def test_pieces_are_pushed_in_and_out_of_inference_mode():
-    x = feature_map((10_000,))
+    x = small_integers((10_000,))
     packed = torch_ebpc.compress(x)
     with torch.inference_mode():
         encoder = torch_ebpc.ContainerEncoder(x.shape, x.dtype)
@@ -165,7 +157,7 @@ def test_pieces_are_pushed_in_and_out_of_inference_mode():
 
 
 def test_the_default_device_does_not_matter():
-    x = feature_map((10_000,))
+    x = small_integers((10_000,))
     packed = torch_ebpc.compress(x)
     with torch.device("meta"):
         encoder = torch_ebpc.ContainerEncoder(x.shape, x.dtype)
@@ -205,7 +197,7 @@ def test_what_are_no_bytes_is_refused_and_nothing_is_taken():
 
 
 def test_damage_is_said_again():
-    packed = torch_ebpc.compress(feature_map((10_000,)))
+    packed = torch_ebpc.compress(small_integers((10_000,)))
     start = torch_ebpc.inspect(packed).header_bytes
     for at, what in [(60, "header"), (start, "segment 0"), (packed.numel() - 1, "segment 2")]:
         damaged = packed.clone()
@@ -224,7 +216,7 @@ def test_damage_is_said_again():
 
 
 def test_a_file_has_the_bytes_of_compress_and_is_read_in_parts(tmp_path):
-    x = feature_map((7, 5000), torch.float16)
+    x = small_integers((7, 5000), torch.float16)
     path = tmp_path / "x.ebpc"
     size = torch_ebpc.write_file(path, x, x.shape, x.dtype)
     assert path.read_bytes() == bytes(torch_ebpc.compress(x).tolist())

@@ -9,8 +9,7 @@ import warnings
 import pytest
 import torch
 import torch._dynamo
-from sample_inputs import assert_same_bits
-from small_models import SMALL_CALLS, images
+from helpers import SMALL_CALLS, assert_same_bits, images, tapped
 from torch import nn
 
 from torch_ebpc import CompressionMeter, Quantizer, Taps, insert_compression
@@ -36,13 +35,6 @@ def compiled(model, calls=None):
         return run
 
     return torch.compile(model, backend=backend)
-
-
-def names_of(model, run=None, layers=nn.ReLU, functions=()):
-    names = []
-    with Taps(model, lambda tap, x: names.append(tap.name), layers, functions=functions):
-        (run or model)(images())
-    return names
 
 
 # ---- torch.compile -------------------------------------------------------------------------------
@@ -71,24 +63,24 @@ def test_a_model_compiled_in_place_is_measured_with_a_warning(network):
     network.compile(backend="eager")
     network(images())
     with pytest.warns(UserWarning, match=COMPILED):
-        assert names_of(network) == SMALL_CALLS
+        assert tapped(network, images()) == SMALL_CALLS
 
 
 def test_a_model_with_a_compiled_part_keeps_the_names_of_its_layers(network):
     network[2] = compiled(network[2])
     network(images())
     with pytest.warns(UserWarning, match=COMPILED):
-        assert names_of(network) == SMALL_CALLS
+        assert tapped(network, images()) == SMALL_CALLS
     with pytest.warns(UserWarning, match=COMPILED):
-        assert names_of(network, layers=["2", "2.conv2"]) == ["2.conv2#1", "2#1"]
+        assert tapped(network, images(), layers=["2", "2.conv2"]) == ["2.conv2#1", "2#1"]
     with pytest.warns(UserWarning, match=COMPILED):
-        assert names_of(network, layers=(), functions=[torch.add]) == ["2.add#1", "3.add#1"]
+        assert tapped(network, images(), layers=(), functions=[torch.add]) == ["2.add#1", "3.add#1"]
 
 
 def test_hooks_run_where_the_compiled_twin_of_the_model_is_called(network):
     twin = compiled(network)
     twin(images())
-    assert names_of(network, run=twin) == SMALL_CALLS
+    assert tapped(network, lambda: twin(images())) == SMALL_CALLS
     # What would happen otherwise, or this test would show nothing.
     seen = []
     with network[1].register_forward_hook(lambda *_: seen.append(1)):
@@ -97,7 +89,7 @@ def test_hooks_run_where_the_compiled_twin_of_the_model_is_called(network):
 
 
 def test_what_is_compiled_afterwards_is_compiled(network):
-    names_of(network)
+    tapped(network, images())
     calls = []
     compiled(network, calls)(images())
     assert calls == [1]
@@ -137,13 +129,13 @@ def test_torchscript_is_refused(network, make):
 def test_a_scripted_part_is_left_out_with_a_warning(network):
     network[2] = torch.jit.script(network[2])
     with pytest.warns(UserWarning, match=r"^layers inside of 2 are left out: they are TorchScript"):
-        assert names_of(network) == ["1#1", "3.relu#1", "3.relu#2"]
+        assert tapped(network, images()) == ["1#1", "3.relu#1", "3.relu#2"]
     with pytest.warns(UserWarning, match=r"^layers inside of 2 are left out"):
         inserted = insert_compression(network)
     assert_same_bits(inserted(images()), network(images()))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        names_of(network, layers=["1"])
+        tapped(network, images(), layers=["1"])
 
 
 @pytest.mark.parametrize("layers", ["2", ["1", "2.relu"], lambda name, module: "relu" in name])
@@ -172,11 +164,11 @@ def test_an_exported_program_is_no_module(network):
 
 
 def test_modules_of_other_graphs_are_measured(network):
-    assert names_of(torch.fx.symbolic_trace(network)) == [
+    assert tapped(torch.fx.symbolic_trace(network), images()) == [
         "1#1", "2.relu#1", "2.relu#2", "3.relu#1", "3.relu#2",
     ]  # fmt: skip
     unflattened = torch.export.unflatten(torch.export.export(network, (images(),)))
-    assert names_of(unflattened, layers=["1", "6"]) == ["1#1", "6#1"]
+    assert tapped(unflattened, images(), layers=["1", "6"]) == ["1#1", "6#1"]
 
 
 def test_functions_of_a_graph_without_modules_are_tapped():
@@ -185,4 +177,4 @@ def test_functions_of_a_graph_without_modules_are_tapped():
             return torch.relu(x)
 
     graph = torch.fx.symbolic_trace(Functional())
-    assert names_of(graph, layers=(), functions=[torch.relu]) == ["relu#1"]
+    assert tapped(graph, images(), layers=(), functions=[torch.relu]) == ["relu#1"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import io
 import pickle
 import threading
 import warnings
@@ -12,7 +11,7 @@ import warnings
 import pytest
 import torch
 import torch._dynamo
-from sample_inputs import assert_same_bits
+from helpers import assert_same_bits, saved_and_loaded
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 from torch.optim.swa_utils import AveragedModel
@@ -231,17 +230,10 @@ def network():
     return nn.Sequential(nn.Linear(4, 4), nn.ReLU())
 
 
-def saved_and_loaded(model):
-    file = io.BytesIO()
-    torch.save(model, file)
-    file.seek(0)
-    return torch.load(file, weights_only=False)
-
-
 COPIES = {
     "deepcopy": copy.deepcopy,
     "pickle": lambda model: pickle.loads(pickle.dumps(model)),
-    "torch.save": saved_and_loaded,
+    "torch.save": lambda model: saved_and_loaded(model, weights_only=False),
     "AveragedModel": lambda model: AveragedModel(model).module,
     "of a copy": lambda model: pickle.loads(pickle.dumps(copy.deepcopy(model))),
 }

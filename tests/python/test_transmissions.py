@@ -8,7 +8,7 @@ import operator
 
 import pytest
 import torch
-from small_models import SMALL_CALLS, images, small_network
+from helpers import SMALL_CALLS, images, small_network
 from torch import nn
 
 import torch_ebpc

@@ -6,7 +6,7 @@ import re
 
 import pytest
 import torch
-from sample_inputs import DTYPES, INTEGERS, METHODS, assert_same_bits, bits_of, from_patterns
+from helpers import DTYPES, INTEGERS, METHODS, assert_same_bits, bits_of, from_patterns, metered
 from torch.nn.utils import prune
 
 import torch_ebpc
@@ -284,11 +284,7 @@ class Quantized(torch.nn.Module):
 
 
 def measured(model, x, **arguments):
-    with torch_ebpc.CompressionMeter(
-        model, torch.nn.Identity, mode="observe", verify=True, **arguments
-    ) as meter:
-        model(x)
-    return meter.report()
+    return metered(model, x, torch.nn.Identity, verify=True, **arguments)[1]
 
 
 def test_the_meter_takes_the_zero_point_of_quantized_tensors():
