@@ -189,7 +189,7 @@ def test_what_reads_dtype_or_shape_out_of_bytes_breaks_the_graph_and_goes_on(fun
 
 def test_the_errors_of_compiled_operators_name_the_argument():
     compress = in_eager(lambda x: torch_ebpc.compress(x, block_size=65))
-    with pytest.raises(RuntimeError, match="block_size must be from 2 to 64, got 65"):
+    with pytest.raises(RuntimeError, match="block_size"):
         compress(torch.zeros(3))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import distributed_example
 import pytest
 import torch
-from helpers import python
+from helpers import about, python
 
 import torch_ebpc
 from torch_ebpc.distributed import Transfer
@@ -58,9 +58,9 @@ def test_a_transfer_says_what_was_saved():
 
 
 def test_wrong_tensors_are_refused_before_anything_is_sent():
-    with pytest.raises(TypeError, match=r"x's dtype must be one of .*, got torch.bits8"):
+    with pytest.raises(TypeError, match=about("x")):
         torch_ebpc.distributed.send(torch.zeros(3, dtype=torch.uint8).view(torch.bits8), 1)
-    with pytest.raises(ValueError, match="x must not require grad"):
+    with pytest.raises(ValueError, match=about("x")):
         torch_ebpc.distributed.isend(torch.zeros(3, requires_grad=True), 1)
-    with pytest.raises(TypeError, match="max_bytes must be an int or None"):
+    with pytest.raises(TypeError, match=about("max_bytes")):
         torch_ebpc.distributed.recv(0, max_bytes=1.5)

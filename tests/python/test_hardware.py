@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import about
 
 import torch_ebpc
 from torch_ebpc import hardware
@@ -132,51 +133,24 @@ def test_incompressible_words_take_w_plus_2_cycles_a_block():
     assert run.stalls["symbol_coder"] > 0.9 * sum(run.stalls.values())
 
 
+def test_a_transmission_has_a_known_dtype():
+    for x in (torch.zeros(4, dtype=torch.uint8).view(torch.bits8), [1, 2, 3]):
+        with pytest.raises(TypeError, match=about("x")):
+            run_encoder(x)
+
+
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("name", "arguments"),
     [
-        ({"block_size": 64}, "block_size must be at most 32"),
-        ({"block_size": 1}, "block_size"),
-        ({"word_bits": 0}, "word_bits"),
-        ({"word_bits": 4}, "word_bits"),  # a value does not fit
-        ({"max_zero_run": 3}, "max_zero_run"),
-        ({"lanes": 9}, "lanes must be from 1 to 8, got 9"),
-        ({"lanes": 5, "block_size": 4}, "lanes must be from 1 to 4"),
-        ({"zero_word": 128}, "zero"),
-        ({"memory": MemoryPort(8, 64, 63)}, "fifo_words must be at least a burst of 64 words"),
-        ({"memory": MemoryPort(8, 0)}, "burst_bytes"),
-        ({"memory": MemoryPort(-1)}, "bits_per_cycle"),
-        ({"memory": MemoryPort(1 << 40)}, "bits_per_cycle is out of range"),
+        ("block_size", {"block_size": 1}),
+        ("word_bits", {"word_bits": 0}),
+        ("max_zero_run", {"max_zero_run": 3}),
+        ("bits_per_cycle", {"memory": MemoryPort(-1)}),
     ],
 )
-def test_wrong_arguments_are_named(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        run_encoder(torch.full((20,), 100, dtype=torch.int8), **arguments)
-
-
-def test_a_transmission_needs_words_and_a_known_dtype():
-    with pytest.raises(ValueError, match="at least one"):
-        run_encoder(torch.empty(0, dtype=torch.int8))
-    with pytest.raises(TypeError, match="dtype"):
-        run_encoder(torch.zeros(4, dtype=torch.uint8).view(torch.bits8))
-    with pytest.raises(TypeError, match="must be a tensor"):
-        run_encoder([1, 2, 3])
-
-
-def test_streams_that_end_early_are_an_error():
-    run = run_encoder(relu_map(100))
-    cut = dataclasses.replace(run, plane_stream=run.plane_stream[:5])
-    with pytest.raises(torch_ebpc.EBPCFormatError, match="found their end"):
-        run_decoder(cut)
-    wide = dataclasses.replace(run, zero_stream=run.zero_stream + 256)
-    with pytest.raises(ValueError, match="zero_stream must hold words of 8 bits"):
-        run_decoder(wide)
-    narrow = dataclasses.replace(run, zero_stream=run.zero_stream.to(torch.int32))
-    with pytest.raises(TypeError, match="zero_stream's dtype must be int64"):
-        run_decoder(narrow)
-    square = dataclasses.replace(run, plane_stream=run.plane_stream[:4].reshape(2, 2))
-    with pytest.raises(ValueError, match="plane_stream must have one dimension"):
-        run_decoder(square)
+def test_a_wrong_design_is_named(name, arguments):
+    with pytest.raises(ValueError, match=about(name)):
+        run_encoder(torch.ones(20, dtype=torch.int8), **arguments)
 
 
 # ---- Registers -----------------------------------------------------------------------------------
@@ -194,13 +168,6 @@ def test_the_inventory_has_the_bits_of_every_unit(design, total, bits):
     lines = str(found).splitlines()[2:]
     of_units = [int(line.split()[-1]) for line in lines if line[0] != " "]
     assert of_units == [*bits, total]
-
-
-def test_an_unknown_design_is_an_error():
-    with pytest.raises(ValueError, match="'encoder' or 'decoder', got 'codec'"):
-        hardware.inventory("codec")
-    with pytest.raises(ValueError, match="lanes must be 1 for the decoder, got 2"):
-        hardware.inventory("decoder", lanes=2)
 
 
 def test_several_lanes_are_the_same_streams_in_fewer_cycles_and_more_registers():

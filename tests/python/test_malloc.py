@@ -114,8 +114,3 @@ def test_little_that_passes_is_not_looked_at(trims, monkeypatch):
     for _ in range(5):
         trimmer.passed(300_000)
     assert len(looks) == 1
-
-
-def test_the_argument_must_be_a_bool():
-    with pytest.raises(TypeError, match="trim must be a bool, got str"):
-        save_compressed(trim="no")

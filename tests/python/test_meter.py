@@ -8,6 +8,7 @@ from helpers import (
     SMALL_CALLS,
     InPlaceAfter,
     Residual,
+    about,
     assert_same_bits,
     bits_of,
     images,
@@ -238,15 +239,9 @@ def test_calibration_makes_results_independent_of_the_batch_size():
 def test_measuring_without_calibration_is_an_error_that_names_the_call(network):
     with (
         CompressionMeter(network, quantizer=Quantizer(scale="calibrated"), mode="insert"),
-        pytest.raises(ValueError, match=r"^1#1: was not calibrated: .*meter\.calibrate\(\)"),
+        pytest.raises(ValueError, match=about("1#1")),
     ):
         network(images())
-
-
-def test_calibrating_outside_of_the_meter_is_an_error(network):
-    meter = CompressionMeter(network, mode="insert")
-    with pytest.raises(RuntimeError, match="enter the CompressionMeter before calibrating"):
-        meter.calibrate().__enter__()
 
 
 # ---- Selection -----------------------------------------------------------------------------------

@@ -64,12 +64,6 @@ def test_a_total_is_no_mean_of_ratios():
     assert Report(rows, ("zvc",)).total().ratio("zvc") == pytest.approx(8000 / 7300)
 
 
-def test_a_method_that_was_not_measured_is_named_with_those_that_were():
-    row = LayerRow("relu#1", "relu", 1, (4,), 8, ("ebpc", "zvc"))
-    with pytest.raises(ValueError, match=r"one that was measured \(ebpc, zvc\), got 'bpc'"):
-        row.ratio("bpc")
-
-
 def test_printed_columns_add_up_to_the_printed_total(report):
     lines = [cells_of(line) for line in report.table().splitlines()]
     header, rows, total = lines[0], lines[2:-1], lines[-1]

@@ -9,6 +9,7 @@ import threading
 import pytest
 import torch
 from helpers import (
+    about,
     assert_all_same_bits,
     assert_same_bits,
     gradients_of,
@@ -417,22 +418,12 @@ def test_where_pytorch_allows_no_hooks_nothing_is_left_behind():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"model": 3}, TypeError, "model must be a torch.nn.Module or None, got int"),
-        ({"min_bytes": "1"}, TypeError, "min_bytes must be an int, got str"),
-        ({"min_bytes": -1}, ValueError, "min_bytes must not be negative, got -1"),
-        ({"min_ratio": 0.5}, ValueError, "min_ratio must be at least 1, got 0.5"),
-        ({"min_ratio": float("nan")}, ValueError, "min_ratio must be at least 1, got nan"),
-        ({"min_ratio": None}, TypeError, "min_ratio must be a float, got NoneType"),
-        ({"block_size": 1}, ValueError, "block_size must be from 2 to 64, got 1"),
-        ({"max_zero_run": 3}, ValueError, "max_zero_run must be"),
-        ({"base": "lost"}, ValueError, "base must be 'sent' or 'reused', got 'lost'"),
-    ],
+    ("name", "value"),
+    [("min_ratio", float("nan")), ("block_size", 1), ("max_zero_run", 3), ("base", "lost")],
 )
-def test_a_wrong_argument_is_named(arguments, error, message):
-    with pytest.raises(error, match=message):
-        save_compressed(**arguments)
+def test_a_wrong_argument_is_named(name, value):
+    with pytest.raises(ValueError, match=about(name)):
+        save_compressed(**{name: value})
 
 
 @pytest.mark.parametrize("after", ["an operation", "the end", "backward"])

@@ -9,7 +9,7 @@ import warnings
 import pytest
 import torch
 import torch._dynamo
-from helpers import SMALL_CALLS, assert_same_bits, images, tapped
+from helpers import SMALL_CALLS, about, assert_same_bits, images, tapped
 from torch import nn
 
 from torch_ebpc import CompressionMeter, Quantizer, Taps, insert_compression
@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
 ]
 
-COMPILED = r"the model is compiled by torch\.compile, which leaves hooks out: while"
+COMPILED = about("the model is compiled")
 
 
 def compiled(model, calls=None):
@@ -111,7 +111,7 @@ def test_what_is_first_compiled_inside_of_the_block_is_tapped_in_it_and_not_afte
 
 def test_compression_is_inserted_before_compiling(network):
     for model in (compiled(network), nn.Sequential(compiled(network[2]), nn.ReLU())):
-        with pytest.raises(ValueError, match="model must not be compiled yet: compile what"):
+        with pytest.raises(ValueError, match=about("model")):
             insert_compression(model)
 
 
@@ -122,15 +122,15 @@ def test_compression_is_inserted_before_compiling(network):
 def test_torchscript_is_refused(network, make):
     arguments = (print,) if make is Taps else ()
     for model in (torch.jit.script(network), torch.jit.trace(network, images())):
-        with pytest.raises(TypeError, match="model must not be a TorchScript module or"):
+        with pytest.raises(TypeError, match=about("model")):
             make(model, *arguments)
 
 
 def test_a_scripted_part_is_left_out_with_a_warning(network):
     network[2] = torch.jit.script(network[2])
-    with pytest.warns(UserWarning, match=r"^layers inside of 2 are left out: they are TorchScript"):
+    with pytest.warns(UserWarning, match=about("layers inside of 2")):
         assert tapped(network, images()) == ["1#1", "3.relu#1", "3.relu#2"]
-    with pytest.warns(UserWarning, match=r"^layers inside of 2 are left out"):
+    with pytest.warns(UserWarning, match=about("layers inside of 2")):
         inserted = insert_compression(network)
     assert_same_bits(inserted(images()), network(images()))
     with warnings.catch_warnings():
@@ -141,7 +141,7 @@ def test_a_scripted_part_is_left_out_with_a_warning(network):
 @pytest.mark.parametrize("layers", ["2", ["1", "2.relu"], lambda name, module: "relu" in name])
 def test_scripted_layers_are_refused(network, layers):
     network[2] = torch.jit.script(network[2])
-    with pytest.raises(ValueError, match=r"layers: '2(\.relu)?' is TorchScript, in which hooks"):
+    with pytest.raises(ValueError, match=r"^layers: '2(\.relu)?' is TorchScript"):
         CompressionMeter(network, layers, mode="insert")
 
 
@@ -150,16 +150,16 @@ def test_scripted_layers_are_refused(network, layers):
 
 def test_a_graph_of_torch_export_is_refused(network):
     graph = torch.export.export(network, (images(),)).module()
-    with pytest.raises(TypeError, match=r"model must not be .* or a graph of torch\.export"):
+    with pytest.raises(TypeError, match=about("model")):
         CompressionMeter(graph, mode="insert")
     whole = nn.Sequential(graph, nn.ReLU())
-    with pytest.raises(ValueError, match=r"layers: '0\.6' only holds the parameters of a graph"):
+    with pytest.raises(ValueError, match=about("layers: '0.6'")):
         CompressionMeter(whole, "0.6", mode="insert")
 
 
 def test_an_exported_program_is_no_module(network):
     program = torch.export.export(network, (images(),))
-    with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module, got ExportedProgram"):
+    with pytest.raises(TypeError, match=about("model")):
         CompressionMeter(program, mode="insert")
 
 

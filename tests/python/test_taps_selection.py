@@ -6,7 +6,7 @@ import operator
 
 import pytest
 import torch
-from helpers import tapped
+from helpers import about, tapped
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.testing._internal.common_methods_invocations import op_db
@@ -52,7 +52,7 @@ def test_an_operation_has_one_name_in_all_its_spellings(operation, spellings):
 
 @pytest.mark.parametrize("what", [print, "relu", torch.no_grad, nn.ReLU, len, [], torch.Tensor])
 def test_what_is_no_function_of_pytorch_is_refused(what):
-    with pytest.raises(TypeError, match="functions must be PyTorch functions, tensor methods or"):
+    with pytest.raises(TypeError, match=about("functions")):
         given_operation(what)
 
 
