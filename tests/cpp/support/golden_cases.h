@@ -4,30 +4,22 @@
 #pragma once
 
 #include <array>
-#include <cstdint>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "ebpc/codec.h"
-#include "ebpc/parameters.h"
+#include "test_data.h"
 
 namespace ebpc::test {
-
-struct GoldenStreams {
-  StreamBits bits;
-  std::vector<std::uint8_t> zero;
-  std::vector<std::uint8_t> plane;
-};
 
 struct GoldenCase {
   std::string name;
   Parameters parameters;  // base: sent
-  std::vector<std::int64_t> values;
-  GoldenStreams sent;
-  GoldenStreams reused;
+  Values values;
+  Streams sent;
+  Streams reused;
   nlohmann::json baseline_bits;
 
   Parameters with(Base base) const {
@@ -35,13 +27,13 @@ struct GoldenCase {
     p.base = base;
     return p;
   }
-  const GoldenStreams& streams(Base base) const { return base == Base::sent ? sent : reused; }
+  const Streams& streams(Base base) const { return base == Base::sent ? sent : reused; }
 };
 
 constexpr std::array bases{Base::sent, Base::reused};
 
-inline std::vector<std::uint8_t> from_hex(const std::string& text) {
-  std::vector<std::uint8_t> bytes;
+inline Bytes from_hex(const std::string& text) {
+  Bytes bytes;
   for (std::size_t i = 0; i < text.size(); i += 2) {
     bytes.push_back(static_cast<std::uint8_t>(std::stoi(text.substr(i, 2), nullptr, 16)));
   }
@@ -55,9 +47,9 @@ inline const std::vector<GoldenCase>& golden_cases() {
     std::vector<GoldenCase> read;
     for (const auto& each : nlohmann::json::parse(file)) {
       const auto streams = [&each](const std::string& plane) {
-        return GoldenStreams{{each.at("zero_stream_bits"), each.at(plane + "_bits")},
-                             from_hex(each.at("zero_stream")),
-                             from_hex(each.at(plane))};
+        return Streams{{each.at("zero_stream_bits"), each.at(plane + "_bits")},
+                       from_hex(each.at("zero_stream")),
+                       from_hex(each.at(plane))};
       };
       read.push_back({each.at("name"),
                       {each.at("word_bits"), each.at("signed"), each.at("block_size"),
