@@ -20,7 +20,6 @@ from typing import Any
 import numpy
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import torch_ebpc
@@ -29,7 +28,7 @@ from evaluation.common import compressors
 from evaluation.common.command_line import program
 from evaluation.common.compressors import Compressor
 from evaluation.common.files import write_json
-from evaluation.common.inputs import find_inputs, spread
+from evaluation.common.inputs import batch_of, find_inputs, spread
 from evaluation.common.machine import machine, peak_memory, reset_peak_memory, with_threads
 from evaluation.common.tables import Table
 from torch_ebpc.cli.images import ImageSet, PreparedImages
@@ -102,12 +101,11 @@ def feature_maps(
 ) -> dict[str, Data]:
     """What all layers of a type in a network give for all images, by what the words are: 8-bit and
     16-bit fixed point (unsigned where nothing is negative), and floating-point bit patterns."""
-    loader = DataLoader(PreparedImages(images, network.transform), len(images.files))
+    batch, _ = batch_of(PreparedImages(images, network.transform))
     maps: list[Tensor] = []
     taps = torch_ebpc.Taps(network.model, lambda tap, x: maps.append(x.clone()), [layers])
     with torch.inference_mode(), taps:
-        for batch, _ in loader:
-            network.model(batch)
+        network.model(batch)
 
     def fixed(bits: int, signed: bool) -> list[Tensor]:
         quantizer = torch_ebpc.Quantizer(bits, signed, "truncate", "batch", 0.75)

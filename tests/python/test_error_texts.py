@@ -14,7 +14,7 @@ from helpers import Returns, images, metered, small_network, tapped
 from torch import nn
 
 import torch_ebpc
-from torch_ebpc import distributed, files, hardware
+from torch_ebpc import files, hardware
 from torch_ebpc.partitioner import CompressedPartitioner
 
 OPS = torch.ops.torch_ebpc
@@ -113,7 +113,7 @@ def names():
     net, relu = small_network(), nn.Sequential(nn.ReLU())
     packed = torch_ebpc.compress(ints)
     streams = torch_ebpc.encode(torch.arange(20, dtype=torch.int8))
-    modules = {"copy": copy, "distributed": distributed, "files": files}
+    modules = {"copy": copy, "files": files}
     functions = {each.__name__: each for each in ALSO}
     return vars(torch_ebpc) | vars(hardware) | modules | functions | globals() | locals()
 
