@@ -259,7 +259,24 @@ class Returns(nn.Module):
         return self.make(x)
 
 
+class Passing(nn.Module):
+    """Returns what it gets."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
 # ---- Taps and meters -----------------------------------------------------------------------------
+
+
+def hooks_of(model: nn.Module) -> list[Any]:
+    return [
+        hook
+        for module in model.modules()
+        for name, hooks in vars(module).items()
+        if name.endswith("_hooks")
+        for hook in hooks
+    ]
 
 
 def tapped(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import Returns, images, metered, small_network, tapped
+from helpers import Passing, Returns, images, metered, small_network, tapped
 from torch import nn
 
 import torch_ebpc
@@ -18,15 +18,10 @@ from torch_ebpc import files, hardware
 from torch_ebpc.partitioner import CompressedPartitioner
 
 OPS = torch.ops.torch_ebpc
-ALSO = (CompressedPartitioner, Returns, images, metered, replace, tapped)
+ALSO = (CompressedPartitioner, Passing, Returns, images, metered, replace, tapped)
 TEXTS = Path(__file__).with_name("error_texts.txt")
 LINES = [line for line in TEXTS.read_text().splitlines() if line and line[0] != "#"]
 TABLE = list(zip(LINES[::2], LINES[1::2], strict=True))
-
-
-class Passing(nn.Module):
-    def forward(self, x):
-        return x
 
 
 def changed(packed, byte, value):

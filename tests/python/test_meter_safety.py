@@ -9,21 +9,11 @@ import weakref
 
 import pytest
 import torch
-from helpers import SMALL_CALLS, about, assert_same_bits, images
+from helpers import SMALL_CALLS, about, assert_same_bits, hooks_of, images
 from torch import nn
 
 import torch_ebpc
 from torch_ebpc import CompressionMeter, EBPCFormatError, Quantizer
-
-
-def hooks_of(model):
-    return [
-        hook
-        for module in model.modules()
-        for name, hooks in vars(module).items()
-        if name.endswith("_hooks")
-        for hook in hooks
-    ]
 
 
 class Failing(nn.Module):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from helpers import about, metered
+from helpers import Passing, about, metered
 from torch import Tensor, nn
 
 import torch_ebpc
@@ -91,11 +91,6 @@ def test_a_relu_inside_of_a_quantizing_layer_is_warned_of(monkeypatch):
 
 
 # ---- Order ---------------------------------------------------------------------------------------
-
-
-class Passing(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x
 
 
 def measured(x, **arguments):

@@ -13,6 +13,7 @@ from helpers import (
     assert_all_same_bits,
     assert_same_bits,
     gradients_of,
+    hooks_of,
     images,
     plain_call,
     small_network,
@@ -374,7 +375,7 @@ def test_a_graph_can_be_unpacked_by_another_thread():
 
 def test_an_exception_in_the_forward_pass_leaves_nothing_behind():
     model = small_network()
-    hooks_before = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
+    hooks_before = hooks_of(model)
     saved = save_compressed(model)
     with pytest.raises(RuntimeError, match="channels"), saved:
         model(torch.randn(1, 5, 12, 12))
@@ -383,8 +384,7 @@ def test_an_exception_in_the_forward_pass_leaves_nothing_behind():
     saves = saved.report().total().saves
     model(images(size=32).requires_grad_()).sum().backward()
     assert saved.report().total().saves == saves
-    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
-    assert hooks == hooks_before
+    assert hooks_of(model) == hooks_before
 
 
 def test_it_can_be_entered_again_but_not_twice():
@@ -411,7 +411,7 @@ def test_where_pytorch_allows_no_hooks_nothing_is_left_behind():
         saved,
     ):
         pass
-    assert not any(module._forward_pre_hooks for module in model.modules())
+    assert not hooks_of(model)
     with saved:
         model(images(size=32))
     assert saved.report().total().saves > 0

@@ -10,7 +10,7 @@ import weakref
 
 import pytest
 import torch
-from helpers import about, tapped
+from helpers import about, hooks_of, tapped
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -47,17 +47,6 @@ class Functional(nn.Module):
         y = torch.add(y, x)
         y = y.add(1.0)
         return F.silu(y.relu_())
-
-
-def no_hooks(model: nn.Module) -> bool:
-    return not any(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._forward_hooks_always_called
-        or module._forward_hooks_with_kwargs
-        or module._forward_pre_hooks_with_kwargs
-        for module in model.modules()
-    )
 
 
 @pytest.fixture
@@ -261,7 +250,7 @@ def test_a_backward_pass_after_the_block_reports_nothing(blocks: nn.Sequential, 
 @pytest.mark.parametrize("of", ["outputs", "inputs", "gradients"])
 def test_nothing_is_left_in_the_model(blocks: nn.Sequential, x: Tensor, of: str) -> None:
     tapped(blocks, x, functions=[torch.add], of=of)
-    assert no_hooks(blocks)
+    assert not hooks_of(blocks)
     assert tapped(copy.deepcopy(blocks), x) == tapped(pickle.loads(pickle.dumps(blocks)), x)
 
 
@@ -271,7 +260,7 @@ def test_nothing_is_left_after_an_exception(blocks: nn.Sequential, x: Tensor) ->
 
     with pytest.raises(KeyError, match=r"0\.add#1"), Taps(blocks, fail, (), functions=[torch.add]):
         blocks(x)
-    assert no_hooks(blocks)
+    assert not hooks_of(blocks)
     blocks(x)
 
 
@@ -312,7 +301,7 @@ def test_entering_twice_is_an_error(blocks: nn.Sequential, x: Tensor) -> None:
     taps = Taps(blocks, lambda tap, x: None)
     with taps, pytest.raises(RuntimeError, match="entered already"), taps:
         pass
-    assert no_hooks(blocks)
+    assert not hooks_of(blocks)
 
 
 def ignore(tap: Tap, tensor: Tensor) -> None:

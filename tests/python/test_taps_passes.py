@@ -6,7 +6,7 @@ import threading
 
 import pytest
 import torch
-from helpers import tapped
+from helpers import hooks_of, tapped
 from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils.checkpoint import checkpoint
@@ -89,8 +89,7 @@ def test_an_interrupted_pass_is_over_when_the_block_is_left():
     with pytest.raises(KeyboardInterrupt), taps:
         model(torch.ones(2))
     assert _get_current_function_mode_stack() == []
-    assert not model._forward_hooks
-    assert not model._forward_pre_hooks
+    assert not hooks_of(model)
 
 
 def test_passes_after_an_interrupted_one_begin_anew():
@@ -170,7 +169,7 @@ def test_a_pass_of_another_thread_outlives_the_block_and_leaves_nothing():
     thread.join()
     assert found == []  # it was called when the block was left
     assert modes == []
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert not hooks_of(model)
 
 
 # ---- Recomputation -------------------------------------------------------------------------------
