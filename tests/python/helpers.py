@@ -145,6 +145,13 @@ def small_integers(
     return x.to(dtype)
 
 
+def relu_words(*shape: int, bits: int = 8) -> Tensor:
+    """Signed words of a ReLU's output: half zeros, the rest as a normal distribution has them."""
+    largest = (1 << (bits - 1)) - 1
+    x = (torch.randn(shape) * largest / 4).relu().clamp(max=largest)
+    return x.to(torch.int8 if bits <= 8 else torch.int16)
+
+
 def special_values(dtype: torch.dtype) -> Tensor:
     """Every sign and exponent pattern of a floating dtype with the mantissas at their edges: zeros,
     subnormals, infinities and NaNs with payloads are among them."""

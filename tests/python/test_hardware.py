@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import about
+from helpers import about, relu_words
 
 import torch_ebpc
 from torch_ebpc import hardware
@@ -24,12 +24,6 @@ def random_words(dtype, count=600, density=0.6):
     patterns = torch.randint(0, 256, (count, size), dtype=torch.uint8)
     patterns *= (torch.rand(count, 1) < density).to(torch.uint8)
     return patterns.view(dtype).flatten()
-
-
-def relu_map(count=4000, bits=8):
-    largest = (1 << (bits - 1)) - 1
-    x = (torch.randn(count) * largest / 4).relu().clamp(max=largest)
-    return x.to(torch.int8 if bits <= 8 else torch.int16)
 
 
 def words_of_stream(stream, bits, width):
@@ -59,7 +53,7 @@ def test_streams_are_the_codecs_and_decode_to_the_same_bits(dtype):
 
 @pytest.mark.parametrize(("word_bits", "block_size", "max_zero_run"), [(4, 4, 8), (12, 16, 32)])
 def test_narrow_words_and_other_parameters(word_bits, block_size, max_zero_run):
-    x = relu_map(bits=word_bits)
+    x = relu_words(4000, bits=word_bits)
     run = run_encoder(x, word_bits, block_size, max_zero_run)
     streams = torch_ebpc.encode(x, word_bits, block_size, max_zero_run)
     expected = words_of_stream(streams.plane_stream, streams.plane_bits, word_bits)
@@ -74,7 +68,7 @@ def test_a_map_of_zeros_has_a_plane_stream_without_words():
 
 
 def test_a_strided_tensor_is_read_in_logical_order():
-    x = relu_map(60).reshape(6, 10)
+    x = relu_words(60).reshape(6, 10)
     run = run_encoder(x.t())
     assert run.plane_stream.tolist() == run_encoder(x.t().contiguous()).plane_stream.tolist()
     assert torch.equal(run_decoder(run).tensor, x.t())
@@ -101,7 +95,7 @@ def test_every_cycle_is_a_word_or_a_stall_with_a_cause(bits_per_cycle):
 
 
 def test_a_narrow_port_sets_the_pace_and_is_blamed_for_it():
-    x = relu_map(20_000)
+    x = relu_words(20_000)
     memory = MemoryPort(2, 64, 128)
     run = run_encoder(x, memory=memory)
     assert run.cycles == pytest.approx(run.stream_words * 8 / 2, rel=0.03)
@@ -110,7 +104,7 @@ def test_a_narrow_port_sets_the_pace_and_is_blamed_for_it():
 
 
 def test_a_fifo_as_deep_as_the_high_water_mark_never_stalls_the_encoder():
-    x = relu_map(20_000)
+    x = relu_words(20_000)
     unbounded = run_encoder(x, memory=MemoryPort(5))
     depth = max(unbounded.zero.fifo_high_water, unbounded.plane.fifo_high_water)
     free = run_encoder(x)
@@ -119,7 +113,7 @@ def test_a_fifo_as_deep_as_the_high_water_mark_never_stalls_the_encoder():
 
 
 def test_bursts_sum_to_the_words_of_the_streams():
-    run = run_encoder(relu_map())
+    run = run_encoder(relu_words(4000))
     for stream in (run.zero, run.plane):
         assert len(stream.bursts) == hardware.LONGEST_BURST + 1
         assert stream.bursts[0] == stream.bursts[-1] == 0
@@ -171,7 +165,7 @@ def test_the_inventory_has_the_bits_of_every_unit(design, total, bits):
 
 
 def test_several_lanes_are_the_same_streams_in_fewer_cycles_and_more_registers():
-    x = relu_map(3000)
+    x = relu_words(3000)
     narrow = run_encoder(x)
     cycles, bits = [narrow.cycles], [hardware.inventory().total_bits]
     for lanes in (2, 4, 8):
@@ -188,7 +182,7 @@ def test_several_lanes_are_the_same_streams_in_fewer_cycles_and_more_registers()
 
 @pytest.mark.parametrize("zero_word", [-128, 7])
 def test_another_zero_word_is_the_codecs(zero_word):
-    x = relu_map(1000)
+    x = relu_words(1000)
     x[x == 0] = zero_word
     streams = torch_ebpc.encode(x, zero=zero_word)
     for lanes in (1, 4):

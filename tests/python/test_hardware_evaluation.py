@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from helpers import look_at
+from helpers import look_at, relu_words
 from torch import nn
 
 import torch_ebpc
@@ -46,10 +46,6 @@ class Residual(nn.Module):
 
 def small_options(*arguments):
     return options_from(make_parser().parse_args(list(arguments)))
-
-
-def relu_map(*shape):
-    return (torch.randn(shape) * 30).relu().clamp(max=127).to(torch.int8)
 
 
 @pytest.fixture
@@ -184,7 +180,7 @@ def test_a_tile_that_grows_is_counted():
 
 
 def test_small_tiles_and_long_bursts_cost_padding():
-    maps = [relu_map(16, 28, 28)]
+    maps = [relu_words(16, 28, 28)]
     found = traffic.sweep(maps, Interface(), Design(), (128, 1024, 65536), (16, 64))
     ratio = found["traffic_ratio"]
     assert ratio[128, 16] < ratio[1024, 16] < ratio[65536, 16]
@@ -292,7 +288,7 @@ def test_a_decoder_that_differs_is_noticed(monkeypatch):
     monkeypatch.setattr(cycles, "run_decoder", wrong)
     design = small_options().design
     with pytest.raises(AssertionError, match="layer: the decoder does not give"):
-        cycles.measure("layer", relu_map(2, 4, 4), design)
+        cycles.measure("layer", relu_words(2, 4, 4), design)
 
 
 def test_the_report_has_all_tables_plots_and_figures(measured, tmp_path):
