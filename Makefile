@@ -170,7 +170,7 @@ test-python: setup build/simulators/.installed
 # ---- Faults and hostile input ----------------------------------------------------------------------
 
 SANITIZED := $(CONFIGURE) -S . -DTORCH_EBPC_BUILD_TESTS=ON -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-O1
-SANITIZED_PYTHON_TESTS := arguments errors golden_containers hardware methods ops partial statistics stream threads
+SANITIZED_PYTHON_TESTS := arguments error_texts errors golden_containers hardware methods ops partial statistics stream threads
 # Python is not linked with the sanitizers, so they have to be in the process before it. What CPython keeps to
 # its end is no leak of ours.
 WITH_SANITIZERS = LD_PRELOAD="$$(clang++-19 -print-file-name=libclang_rt.asan-x86_64.so)" \

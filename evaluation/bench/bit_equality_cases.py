@@ -132,9 +132,13 @@ def operator_step(function: Callable[..., Any], sample: Any, saving: Saving) -> 
 # ---- Modules -------------------------------------------------------------------------------------
 
 
+Shapes = tuple[tuple[int, ...], ...]  # of a model's inputs
+MAPS, TOKENS = ((4, 8, 24, 24),), ((4, 64, 64),)
+
+
 def module_step(
     make: Callable[[], nn.Module],
-    inputs: Callable[[], Any],
+    shapes: Shapes,
     saving: Saving,
     dtype: torch.dtype = torch.float32,
     autocast: bool = False,
@@ -144,15 +148,8 @@ def module_step(
     """A step of a model that is made anew: outputs, gradients and buffers."""
     torch.manual_seed(2)
     model = make().to(dtype).train()
-
-    def leaf(x: Any) -> Any:
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            return x
-        return x.to(dtype).requires_grad_()
-
-    arguments = tree_map(leaf, inputs())
-    leaves = [x for x in tree_leaves(arguments) if isinstance(x, Tensor) and x.requires_grad]
-    leaves += model.parameters()
+    arguments = tuple(torch.randn(shape).to(dtype).requires_grad_() for shape in shapes)
+    leaves = [*arguments, *model.parameters()]
     with contextlib.ExitStack() as stack:
         stack.enter_context(saving())
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
@@ -176,7 +173,7 @@ def cases_of(
     group: str,
     name: str,
     make: Callable[[], nn.Module],
-    inputs: Callable[[], Any],
+    shapes: Shapes,
     modes: tuple[str, ...] = ("float32", "bfloat16", "autocast"),
     **how: Any,
 ) -> Iterator[Case]:
@@ -185,7 +182,7 @@ def cases_of(
         run = functools.partial(
             module_step,
             make,
-            inputs,
+            shapes,
             dtype=torch.bfloat16 if mode == "bfloat16" else torch.float32,
             autocast=mode == "autocast",
             **how,
@@ -203,12 +200,6 @@ def recurrent_cases() -> Iterator[Case]:
         "RNN relu": ("RNN", {"nonlinearity": "relu"}),
     }
 
-    def sequence() -> tuple[Tensor]:
-        return (torch.randn(steps, batch, features),)
-
-    def one_step() -> tuple[Tensor]:
-        return (torch.randn(batch, features),)
-
     def call_packed(model: nn.Module, arguments: tuple[Tensor]) -> Any:
         lengths = torch.arange(batch).remainder(steps).flip(0) + 1
         output, state = model(pack_padded_sequence(arguments[0], lengths, enforce_sorted=False))
@@ -222,9 +213,9 @@ def recurrent_cases() -> Iterator[Case]:
             )
             what = f"{name}, layers {count}, bidirectional {both}, packed {packed}"
             how: dict[str, Any] = {"call": call_packed} if packed else {}
-            yield from cases_of("recurrent", what, make, sequence, **how)
+            yield from cases_of("recurrent", what, make, ((steps, batch, features),), **how)
         cell = functools.partial(getattr(nn, f"{kind}Cell"), features, hidden, **options)
-        yield from cases_of("recurrent", f"{name} cell", cell, one_step)
+        yield from cases_of("recurrent", f"{name} cell", cell, ((batch, features),))
 
 
 class SelfAttention(nn.Module):
@@ -237,12 +228,6 @@ class SelfAttention(nn.Module):
 
 
 def attention_cases() -> Iterator[Case]:
-    def qkv() -> tuple[Tensor, ...]:
-        return tuple(torch.randn(4, 4, 64, 16) for _ in range(3))
-
-    def tokens() -> tuple[Tensor]:
-        return (torch.randn(4, 64, 64),)
-
     def call_decoder(model: nn.Module, arguments: tuple[Tensor]) -> Any:
         return model(arguments[0], arguments[0] * 2)
 
@@ -255,18 +240,18 @@ def attention_cases() -> Iterator[Case]:
                 return attention(qkv[0], qkv[1], qkv[2], None, dropout, causal)
 
             name = f"sdpa, causal {causal}, {suffix}"
-            yield from cases_of("attention", name, nn.Identity, qkv, call=call)
+            yield from cases_of("attention", name, nn.Identity, 3 * ((4, 4, 64, 16),), call=call)
         make: Callable[[], nn.Module] = functools.partial(SelfAttention, dropout)
-        yield from cases_of("attention", f"MultiheadAttention, {suffix}", make, tokens)
+        yield from cases_of("attention", f"MultiheadAttention, {suffix}", make, TOKENS)
         for activation, first in itertools.product(("relu", "gelu"), (False, True)):
             options: dict[str, Any] = {"activation": activation, "norm_first": first}
             options["batch_first"] = True
             name = f"{activation}, norm first {first}, {suffix}"
             make = functools.partial(nn.TransformerEncoderLayer, 64, 4, 128, dropout, **options)
-            yield from cases_of("attention", f"encoder layer, {name}", make, tokens)
+            yield from cases_of("attention", f"encoder layer, {name}", make, TOKENS)
             make = functools.partial(nn.TransformerDecoderLayer, 64, 4, 128, dropout, **options)
             yield from cases_of(
-                "attention", f"decoder layer, {name}", make, tokens, call=call_decoder
+                "attention", f"decoder layer, {name}", make, TOKENS, call=call_decoder
             )
 
 
@@ -301,15 +286,11 @@ def network_cases(names: tuple[str, ...]) -> Iterator[Case]:
     for name in names:
         shape, options = NETWORKS[name]
         make = functools.partial(models.get_model, name, weights=None, **options)
-
-        def inputs(name: str = name, shape: tuple[int, ...] = shape) -> Any:
-            x = torch.randn(shape)
-            return (x, torch.randn(shape)) if name.startswith("raft") else (x,)
-
+        shapes = (shape, shape) if name.startswith("raft") else (shape,)
         how: dict[str, Any] = {"call": call_detector} if name.startswith("fasterrcnn") else {}
         # Both kinds of saving; the other modes change what layers save, not how networks are made.
         modes = ("float32", "autocast") if name in QUICK else ("float32",)
-        yield from cases_of("TorchVision", name, make, inputs, modes, **how)
+        yield from cases_of("TorchVision", name, make, shapes, modes, **how)
 
 
 def call_detector(model: nn.Module, arguments: tuple[Tensor]) -> Any:
@@ -328,10 +309,6 @@ def block(width: int = 8) -> nn.Sequential:
 
 def blocks() -> nn.Sequential:
     return nn.Sequential(block(), block(), block())
-
-
-def maps() -> tuple[Tensor]:
-    return (torch.randn(4, 8, 24, 24),)
 
 
 def keep_convolutions(context: Any, function: Any, *arguments: Any, **keywords: Any) -> Any:
@@ -355,12 +332,12 @@ def checkpoint_cases() -> Iterator[Case]:
             return y
 
         what = f"{name}, backward pass {'inside' if inside else 'outside'}"
-        yield from cases_of("checkpoints", what, blocks, maps, call=call, backward_inside=inside)
+        yield from cases_of("checkpoints", what, blocks, MAPS, call=call, backward_inside=inside)
 
     def in_sequence(model: Any, x: tuple[Tensor]) -> Any:
         return checkpoint_sequential(model, 2, x[0], use_reentrant=False)  # type: ignore[no-untyped-call]
 
-    yield from cases_of("checkpoints", "checkpoint_sequential", blocks, maps, call=in_sequence)
+    yield from cases_of("checkpoints", "checkpoint_sequential", blocks, MAPS, call=in_sequence)
 
 
 def transform_cases() -> Iterator[Case]:
@@ -390,7 +367,7 @@ def transform_cases() -> Iterator[Case]:
     for function in functions:
         name = function.__name__.replace("_", " ")
         yield from cases_of(
-            "transforms", name, blocks, maps, ("float32", "bfloat16"), call=function
+            "transforms", name, blocks, MAPS, ("float32", "bfloat16"), call=function
         )
 
 
@@ -400,7 +377,7 @@ def compiled_cases(backend: str) -> Iterator[Case]:
         part: Any = torch.compile(model[1], backend=backend)
         return model[2](part(model[0](x[0])))
 
-    yield from cases_of("compiled", f"a block, {backend}", blocks, maps, call=compiled)
+    yield from cases_of("compiled", f"a block, {backend}", blocks, MAPS, call=compiled)
 
 
 # ---- Meters --------------------------------------------------------------------------------------
@@ -421,22 +398,17 @@ class Nested(nn.Module):
 
 
 def meter_cases() -> Iterator[Case]:
-    def tokens() -> tuple[Tensor]:
-        return (torch.randn(4, 64, 64),)
-
-    models: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any]]] = {
-        "plain": (blocks, maps),
-        "tuples": (functools.partial(SelfAttention, 0.0), tokens),
-        "dict": (Nested, tokens),
+    models: dict[str, tuple[Callable[[], nn.Module], Shapes]] = {
+        "plain": (blocks, MAPS),
+        "tuples": (functools.partial(SelfAttention, 0.0), TOKENS),
+        "dict": (Nested, TOKENS),
     }
-    for (name, (make, inputs)), mode in itertools.product(models.items(), ("observe", "insert")):
-        run = functools.partial(meter_step, make, inputs, mode)
+    for (name, (make, shapes)), mode in itertools.product(models.items(), ("observe", "insert")):
+        run = functools.partial(meter_step, make, shapes, mode)
         yield Case("meters", f"{name}, {mode}", run)
 
 
-def meter_step(
-    make: Callable[[], nn.Module], inputs: Callable[[], Any], mode: Any, saving: Saving
-) -> Any:
+def meter_step(make: Callable[[], nn.Module], shapes: Shapes, mode: Any, saving: Saving) -> Any:
     """With a meter around the model where another step has compressed saved tensors."""
 
     def call(model: nn.Module, x: Any) -> Any:
@@ -446,7 +418,7 @@ def meter_step(
         with torch_ebpc.CompressionMeter(model, layers, mode=mode):
             return model(*x)
 
-    return module_step(make, inputs, contextlib.nullcontext, call=call)
+    return module_step(make, shapes, contextlib.nullcontext, call=call)
 
 
 # ---- DistributedDataParallel ---------------------------------------------------------------------
@@ -469,7 +441,7 @@ def _rank(rank: int, folder: str, is_plain: bool) -> None:
         torch.manual_seed(3)
         model = nn.parallel.DistributedDataParallel(blocks(), **options)
         torch.manual_seed(rank)
-        (x,) = maps()
+        x = torch.randn(MAPS[0])
         with contextlib.nullcontext() if is_plain else Forced():
             loss = model(x).square().sum()
         loss.backward()

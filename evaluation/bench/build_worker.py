@@ -8,7 +8,6 @@ in JSON; it answers with a line: ``{"compress": seconds, "decompress": seconds, 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 import time
@@ -26,27 +25,22 @@ def answer(tensors: list[torch.Tensor], request: dict[str, Any]) -> dict[str, fl
     """
     clock = time.process_time if request["threads"] == 1 else time.perf_counter
     torch.set_num_threads(request["threads"])
-    options, repeat = request["options"], request["repeat"]
-    with contextlib.ExitStack() as stack:
-        if request["kernel"]:
-            stack.enter_context(torch_ebpc.use_kernel(request["kernel"]))
+    with torch_ebpc.use_kernel(request["kernel"]):
         begin = clock()
-        for _ in range(repeat):
-            packed = [torch_ebpc.compress(x, **options) for x in tensors]
+        for _ in range(request["repeat"]):
+            packed = [torch_ebpc.compress(x, **request["options"]) for x in tensors]
         compressed = clock()
-        for _ in range(repeat):
+        for _ in range(request["repeat"]):
             for each in packed:
                 torch_ebpc.decompress(each)
         decompressed = clock()
-        if request["verify"]:
-            for x, each in zip(tensors, packed, strict=True):
-                y = torch_ebpc.decompress(each)
-                if not torch.equal(x.view(torch.uint8), y.view(torch.uint8)):
-                    raise AssertionError(f"{torch_ebpc.__file__} does not give a tensor back")
+    for x, each in zip(tensors, packed, strict=True) if request.get("verify") else ():
+        if not torch.equal(x.view(torch.uint8), torch_ebpc.decompress(each).view(torch.uint8)):
+            raise AssertionError(f"{torch_ebpc.__file__} does not give a tensor back")
     return {
-        "compress": (compressed - begin) / repeat,
-        "decompress": (decompressed - compressed) / repeat,
-        "bytes": sum(int(each.numel()) for each in packed),
+        "compress": (compressed - begin) / request["repeat"],
+        "decompress": (decompressed - compressed) / request["repeat"],
+        "bytes": sum(each.numel() for each in packed),
     }
 
 

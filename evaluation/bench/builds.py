@@ -3,7 +3,7 @@ in turns, so that a machine whose speed drifts favours neither."""
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 import json
 import os
 import subprocess
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy
+import pandas as pd
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -73,33 +73,9 @@ class Build:
         return json.loads(line)
 
 
-@dataclasses.dataclass
-class Comparison:
-    """One setting on one kind of data, by both builds: this one first."""
-
-    data: str
-    settings: str
-    request: dict[str, Any]
-    data_bytes: int
-    answers: tuple[list[dict[str, float]], list[dict[str, float]]] = dataclasses.field(
-        default_factory=lambda: ([], [])
-    )
-
-    def speed(self, build: int, direction: str) -> float:
-        """The median, in bytes a second."""
-        return self.data_bytes / float(numpy.median([x[direction] for x in self.answers[build]]))
-
-    def gains(self, direction: str) -> list[float]:
-        """This build's speed over the other's, of each round."""
-        return [b[direction] / a[direction] for a, b in zip(*self.answers, strict=True)]
-
-    def packed_bytes(self, build: int) -> int:
-        return int(self.answers[build][0]["bytes"])
-
-
-def comparisons(maps: Mapping[str, Sequence[Tensor]], kernels: Sequence[str]) -> list[Comparison]:
+def requests(maps: Mapping[str, Sequence[Tensor]], kernels: Sequence[str]) -> list[dict[str, Any]]:
     """What is compared of all 8-bit and bfloat16 maps, and of one of 64 KB."""
-    best = kernels[0]
+    best, *others = kernels
     options = {
         "N=8": {},
         "N=16, reused": {"block_size": 16, "base": "reused"},
@@ -107,15 +83,17 @@ def comparisons(maps: Mapping[str, Sequence[Tensor]], kernels: Sequence[str]) ->
     }
     rows = [(data, settings, best, 1) for data in maps for settings in options if data != "64 KB"]
     rows += [(data, "N=8", best, 2) for data in maps if data != "64 KB"]
-    rows += [("64 KB", "N=8", best, 1), *(("int8", "N=8", kernel, 1) for kernel in kernels[1:])]
+    rows += [("64 KB", "N=8", best, 1), *(("int8", "N=8", kernel, 1) for kernel in others)]
     found = []
     for data, settings, kernel, threads in rows:
-        size = sum(x.numel() * x.element_size() for x in maps[data])
-        request = {
-            "data": data, "options": options[settings], "kernel": kernel, "threads": threads,
-            "repeat": max(1, (1 << 22) // size), "verify": False,
-        }  # fmt: skip
-        found.append(Comparison(data, f"{settings} {kernel}, {threads} thread", request, size))
+        size = sum(x.nbytes for x in maps[data])
+        found.append(
+            {
+                "data": data, "settings": f"{settings} {kernel}, {threads} thread",
+                "options": options[settings], "kernel": kernel, "threads": threads,
+                "tensor_bytes": size, "repeat": max(1, (1 << 22) // size),
+            }
+        )  # fmt: skip
     return found
 
 
@@ -127,48 +105,53 @@ def small_tensor(maps: Sequence[Tensor]) -> Tensor:
     return largest[begin : begin + count].clone()
 
 
-def compare(
-    maps: Mapping[str, Sequence[Tensor]],
-    library: Path,
-    rounds: int,
-) -> list[Comparison]:
+def compare(maps: Mapping[str, Sequence[Tensor]], library: Path, rounds: int) -> pd.DataFrame:
     """Times this build and the one in ``library`` in turns; every round trip is verified before.
 
     Args:
         maps: tensors by name, "int8" among them.
         library: a folder that has a built package torch_ebpc, such as another checkout.
 
+    Returns:
+        A row for each time that a build has done a request.
+
     Raises:
         FileNotFoundError: there is none.
         RuntimeError: a build failed; its error is printed.
     """
     data = {**maps, "64 KB": [small_tensor(maps["int8"])]}
-    rows = comparisons(data, torch_ebpc.kernels())
+    asked = requests(data, torch_ebpc.kernels())
     here = Path(torch_ebpc.__file__).parent.parent
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         tensors = Path(folder) / "tensors.pt"
         torch.save({name: list(each) for name, each in data.items()}, tensors)
         with Build(here, tensors) as this, Build(library, tensors) as other:
-            for row in rows:
-                for build in (this, other):
-                    build.ask({**row.request, "repeat": 1, "verify": True})
+            builds = {"this": this, "other": other}
+            for request, build in itertools.product(asked, builds.values()):
+                build.ask({**request, "repeat": 1, "verify": True})
             for index in tqdm(range(rounds), desc="comparing builds", unit="round"):
-                for row in rows if index % 2 == 0 else reversed(rows):
-                    for i, build in ((0, this), (1, other))[:: 1 if index % 2 == 0 else -1]:
-                        row.answers[i].append(build.ask(row.request))
-    return rows
+                turn = 1 if index % 2 == 0 else -1
+                for request in asked[::turn]:
+                    for name in list(builds)[::turn]:
+                        answer = builds[name].ask(request)
+                        rows.append({**request, "round": index, "build": name, **answer})
+    return pd.DataFrame(rows)
 
 
-def table(rows: Sequence[Comparison]) -> str:
+def table(rows: pd.DataFrame) -> str:
     """Speeds of both builds in GB/s, and this one's over the other's: the median of the rounds'
     quotients, and their 10th and 90th percentile."""
     lines = []
-    for row in rows:
-        line = [row.data, row.settings]
+    for (data, settings), found in rows.groupby(["data", "settings"], sort=False):
+        both = [found[found["build"] == name].set_index("round") for name in ("this", "other")]
+        this, other = both
+        line = [data, settings]
         for direction in _DIRECTIONS:
-            low, median, high = numpy.percentile(row.gains(direction), (10, 50, 90))
-            line += [f"{row.speed(build, direction) / 1e9:.2f}" for build in (0, 1)]
+            low, median, high = (other[direction] / this[direction]).quantile([0.1, 0.5, 0.9])
+            size, seconds = this["tensor_bytes"].iloc[0], [each[direction] for each in both]
+            line += [f"{size / each.median() / 1e9:.2f}" for each in seconds]
             line.append(f"{median:.2f} ({low:.2f}-{high:.2f})")
-        lines.append([*line, f"{row.packed_bytes(0) / row.packed_bytes(1):.4f}"])
+        lines.append([*line, f"{this['bytes'].iloc[0] / other['bytes'].iloc[0]:.4f}"])
     each = [name for direction in _DIRECTIONS for name in (f"{direction} GB/s", "other", "x other")]
     return Table("", ["data", "settings", *each, "bytes x other"], lines).text()

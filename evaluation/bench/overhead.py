@@ -21,7 +21,7 @@ from tqdm import tqdm
 import torch_ebpc
 from evaluation.common.command_line import program
 from evaluation.common.files import write_json
-from evaluation.common.inputs import find_inputs
+from evaluation.common.inputs import batch_of, find_inputs
 from evaluation.common.machine import with_threads
 from evaluation.common.tables import Table
 from torch_ebpc.cli.images import PreparedImages
@@ -119,8 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
     network, files = find_inputs()
     cases = all_cases(torch.get_num_threads())
     files = files.first(max(case.batch for case in cases)).readable()
-    prepared = PreparedImages(files, network.transform)
-    images = torch.stack([prepared[i][0] for i in range(len(files.files))])
+    images, _ = batch_of(PreparedImages(files, network.transform))
     measure(network, images, cases, options.rounds)
     modules = sum(isinstance(module, nn.ReLU) for module in network.model.modules())
     information = software_versions()

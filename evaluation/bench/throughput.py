@@ -19,9 +19,7 @@ from typing import Any
 
 import numpy
 import torch
-from tabulate import tabulate
 from torch import Tensor
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import torch_ebpc
@@ -30,8 +28,9 @@ from evaluation.common import compressors
 from evaluation.common.command_line import program
 from evaluation.common.compressors import Compressor
 from evaluation.common.files import write_json
-from evaluation.common.inputs import find_inputs, spread
+from evaluation.common.inputs import batch_of, find_inputs, spread
 from evaluation.common.machine import machine, peak_memory, reset_peak_memory, with_threads
+from evaluation.common.tables import Table
 from torch_ebpc.cli.images import ImageSet, PreparedImages
 from torch_ebpc.cli.networks import LoadedModel
 from torch_ebpc.report import save_figure
@@ -46,7 +45,7 @@ class Data:
 
     @property
     def bytes(self) -> int:
-        return sum(x.numel() * x.element_size() for x in self.tensors)
+        return sum(x.nbytes for x in self.tensors)
 
 
 @dataclasses.dataclass
@@ -64,11 +63,13 @@ class Row:
     peak_bytes: int = 0  # of memory during compress, above what was there before it
 
     def speed(self, direction: str, percentile: float = 50) -> float:
-        """Bytes a second; NaN where the direction was not measured."""
-        if direction not in self.seconds:
-            return float("nan")
+        """Bytes a second."""
         # A high percentile of the speed is a low one of the time.
         return self.data.bytes / float(numpy.percentile(self.seconds[direction], 100 - percentile))
+
+    @property
+    def name(self) -> str:
+        return " ".join(filter(None, (self.compressor.name, self.kernel, self.settings)))
 
     @property
     def ratio(self) -> float:
@@ -82,11 +83,10 @@ class Row:
             "settings": self.settings,
             "data": self.data.name,
             "threads": self.threads,
-            **{f"{direction}_bytes_per_s": self.speed(direction) for direction in self.seconds},
             **{
-                f"{direction}_bytes_per_s_{name}": self.speed(direction, percentile)
+                f"{direction}_bytes_per_s{suffix}": self.speed(direction, percentile)
                 for direction in self.seconds
-                for name, percentile in (("p10", 10), ("p90", 90))
+                for suffix, percentile in (("", 50), ("_p10", 10), ("_p90", 90))
             },
             "ratio": self.ratio,
             "peak_bytes": self.peak_bytes,
@@ -101,12 +101,11 @@ def feature_maps(
 ) -> dict[str, Data]:
     """What all layers of a type in a network give for all images, by what the words are: 8-bit and
     16-bit fixed point (unsigned where nothing is negative), and floating-point bit patterns."""
-    loader = DataLoader(PreparedImages(images, network.transform), len(images.files))
+    batch, _ = batch_of(PreparedImages(images, network.transform))
     maps: list[Tensor] = []
     taps = torch_ebpc.Taps(network.model, lambda tap, x: maps.append(x.clone()), [layers])
     with torch.inference_mode(), taps:
-        for batch, _ in loader:
-            network.model(batch)
+        network.model(batch)
 
     def fixed(bits: int, signed: bool) -> list[Tensor]:
         quantizer = torch_ebpc.Quantizer(bits, signed, "truncate", "batch", 0.75)
@@ -158,10 +157,6 @@ def ebpc_row(
     )
 
 
-def auto_row(data: Data, kernel: str) -> Row:
-    return Row(data, compressors.auto(), kernel=kernel)
-
-
 def all_rows(maps: dict[str, Data], quick: bool) -> list[Row]:
     kernels = torch_ebpc.kernels()
     best = kernels[0]
@@ -173,7 +168,7 @@ def all_rows(maps: dict[str, Data], quick: bool) -> list[Row]:
     rows += [ebpc_row(int8, best, threads=2)]
     if quick:
         return rows
-    rows.append(auto_row(int8, best))
+    rows.append(Row(int8, compressors.auto(), kernel=best))
     for settings in ((16, "sent"), (8, "reused"), (16, "reused"), (4, "sent"), (32, "sent")):
         rows.append(ebpc_row(int8, best, 1, *settings))
     for name in ("uint8", "int16", "bfloat16", "float16", "float32"):
@@ -182,7 +177,8 @@ def all_rows(maps: dict[str, Data], quick: bool) -> list[Row]:
         if name == "bfloat16":
             rows += [Row(maps[name], each) for each in compressors.numeric(torch.bfloat16)]
         rows += [ebpc_row(maps[name], best, 1, n, "sent") for n in (8, 16)]
-        rows += [ebpc_row(maps[name], best, 1, 16, "reused"), auto_row(maps[name], best)]
+        rows.append(ebpc_row(maps[name], best, 1, 16, "reused"))
+        rows.append(Row(maps[name], compressors.auto(), kernel=best))
     for data in synthetic([x.shape for x in int8.tensors]):
         rows += [Row(data, compressors.memcpy()), ebpc_row(data, best)]
     return rows
@@ -212,7 +208,7 @@ def verify(row: Row) -> None:
         before = reset_peak_memory()
         packed = [row.compressor.compress(x) for x in row.data.tensors]
         row.peak_bytes = peak_memory() - before
-        row.packed_bytes = sum(row.compressor.size(each) for each in packed)
+        row.packed_bytes = sum(map(compressors.size_of, packed))
         for x, each in zip(row.data.tensors, packed, strict=True):
             y = row.compressor.decompress(each, x)
             if not torch.equal(x.view(torch.uint8), y.view(torch.uint8)):
@@ -238,34 +234,13 @@ def time_row(row: Row) -> None:
 # ---- Random access -------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True)
-class Access:
-    """Samples read out of one large container, and the same ones out of containers of their own."""
+def random_access(least_bytes: int, shape: tuple[int, ...], rounds: int, samples: int = 200) -> str:
+    """What it takes to read samples anywhere in a container of at least so many bytes, whose reader
+    is open, and the same ones out of containers of their own: medians, and that of the quotients.
 
-    shape: tuple[int, ...]  # of a sample
-    container_bytes: int
-    seconds: list[float]  # for a sample, of each round
-    alone_seconds: list[float]
-
-    @property
-    def times(self) -> float:
-        """What a sample of the large container costs, as a multiple; median over rounds."""
-        rounds = zip(self.seconds, self.alone_seconds, strict=True)
-        return float(numpy.median([together / alone for together, alone in rounds]))
-
-    def __str__(self) -> str:
-        each, alone = (1e3 * numpy.median(s) for s in (self.seconds, self.alone_seconds))
-        return (
-            f"a sample {'x'.join(map(str, self.shape))} of a container of"
-            f" {self.container_bytes / 2**20:.0f} MiB: {each:.3f} ms, of one of its own:"
-            f" {alone:.3f} ms, {self.times:.2f} times"
-        )
-
-
-def random_access(
-    least_bytes: int, shape: tuple[int, ...], rounds: int, samples: int = 200
-) -> Access:
-    """Reads samples anywhere in a container of at least so many bytes, whose reader is open."""
+    Raises:
+        AssertionError: a sample is not what its own container gives.
+    """
     generator = torch.Generator().manual_seed(0)
     some = torch.randn((64, *shape), generator=generator).relu_().mul_(32).to(torch.int8)
     repeats = -(-least_bytes // torch_ebpc.compress(some).numel())
@@ -276,35 +251,38 @@ def random_access(
     for index, each in zip(indices, alone, strict=True):
         if not torch.equal(container[index], torch_ebpc.decompress(each)):
             raise AssertionError(f"sample {index} is not what a container of its own gives")
-    access = Access(shape, packed.numel(), [], [])
 
-    def together() -> None:
+    def read_together() -> None:
         for index in indices:
             container[index]
 
-    def separately() -> None:
+    def read_alone() -> None:
         for each in alone:
             torch_ebpc.decompress(each)
 
+    seconds = numpy.zeros((2, rounds))  # for all samples
+    ways = list(enumerate((read_together, read_alone)))
     for index in range(rounds):
-        timed = [(together, access.seconds), (separately, access.alone_seconds)]
-        for read, seconds in timed if index % 2 == 0 else reversed(timed):
+        for way, read in ways[:: 1 if index % 2 == 0 else -1]:
             begin = time.perf_counter()
             read()
-            seconds.append((time.perf_counter() - begin) / samples)
-    return access
+            seconds[way, index] = time.perf_counter() - begin
+    each, of_its_own = 1e3 * numpy.median(seconds, axis=1) / samples
+    return (
+        f"a sample {'x'.join(map(str, shape))} of a container of {packed.numel() / 2**20:.0f} MiB:"
+        f" {each:.3f} ms, of one of its own: {of_its_own:.3f} ms,"
+        f" {numpy.median(seconds[0] / seconds[1]):.2f} times"
+    )
 
 
 # ---- Output --------------------------------------------------------------------------------------
 
 
-def table(rows: Sequence[Row], tablefmt: str = "simple") -> str:
+def table(rows: Sequence[Row]) -> str:
     """All rows, with speeds also as multiples of zstd -1's on the same data in the same run."""
     references = {row.data.name: row for row in rows if row.compressor.name == "zstd -1"}
 
     def speed(row: Row, direction: str) -> list[str]:
-        if direction not in row.seconds:
-            return ["", ""]
         low, median, high = (row.speed(direction, p) / 1e9 for p in (10, 50, 90))
         reference = references.get(row.data.name)
         times = row.speed(direction) / reference.speed(direction) if reference else None
@@ -314,13 +292,11 @@ def table(rows: Sequence[Row], tablefmt: str = "simple") -> str:
     headers += ["decompress GB/s", "x zstd -1", "count GB/s", "peak MB"]
     lines = []
     for row in rows:
-        method = " ".join(filter(None, (row.compressor.name, row.kernel, row.settings)))
-        count = f"{row.speed('count') / 1e9:.2f}" if row.count else ""
-        line = [row.data.name, method, str(row.threads), f"{row.ratio:.2f}"]
+        count = row.speed("count") / 1e9 if row.count else None
+        line = [row.data.name, row.name, row.threads, row.ratio]
         line += [*speed(row, "compress"), *speed(row, "decompress"), count]
         lines.append([*line, f"{row.peak_bytes / 1e6:.0f}"])
-    alignment = ["left", "left"] + ["right"] * (len(headers) - 2)
-    return str(tabulate(lines, headers, tablefmt, colalign=alignment, disable_numparse=True))
+    return Table("", headers, lines).text()
 
 
 # Filled for EBPC, open for what users have today.
@@ -338,10 +314,9 @@ def plot(rows: Sequence[Row], path: Path, title: str = "") -> None:
     for row in rows:
         if row.data.name != "maps int8" or row.threads != 1:
             continue
-        name = " ".join(filter(None, (row.compressor.name, row.kernel, row.settings)))
         marker = next(filled if row.kernel else others)
         for axes, direction in zip(panels, directions, strict=True):
-            axes.plot(row.ratio, row.speed(direction) / 1e9, marker, color="black", label=name)
+            axes.plot(row.ratio, row.speed(direction) / 1e9, marker, color="black", label=row.name)
     for axes, direction in zip(panels, directions, strict=True):
         axes.set_yscale("log")
         axes.set_title(direction)

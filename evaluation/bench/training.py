@@ -60,30 +60,17 @@ MALLOCS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Method:
-    """A way to keep what the backward pass needs."""
-
-    checkpoints: bool = False
-    saving: Callable[[nn.Module], contextlib.AbstractContextManager[Any]] = lambda model: (
-        contextlib.nullcontext()
-    )
-
-
-METHODS = {
-    "plain": Method(),
-    "save_compressed": Method(saving=torch_ebpc.save_compressed),
+# By the name of a method, what is around its forward pass; "checkpoint..." has checkpoints as well.
+METHODS: dict[str, Callable[[nn.Module], contextlib.AbstractContextManager[Any]]] = {
+    "plain": lambda model: contextlib.nullcontext(),
+    "save_compressed": torch_ebpc.save_compressed,
     # Only trims.
-    "compress=False": Method(
-        saving=lambda model: torch_ebpc.save_compressed(model, compress=False)
-    ),
-    "trim=False": Method(saving=lambda model: torch_ebpc.save_compressed(model, trim=False)),
-    "min_ratio=1.25": Method(
-        saving=lambda model: torch_ebpc.save_compressed(model, min_ratio=1.25)
-    ),
-    "save_on_cpu": Method(saving=lambda model: torch.autograd.graph.save_on_cpu()),
-    "checkpoint": Method(checkpoints=True),
-    "checkpoint+save_compressed": Method(True, torch_ebpc.save_compressed),
+    "compress=False": lambda model: torch_ebpc.save_compressed(model, compress=False),
+    "trim=False": lambda model: torch_ebpc.save_compressed(model, trim=False),
+    "min_ratio=1.25": lambda model: torch_ebpc.save_compressed(model, min_ratio=1.25),
+    "save_on_cpu": lambda model: torch.autograd.graph.save_on_cpu(),
+    "checkpoint": lambda model: contextlib.nullcontext(),
+    "checkpoint+save_compressed": torch_ebpc.save_compressed,
 }
 
 
@@ -114,15 +101,14 @@ def work(connection: Any, source: Source, dtype: str, name: str, threads: int) -
     """Trains a step whenever it is told to, and answers with what was measured."""
     torch.set_num_threads(threads)
     training = source.prepared(dtype)
-    method = METHODS[name]
-    if method.checkpoints:
+    if name.startswith("checkpoint"):
         training.checkpoint_parts()
     model = training.model
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9)
     before = reset_peak_memory()
     while connection.recv():
         torch.manual_seed(0)
-        saving = method.saving(model)
+        saving = METHODS[name](model)
         reset_peak_memory()
         begin, processor = time.perf_counter(), time.process_time()
         with saving:
@@ -304,8 +290,10 @@ def main(arguments: list[str] | None = None) -> int:
                         continue
                     rows += measure(source, dtype, malloc, methods, options.rounds, options.threads)
                     content["rows"] = [dataclasses.asdict(row) for row in rows]
-                    _write(content, options.json)
-    _write(content, options.json)
+                    if options.json:
+                        write_json(content, options.json)
+    if options.json:
+        write_json(content, options.json)
 
     print("\n" + "; ".join(content["machine"][key] for key in ("cpu", "date")))
     if options.ratios:
@@ -325,11 +313,6 @@ def _source(network: str, folder: Path, options: argparse.Namespace) -> Source:
         torch.save(loaded.model.state_dict(), weights)
         print("; ".join(filter(None, (loaded.warning, network, loaded.weights, str(images)))))
     return Source(network, weights, images)
-
-
-def _write(content: dict[str, Any], file: Path | None) -> None:
-    if file is not None:
-        write_json(content, file)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from torch.utils.data import DataLoader
 
+from evaluation.common.inputs import batch_of
 from evaluation.common.networks import load_model
 from torch_ebpc.cli.images import ImageSet, PreparedImages
 
@@ -58,8 +58,7 @@ class Source:
     def batch(self) -> tuple[Tensor, Tensor]:
         """All images, as the ResNets take them, and their labels."""
         transform = load_model("resnet18", untrained=True).transform
-        loader = DataLoader(PreparedImages(self.images, transform), len(self.images.files))
-        x, labels = next(iter(loader))
+        x, labels = batch_of(PreparedImages(self.images, transform))
         return x, labels.clamp(min=0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -46,25 +47,26 @@ def saved_words(training: Training) -> list[tuple[str, Tensor]]:
 
 
 def ratios(source: Source, dtype: str) -> list[dict[str, Any]]:
-    """For each kind of saved tensor: its bytes, and those of its containers by each code."""
-    sums: dict[str, dict[str, Any]] = {}
-    saved = saved_words(source.prepared(dtype))
-    for kind, words in tqdm(saved, desc=f"{source.network}, {dtype}"):
-        row = sums.setdefault(kind, {"dtype": dtype, "made_by": kind, "tensor_bytes": 0})
-        row["tensor_bytes"] += words.nbytes
-        for name, code in CODES.items():
-            row[name] = row.get(name, 0) + code.size(code.compress(words))
-    total = {"dtype": dtype, "made_by": "total"}
-    for key in ("tensor_bytes", *CODES):
-        total[key] = sum(row[key] for row in sums.values())
-    return [*sums.values(), total]
+    """For each kind of saved tensor, and in total: its bytes, and those of its containers by each
+    code."""
+    rows = [
+        {"made_by": kind, "tensor_bytes": words.nbytes}
+        | {name: code.packed_bytes(words) for name, code in CODES.items()}
+        for kind, words in tqdm(
+            saved_words(source.prepared(dtype)), desc=f"{source.network}, {dtype}"
+        )
+    ]
+    sums = pd.DataFrame(rows).groupby("made_by", sort=False).sum()
+    sums.loc["total"] = sums.sum()
+    found: list[dict[str, Any]] = sums.reset_index().assign(dtype=dtype).to_dict("records")
+    return found
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     headers = ["dtype", "saved, by what made it", "tensor MB", *(f"{name} ratio" for name in CODES)]
     lines = [
-        [row["dtype"], row["made_by"], f"{row['tensor_bytes'] / 1e6:.2f}"]
-        + [f"{row['tensor_bytes'] / row[name]:.2f}" for name in CODES]
+        [row["dtype"], row["made_by"], row["tensor_bytes"] / 1e6]
+        + [row["tensor_bytes"] / row[name] for name in CODES]
         for row in rows
     ]
     return Table("", headers, lines).text()

@@ -25,7 +25,16 @@ class Compressor:
     name: str
     compress: Callable[[Tensor], Any]
     decompress: Callable[[Any, Tensor], Tensor]  # the second: a tensor of the same dtype and shape
-    size: Callable[[Any], int]  # bytes
+
+    def packed_bytes(self, x: Tensor) -> int:
+        return size_of(self.compress(x))
+
+
+def size_of(packed: Any) -> int:
+    """Bytes of what has been compressed: of a tensor, an array, bytes, or a pair of these."""
+    if isinstance(packed, tuple):
+        return sum(map(size_of, packed))
+    return int(packed.nbytes) if hasattr(packed, "nbytes") else len(packed)
 
 
 def ebpc(block_size: int = 8, base: str = "sent", max_zero_run: int = 16) -> Compressor:
@@ -34,7 +43,6 @@ def ebpc(block_size: int = 8, base: str = "sent", max_zero_run: int = 16) -> Com
         "ebpc",
         lambda x: torch_ebpc.compress(x, None, block_size, max_zero_run, base),
         lambda packed, like: torch_ebpc.decompress(packed),
-        lambda packed: int(packed.numel()),
     )
 
 
@@ -44,18 +52,12 @@ def auto() -> Compressor:
         "auto",
         lambda x: torch_ebpc.compress(x, codec="auto"),
         lambda packed, like: torch_ebpc.decompress(packed),
-        lambda packed: int(packed.numel()),
     )
 
 
 def memcpy() -> Compressor:
     """A copy: what memory allows."""
-    return Compressor(
-        "memcpy",
-        lambda x: x.clone(),
-        lambda packed, like: packed.clone(),
-        lambda packed: packed.numel() * packed.element_size(),
-    )
+    return Compressor("memcpy", Tensor.clone, lambda packed, like: packed.clone())
 
 
 def numpy_mask() -> Compressor:
@@ -72,9 +74,7 @@ def numpy_mask() -> Compressor:
         words[numpy.unpackbits(mask, count=like.numel()).view(bool)] = values
         return _tensor(words, like)
 
-    return Compressor(
-        "NumPy mask", compress, decompress, lambda packed: packed[0].nbytes + packed[1].nbytes
-    )
+    return Compressor("NumPy mask", compress, decompress)
 
 
 def zstd(level: int) -> Compressor:
@@ -83,7 +83,6 @@ def zstd(level: int) -> Compressor:
         f"zstd -{level}",
         lambda x: compressor.compress(words_of(x).data),
         lambda packed, like: _tensor(decompressor.decompress(packed), like),
-        len,
     )
 
 
@@ -92,9 +91,8 @@ def lz4_block() -> Compressor:
         "lz4",
         lambda x: lz4.block.compress(words_of(x).data, store_size=False),
         lambda packed, like: _tensor(
-            lz4.block.decompress(packed, uncompressed_size=like.numel() * like.element_size()), like
+            lz4.block.decompress(packed, uncompressed_size=like.nbytes), like
         ),
-        len,
     )
 
 
@@ -116,7 +114,6 @@ def blosc(codec: str, shuffle: str) -> Compressor:
         f"Blosc2 {shuffle.lower()} + {codec.lower()}",
         compress,
         lambda packed, like: _tensor(blosc2.decompress2(packed, nthreads=1), like),
-        len,
     )
 
 
@@ -139,16 +136,15 @@ def software() -> list[Compressor]:
 # Those below are for `make bench` alone; each is imported where it is used.
 
 
-def pcodec(level: int = 8) -> Compressor:
+def pcodec() -> Compressor:
     """pcodec, for words of 1, 2 or 4 bytes as unsigned numbers."""
     from pcodec import ChunkConfig, standalone
 
-    config = ChunkConfig(compression_level=level, enable_8_bit=True)
+    config = ChunkConfig(compression_level=8, enable_8_bit=True)
     return Compressor(
-        f"pcodec -{level}",
+        "pcodec -8",
         lambda x: standalone.simple_compress(_unsigned(x), config),
         lambda packed, like: _tensor(standalone.simple_decompress(packed), like),
-        len,
     )
 
 
@@ -170,7 +166,7 @@ def openzl() -> Compressor:
         output = zl.DCtx().decompress(packed)[0]
         return _tensor(numpy.array(output.content.as_nparray()), like)
 
-    return Compressor("OpenZL", compress, decompress, len)
+    return Compressor("OpenZL", compress, decompress)
 
 
 def zipnn(dtype: torch.dtype) -> Compressor:
@@ -182,7 +178,6 @@ def zipnn(dtype: torch.dtype) -> Compressor:
         "ZipNN",
         lambda x: codec.compress(words_of(x).tobytes()),
         lambda packed, like: _tensor(bytes(codec.decompress(packed)), like),
-        len,
     )
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from evaluation.common.networks import NoWeightsError, data_folder, load_model
 from evaluation.recorded import network as recorded
 from evaluation.recorded.recording import photographs
-from torch_ebpc.cli.images import ImageSet, files_in, images_in
+from torch_ebpc.cli.images import ImageSet, PreparedImages, files_in, images_in
 from torch_ebpc.cli.networks import LoadedModel
 
 _PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
@@ -48,6 +52,15 @@ def find_inputs(
             file=sys.stderr,
         )
         return recorded.load()
+
+
+def batch_of(
+    prepared: PreparedImages, indices: Iterable[int] | None = None
+) -> tuple[Tensor, Tensor]:
+    """These images (all by default) in one tensor, and their labels."""
+    chosen = range(len(prepared)) if indices is None else indices
+    images, labels = zip(*(prepared[i] for i in chosen), strict=True)
+    return torch.stack(images), torch.tensor(labels)
 
 
 def spread(images: ImageSet, count: int) -> ImageSet:

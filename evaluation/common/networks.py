@@ -6,8 +6,9 @@ import dataclasses
 import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -22,33 +23,25 @@ def data_folder() -> Path:
     return Path(os.environ.get("TORCH_EBPC_DATA") or SHARED)
 
 
-@dataclasses.dataclass(frozen=True)
-class Preprocessing:
+def _preprocessing(
+    resize: int, crop: int, mean: tuple[float, ...], std: tuple[float, ...], *, bgr: bool = False
+) -> Callable[[Any], torch.Tensor]:
     """How a PIL image becomes a network's input: resized (its shorter side, bilinear), cropped
-    around the centre, and ``(value - mean) / std`` by channel of values from 0 to 255."""
-
-    resize: int
-    crop: int
-    channels: Literal["rgb", "bgr"]
-    mean: tuple[float, float, float]  # in the order of `channels`
-    std: tuple[float, float, float]
-
-    def __call__(self, image: Any) -> torch.Tensor:
-        functional = import_torchvision().transforms.functional
-        image = functional.resize(image, [self.resize])
-        x = functional.pil_to_tensor(functional.center_crop(image, [self.crop])).float()
-        if self.channels == "bgr":
-            x = x.flip(0)
-        mean, std = (torch.tensor(each)[:, None, None] for each in (self.mean, self.std))
-        return torch.as_tensor((x - mean) / std)
+    around the centre, and ``(value - mean) / std`` by channel, in its order, of values from 0 to
+    255."""
+    make = import_torchvision().transforms
+    steps = [make.Resize(resize), make.CenterCrop(crop), make.PILToTensor()]
+    steps.append(lambda x: x.flip(0).float() if bgr else x.float())
+    transform: Callable[[Any], torch.Tensor] = make.Compose([*steps, make.Normalize(mean, std)])
+    return transform
 
 
 # The stand-ins that do not descend from TorchVision's weights, by their name in the data folder.
 STAND_IN_PREPROCESSING = {
     # The authors' Caffe weights.
-    "squeezenet1_1": Preprocessing(256, 227, "bgr", (104.0, 117.0, 123.0), (1.0, 1.0, 1.0)),
+    "squeezenet1_1": _preprocessing(256, 227, (104.0, 117.0, 123.0), (1.0, 1.0, 1.0), bgr=True),
     # Google's quantised model: x / 127.5 - 1.
-    "mobilenet_v2": Preprocessing(256, 224, "rgb", (127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
+    "mobilenet_v2": _preprocessing(256, 224, 3 * (127.5,), 3 * (127.5,)),
 }
 
 

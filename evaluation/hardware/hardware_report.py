@@ -47,8 +47,8 @@ def write(study: Study, title: str, warning: str, provenance: dict[str, Any], fo
             "layers": json.loads(study.layers.to_json(orient="index")),
             "total": json.loads(total.to_json()),
             "tiles": json.loads(study.tiles.reset_index().to_json(orient="records")),
-            "lanes": [vars(row) for row in study.lanes],
-            "chunks": [vars(row) for row in study.chunks],
+            "lanes": study.lanes.to_dict("records"),
+            "chunks": study.chunks.to_dict("records"),
         }
         write_json(content, new / "report.json")
 

@@ -59,9 +59,9 @@ class Study:
     read: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     convolutions: dict[str, Convolution] = dataclasses.field(default_factory=dict)
     tiles: pd.DataFrame = dataclasses.field(default_factory=pd.DataFrame)
-    lanes: list[wide.LanesRow] = dataclasses.field(default_factory=list)
-    chunks: list[wide.ChunksRow] = dataclasses.field(default_factory=list)
-    raw_blocks: wide.ChunksRow | None = None
+    lanes: pd.DataFrame = dataclasses.field(default_factory=pd.DataFrame)
+    chunks: pd.DataFrame = dataclasses.field(default_factory=pd.DataFrame)
+    raw_blocks: pd.Series = dataclasses.field(default_factory=lambda: pd.Series(dtype=int))
     images: int = 0
 
     @property

@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from evaluation.common.tables import Part, Picture, Section, Table
+from evaluation.hardware import wide
 from evaluation.hardware.cycles import RUNS
 from evaluation.hardware.energy import MEMORIES
 from evaluation.hardware.hardware_study import Study
-from evaluation.hardware.wide import ADDRESS_BITS
 from torch_ebpc import hardware
 from torch_ebpc._hardware_registers import growth_table
 
@@ -127,7 +127,7 @@ def _stalls(study: Study) -> list[Part]:
 
 def _lanes(study: Study) -> tuple[Table, str]:
     rows = []
-    for row in study.lanes:
+    for row in study.lanes.itertuples():
         maps, tiles = row.words / row.map_cycles, row.words / row.tile_cycles
         narrow = row.words / row.narrow_cycles
         rows.append([row.lanes, row.wide_bits, maps, tiles, row.narrow_bits, narrow])
@@ -212,14 +212,14 @@ def _tiles(study: Study) -> tuple[Table, str]:
 
 
 def _chunks(study: Study) -> tuple[Table, str]:
-    rows = []
-    for row in study.chunks:
-        ratios = [row.ratio(), row.ratio(fallback=True)]
-        ratios.append(row.ratio(fallback=True, addresses=row.chunk_words > 0))
-        raw = f"{100 * row.raw_chunks / row.chunks:.1f}"
-        size: list[Any] = [row.chunk_words or "a map", row.chunks]
-        buffer = row.chunk_words * study.options.design.word_bits or None
-        rows.append([*size, *ratios, raw, buffer])
+    rows, ratio = [], wide.ratio
+    for _, row in study.chunks.iterrows():
+        words, chunks = int(row["chunk_words"]), int(row["chunks"])
+        ratios = [ratio(row), ratio(row, fallback=True)]
+        ratios.append(ratio(row, fallback=True, addresses=words > 0))
+        raw = f"{100 * row['raw_chunks'] / chunks:.1f}"
+        buffer = words * study.options.design.word_bits or None
+        rows.append([words or "a map", chunks, *ratios, raw, buffer])
     headers = ["words of a chunk", "chunks", "ratio of streams", "raw fallback"]
     headers += ["and addresses", "chunks raw %", "fallback's buffer, bits"]
     blocks = study.raw_blocks
@@ -227,15 +227,12 @@ def _chunks(study: Study) -> tuple[Table, str]:
         "One image, every chunk a transmission that can be decoded by itself, its two streams in"
         " whole words one after the other. 'raw fallback' stores a chunk as it is where that is"
         " smaller, with a flag of one bit; an encoder knows only at the chunk's end, so it keeps"
-        f" the chunk until then. 'and addresses' has {ADDRESS_BITS} bits more for each chunk."
+        f" the chunk until then. 'and addresses' has {wide.ADDRESS_BITS} bits more for each chunk."
+        " A fallback within the plane stream, a flag and, if shorter, the words of each block of"
+        f" {study.options.design.block_size} as they are, takes the maps' ratio from"
+        f" {ratio(blocks):.3f} to {ratio(blocks, fallback=True):.3f}:"
+        f" {100 * blocks['raw_chunks'] / max(blocks['chunks'], 1):.1f} % of the blocks are raw."
     )
-    if blocks is not None:
-        note += (
-            f" A fallback within the plane stream, a flag and, if shorter, the words of each block"
-            f" of {blocks.chunk_words} as they are, takes the maps' ratio from"
-            f" {blocks.ratio():.3f} to {blocks.ratio(fallback=True):.3f}:"
-            f" {100 * blocks.raw_chunks / max(blocks.chunks, 1):.1f} % of the blocks are raw."
-        )
     return Table("Random access and raw fallback", headers, rows, digits=3), note
 
 

@@ -18,10 +18,8 @@ from torch_ebpc.files import whole_file
 
 def recorded_words() -> Iterator[tuple[str, Tensor]]:
     """Name and words of every map, int8 [channels, height, width], as `make hardware` has them."""
-    settings = Settings()
-    quantizer = Quantizer(
-        settings.bits, settings.signed, settings.rounding, "calibrated", settings.headroom
-    )
+    quantizer = Settings().words()
+    assert isinstance(quantizer, Quantizer)
     for name, x in recording.read()["maps"].items():
         image = x[0].float()
         yield name, quantizer.quantize(image, quantizer.scale_for(image.abs().max().item()))

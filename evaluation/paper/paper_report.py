@@ -85,10 +85,7 @@ def figures_of(study: Study) -> dict[str, Any]:
         "warning": study.main.network.warning,
         "measured": [measured(each) for each in study.all],
         "claims": {
-            verdict.claim.name: [
-                vars(each) | {"gain_percent": each.gain_percent} for each in verdict.readings
-            ]
-            for verdict in verdicts(study)
+            verdict.claim.name: verdict.readings.to_dict("records") for verdict in verdicts(study)
         },
         "symbols": vars(study.symbols),
         "provenance": study.provenance,

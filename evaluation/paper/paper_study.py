@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.metadata
 import json
 import sys
 from pathlib import Path
@@ -14,7 +15,6 @@ import torch
 import evaluation
 import torch_ebpc
 from evaluation.common.networks import NoWeightsError, load_model
-from evaluation.paper import software
 from evaluation.paper.counts import Counts, Readings
 from evaluation.paper.passes import UNIT_IMAGES, Ranks, Runner
 from evaluation.paper.plan import Extent, Group, Plan, network_plan, small_plan
@@ -28,6 +28,8 @@ from torch_ebpc.statistics import SymbolStatistics
 
 MAPS = "activation maps"
 GRADIENT_TYPES = ("fixed8", "fixed16", "float16", "bfloat16", "float32")
+# Of the compressors, and of what makes tensors of images.
+_PACKAGES = ("zstandard", "lz4", "blosc2", "torchvision", "pillow", "numpy")
 # All of it is what counts depend on: a changed program never resumes.
 PROGRAM = (Path(torch_ebpc.__file__).parent, Path(evaluation.__file__).parent)
 
@@ -186,7 +188,7 @@ def _versions() -> dict[str, str]:
     return {
         "torch_ebpc": torch_ebpc.__version__,
         "torch": str(torch.__version__),
-        **software.versions(),
+        **{name: importlib.metadata.version(name) for name in _PACKAGES},
     }
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import torch_ebpc
+from evaluation.common.inputs import batch_of
 from evaluation.paper.counts import Call, Counts
 from evaluation.paper.passes import UNIT_IMAGES, Runner, Unit, units_of
 from evaluation.paper.tap_selection import TapSelection, tapped
@@ -186,8 +187,7 @@ class Sweep:
 
     def _forward(self, unit: Unit, consumer: Consumer) -> tuple[Tensor, Tensor]:
         """Sends every tapped map to ``consumer``; returns the outputs and labels."""
-        batch, labels = zip(*(self._prepared[i] for i in unit), strict=True)
-        images, targets = torch.stack(batch), torch.tensor(labels)
+        images, targets = batch_of(self._prepared, unit)
         gradients = self.taps.backward
         with tapped(self.network.model, self.taps, consumer), torch.inference_mode(not gradients):
             output = self.network.model(images)

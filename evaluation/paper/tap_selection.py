@@ -8,7 +8,6 @@ import operator
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -16,13 +15,8 @@ import torch_ebpc
 
 # Calls of the functional form are found under the same operation, whichever way they are spelled.
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "relu": torch.relu,
-    "relu6": functional.relu6,
-    "silu": functional.silu,
-    "hardswish": functional.hardswish,
-    "gelu": functional.gelu,
-    "add": operator.add,
-}
+    name: getattr(functional, name) for name in ("relu", "relu6", "silu", "hardswish", "gelu")
+} | {"add": operator.add}
 Of = Literal["outputs", "inputs", "gradients", "input gradients"]
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.GELU, nn.LeakyReLU)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 import torch_ebpc
 from evaluation.common import compressors
 from evaluation.paper.presets import Preset
-from evaluation.paper.software import count_software_bits
 from torch_ebpc._words import in_order
 
 
@@ -131,3 +131,21 @@ def variant(rule: Preset, type: str = "fixed8", method: str = "ebpc", **changes:
     if TYPES[type].floating is not None:
         asked = dataclasses.replace(asked, rounding="truncate", scale="calibrated", headroom=0.75)
     return asked.by_method(method)
+
+
+def count_software_bits(words: Tensor, method: str) -> int:
+    """Bits that one of :data:`SOFTWARE` needs for all words at once.
+
+    They are not what small hardware could do: the dictionary coders look back over kilobytes, and
+    all take whole bytes (a 4- or 12-bit word is given to them in 8 or 16 bits).
+    """
+    if method == "entropy":
+        return entropy_bits(words)
+    return 8 * compressors.SOFTWARE[method]().packed_bytes(words)
+
+
+def entropy_bits(words: Tensor) -> int:
+    """Bits of an ideal code for independent words that knows how often each occurs in this very
+    transmission: n * H, rounded up, without the cost of telling the decoder."""
+    counts = np.unique(compressors.words_of(words), return_counts=True)[1].astype(np.float64)
+    return int(np.ceil(-(counts * np.log2(counts / counts.sum())).sum()))

@@ -1,70 +1,16 @@
-// The golden streams: made outside of this project, most of them checked against the authors'
-// published hardware.
+// The golden streams through the codec and through what it is tested against; each kernel has them
+// in kernels_test.cpp.
 
-#include <fstream>
-#include <nlohmann/json.hpp>
 #include <string>
-#include <vector>
 
 #include "ebpc/baselines.h"
 #include "ebpc/encoder.h"
+#include "support/golden_cases.h"
 #include "support/reference_codec.h"
 #include "support/test_data.h"
 
 namespace ebpc::test {
 namespace {
-
-struct GoldenCase {
-  std::string name;
-  Parameters parameters;  // base: sent
-  Values values;
-  Streams sent;
-  Streams reused;
-  nlohmann::json baseline_bits;
-
-  Parameters with(Base base) const {
-    Parameters p = parameters;
-    p.base = base;
-    return p;
-  }
-  const Streams& streams(Base base) const { return base == Base::sent ? sent : reused; }
-};
-
-Bytes from_hex(const std::string& text) {
-  Bytes bytes;
-  for (std::size_t i = 0; i < text.size(); i += 2) {
-    bytes.push_back(static_cast<std::uint8_t>(std::stoi(text.substr(i, 2), nullptr, 16)));
-  }
-  return bytes;
-}
-
-const std::vector<GoldenCase>& golden_cases() {
-  static const std::vector<GoldenCase> cases = [] {
-    std::ifstream file(EBPC_GOLDEN_DIR "/ebpc_streams.json");
-    std::vector<GoldenCase> read;
-    for (const auto& each : nlohmann::json::parse(file)) {
-      GoldenCase& golden = read.emplace_back();
-      golden.name = each.at("name");
-      golden.parameters = {each.at("word_bits"), each.at("signed"), each.at("block_size"),
-                           each.at("max_zero_run"), Base::sent};
-      golden.values = each.at("words").get<Values>();
-      const Bytes zero = from_hex(each.at("zero_stream"));
-      const std::uint64_t zero_bits = each.at("zero_stream_bits");
-      golden.sent = {
-          {zero_bits, each.at("plane_stream_bits")}, zero, from_hex(each.at("plane_stream"))};
-      golden.reused = {{zero_bits, each.at("plane_stream_reused_base_bits")},
-                       zero,
-                       from_hex(each.at("plane_stream_reused_base"))};
-      golden.baseline_bits = each.at("baseline_bits");
-    }
-    return read;
-  }();
-  return cases;
-}
-
-constexpr std::array bases{Base::sent, Base::reused};
-
-TEST(Golden, ThereAreExactly253Cases) { EXPECT_EQ(golden_cases().size(), 253U); }
 
 TEST(Golden, EncodingGivesTheStreamsBitForBit) {
   for (const GoldenCase& golden : golden_cases()) {
@@ -78,7 +24,7 @@ TEST(Golden, EncodingGivesTheStreamsBitForBit) {
   }
 }
 
-// The one that kernels are tested against; kernels_test.cpp has the golden streams by each kernel.
+// The one that kernels are tested against.
 TEST(Golden, ThePlainEncoderGivesTheStreamsBitForBit) {
   for (const GoldenCase& golden : golden_cases()) {
     for (const Base base : bases) {

@@ -28,7 +28,7 @@ std::ostream& operator<<(std::ostream& out, const Packed& packed) {
 }
 
 Packed pack(const Words& words) {
-  KernelStreams streams = encode_plainly(words);
+  Streams streams = encode_plainly(words);
   return {words.p, words.bytes_per_word, words.count(), std::move(streams.zero),
           std::move(streams.plane)};
 }

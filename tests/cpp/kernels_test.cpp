@@ -3,9 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <nlohmann/json.hpp>
-
+#include "support/golden_cases.h"
 #include "support/kernel_testing.h"
 
 namespace ebpc::test {
@@ -39,7 +37,7 @@ class StreamBuffer {
 class EncodeTest : public KernelTest {
  protected:
   /// Codes words, at the end and at the beginning of fenced memory, into fenced memory.
-  void expect_streams(const Words& words, const KernelStreams& expected) {
+  void expect_streams(const Words& words, const Streams& expected) {
     for (const bool at_end : {true, false}) {
       const std::span<std::uint8_t> placed = words_memory_.place(words.bytes, at_end);
       const WordSpan span{placed.data(), words.count(), words.bytes_per_word};
@@ -108,29 +106,13 @@ TEST_P(BpcTest, EqualsThePlainEncoderForWordsOfSeveralChunks) {
 
 INSTANTIATE_TEST_SUITE_P(Kernels, BpcTest, ::testing::ValuesIn(known_kernels()), kernel_name);
 
-std::vector<std::uint8_t> bytes_from_hex(const std::string& hex) {
-  std::vector<std::uint8_t> bytes;
-  for (std::size_t i = 0; i < hex.size(); i += 2) {
-    bytes.push_back(static_cast<std::uint8_t>(std::stoi(hex.substr(i, 2), nullptr, 16)));
-  }
-  return bytes;
-}
-
 TEST_P(EncodeTest, GivesTheGoldenStreams) {
-  std::ifstream file(EBPC_GOLDEN_DIR "/ebpc_streams.json");
-  const nlohmann::json cases = nlohmann::json::parse(file);
-  ASSERT_EQ(cases.size(), 253U);
-  for (const auto& golden : cases) {
-    SCOPED_TRACE(golden["name"].get<std::string>());
-    for (const Base base : {Base::sent, Base::reused}) {
-      const std::string plane = base == Base::sent ? "plane_stream" : "plane_stream_reused_base";
-      const Parameters p{golden["word_bits"], golden["signed"], golden["block_size"],
-                         golden["max_zero_run"], base};
-      const KernelStreams expected{{golden["zero_stream_bits"], golden[plane + "_bits"]},
-                                   bytes_from_hex(golden["zero_stream"]),
-                                   bytes_from_hex(golden[plane])};
-      const auto values = golden["words"].get<std::vector<std::int64_t>>();
-      expect_streams(words_from(p, bytes_for_word(p.word_bits), values), expected);
+  for (const GoldenCase& golden : golden_cases()) {
+    SCOPED_TRACE(golden.name);
+    for (const Base base : bases) {
+      const Parameters p = golden.with(base);
+      expect_streams(words_from(p, bytes_for_word(p.word_bits), golden.values),
+                     golden.streams(base));
     }
   }
 }

@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 import hypothesis
 import pytest
 import torch
-from small_models import images, small_network, with_exact_sums
+from helpers import ROOT, images, missing, small_network, with_exact_sums
 
 import torch_ebpc
 
-ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))  # for `evaluation`, which is run from the checkout and not installed
 
 # The same examples in every run; nothing is written into the checkout.
@@ -22,13 +20,6 @@ hypothesis.settings.register_profile(
     "torch_ebpc", deadline=None, max_examples=60, derandomize=True, database=None
 )
 hypothesis.settings.load_profile("torch_ebpc")
-
-
-def missing(what: str) -> NoReturn:
-    """Skips a test visibly; where CI=true nothing may be missing, so there it fails."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{what}; with CI=true nothing may be skipped")
-    pytest.skip(what)
 
 
 @pytest.fixture(scope="session")

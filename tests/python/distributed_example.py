@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 import torch.distributed as dist
-from sample_inputs import DTYPES, assert_same_bits, feature_map, special_values
+from helpers import DTYPES, assert_same_bits, feature_map, special_values
 
 import torch_ebpc
 from torch_ebpc.distributed import Transfer, isend, recv, send

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, missing
+from helpers import ROOT, missing
 
 VERSION = re.search(r"\d.*", (ROOT / "version.txt").read_text())[0]
 

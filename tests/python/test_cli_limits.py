@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cli_inputs import Pipe, array, error_of, state
+from helpers import Pipe, array, error_of, state
 from safetensors.torch import save_file
 
 import torch_ebpc

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from helpers import ROOT, python
 from safetensors.torch import save_file
 
 import torch_ebpc
@@ -39,12 +39,7 @@ def help_of(capsys, *arguments: str) -> str:
 def test_both_ways_to_call_it_are_there():
     (script,) = importlib.metadata.entry_points(group="console_scripts", name="torch-ebpc")
     assert script.load() is main
-    done = subprocess.run(
-        [sys.executable, "-m", "torch_ebpc", "--version"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = python("-m", "torch_ebpc", "--version")
     assert done.stdout == f"torch-ebpc {torch_ebpc.__version__}\n"
 
 
@@ -59,7 +54,7 @@ def test_help_and_usage_errors_import_nothing_that_a_command_may_not_need():
         "new = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
         "sys.exit(bool(new & {'matplotlib', 'pandas', 'safetensors', 'torchvision', 'tqdm'}))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    done = python("-c", code)
     assert done.returncode == 0, done.stderr
 
 

@@ -13,8 +13,7 @@ import numpy as np
 import paper_example
 import pytest
 import torch
-from cli_inputs import error_of
-from conftest import missing
+from helpers import error_of, missing
 from torch import nn
 
 import torch_ebpc

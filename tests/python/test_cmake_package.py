@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, missing
+from helpers import ROOT, missing
 
 import torch_ebpc
 from evaluation.libtorch.program import call_cmake

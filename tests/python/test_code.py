@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 import torch
+from helpers import about
 
 import torch_ebpc
 from torch_ebpc import Code
@@ -57,27 +58,27 @@ def test_a_file_is_written_with_a_code(tmp_path):
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
 @pytest.mark.parametrize("name", PLAIN)
 def test_a_code_and_one_of_its_parameters_are_refused(function, name):
-    with pytest.raises(ValueError, match=f"^{name} must not be given beside code, which has them"):
+    with pytest.raises(ValueError, match=about(f"{name} must not be given beside code")):
         function(code=CODE, **{name: PLAIN[name]})
-    with pytest.raises(TypeError, match="code must be a Code or None, got dict"):
+    with pytest.raises(TypeError, match=about("code")):
         function(code=PLAIN)
 
 
 @pytest.mark.parametrize(
-    ("parameters", "error", "message"),
+    ("name", "value", "error"),
     [
-        ({"word_bits": 1}, ValueError, "word_bits must be from 2 to 32, got 1"),
-        ({"block_size": 65}, ValueError, "block_size must be from 2 to 64, got 65"),
-        ({"block_size": True}, TypeError, "block_size must be an int, got bool"),
-        ({"max_zero_run": 3}, ValueError, "max_zero_run must be a power of two"),
-        ({"base": "kept"}, ValueError, "base must be 'sent' or 'reused', got 'kept'"),
-        ({"base": 1}, TypeError, "base must be a str, got int"),
-        ({"zero": "auto"}, TypeError, "zero must be a number, got str"),
+        ("word_bits", 1, ValueError),
+        ("block_size", 65, ValueError),
+        ("block_size", True, TypeError),
+        ("max_zero_run", 3, ValueError),
+        ("base", "kept", ValueError),
+        ("base", 1, TypeError),
+        ("zero", "auto", TypeError),
     ],
 )
-def test_a_code_is_right_or_not_made(parameters, error, message):
-    with pytest.raises(error, match=message):
-        Code(**parameters)
+def test_a_code_is_right_or_not_made(name, value, error):
+    with pytest.raises(error, match=about(name)):
+        Code(**{name: value})
 
 
 def test_a_code_is_a_value():

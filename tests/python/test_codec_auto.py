@@ -3,9 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from helpers import DTYPES, assert_same_bits, feature_map, sample_tensors, special_values
 from hypothesis import given
 from hypothesis import strategies as st
-from sample_inputs import DTYPES, assert_same_bits, feature_map, sample_tensors, special_values
 
 import torch_ebpc
 
@@ -196,7 +196,7 @@ def test_pieces_and_parts_are_those_of_the_whole(shape, cuts, dtype, index):
 def test_a_damaged_segment_loses_itself_alone():
     x = torch.cat([smooth(torch.int16, SEGMENT, run) for run in (0, 2, 9, 500)]).view(4, SEGMENT)
     packed = compress(x)
-    with pytest.raises(torch_ebpc.EBPCChecksumError, match=r"\(segment 3\)"):
+    with pytest.raises(torch_ebpc.EBPCChecksumError, match="segment 3"):
         torch_ebpc.decompress(packed[:-1].new_tensor([*packed[:-1].tolist(), packed[-1] ^ 1]))
     packed[-1] ^= 1
     recovered = torch_ebpc.recover(packed)

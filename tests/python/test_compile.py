@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sample_inputs import (
+from helpers import (
     FLOATING,
     INTEGERS,
     METHODS,
+    SMALL_CALLS,
     assert_same_bits,
     bits_of,
     feature_map,
+    images,
+    small_network,
     special_values,
+    with_exact_sums,
 )
-from small_models import SMALL_CALLS, images, small_network, with_exact_sums
 from torch import nn
 from torch.export import Dim
 
@@ -186,7 +189,7 @@ def test_what_reads_dtype_or_shape_out_of_bytes_breaks_the_graph_and_goes_on(fun
 
 def test_the_errors_of_compiled_operators_name_the_argument():
     compress = in_eager(lambda x: torch_ebpc.compress(x, block_size=65))
-    with pytest.raises(RuntimeError, match="block_size must be from 2 to 64, got 65"):
+    with pytest.raises(RuntimeError, match="block_size"):
         compress(torch.zeros(3))
 
 

@@ -9,9 +9,17 @@ import warnings
 
 import pytest
 import torch
+from helpers import (
+    DTYPES,
+    METHODS,
+    SMALL_CALLS,
+    about,
+    assert_same_bits,
+    feature_map,
+    images,
+    small_network,
+)
 from safetensors.torch import load, save
-from sample_inputs import DTYPES, METHODS, assert_same_bits, feature_map
-from small_models import SMALL_CALLS, images, small_network
 from torch import nn
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 from torch.func import grad, hessian, jvp, vjp, vmap
@@ -106,8 +114,7 @@ def test_vmap_counts_in_two_levels_and_with_transmissions():
 def test_vmap_over_what_has_another_size_for_every_sample_says_so(name, function):
     # Of equal samples too, which PyTorch's way sample by sample would let through.
     x = torch.zeros(3, 50, dtype=torch.int8)
-    message = rf"^torch.ops.torch_ebpc.{name} cannot run under vmap: .* on each sample\.$"
-    with pytest.raises(NotImplementedError, match=message):
+    with pytest.raises(NotImplementedError, match=about(f"torch.ops.torch_ebpc.{name}")):
         vmap(function)(x)
 
 
@@ -138,7 +145,7 @@ def of_a_dual_tensor(function, x):
     ids=["grad", "vjp", "jacobian", "hessian", "jvp", "dual"],
 )
 def test_derivatives_are_refused_rather_than_zero(kind, derivative):
-    with pytest.raises(ValueError, match=f"^x must not {kind}"):
+    with pytest.raises(ValueError, match=about(f"x must not {kind}")):
         derivative(packed_sum, torch.rand(4))
 
 
@@ -181,17 +188,13 @@ def test_nested_tensors_are_refused(layout):
         warnings.simplefilter("ignore")  # a prototype
         x = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=layout)
     for function in (torch_ebpc.compress, torch_ebpc.encode, torch_ebpc.count_bits):
-        with pytest.raises(TypeError, match=r"^x must be a strided tensor, got a nested one$"):
+        with pytest.raises(TypeError, match=about("x")):
             function(x)
 
 
 @pytest.mark.parametrize("dtype", [torch.float8_e8m0fnu, torch.float4_e2m1fn_x2, torch.bits16])
-def test_other_dtypes_are_named(dtype):
-    x = torch.zeros(3, dtype=torch.uint8 if dtype.itemsize == 1 else torch.int16).view(dtype)
-    for function in (torch_ebpc.compress, torch_ebpc.encode, torch_ebpc.count_bits):
-        with pytest.raises(TypeError, match=rf"^x's dtype must be one of int8, .*, got {dtype}$"):
-            function(x)
-    with pytest.raises(TypeError, match=f"dtype must be one of int8, .*, got {dtype}$"):
+def test_other_dtypes_have_no_bound(dtype):
+    with pytest.raises(TypeError, match=about("dtype")):
         torch_ebpc.max_compressed_bytes((3,), dtype)
 
 
@@ -203,9 +206,7 @@ def test_meta_tensors_have_no_bytes():
         torch_ebpc.count_bits,
         torch_ebpc.symbol_statistics,
     ):
-        with pytest.raises(
-            ValueError, match=r"^x must be on the CPU, got meta: which has no data$"
-        ):
+        with pytest.raises(ValueError, match=about("x")):
             function(x)
     counts = torch_ebpc.count_transmission_bits(x, transmission_dims=1)
     assert (counts.shape, counts.device.type) == ((3, 2), "meta")
@@ -328,7 +329,7 @@ def test_a_quantized_models_maps_are_measured_by_their_integers(quantized, mode)
 @pytest.mark.parametrize("dtype", [torch.qint8, torch.quint8, torch.qint32])
 def test_quantized_tensors_are_refused_with_a_hint_and_their_integers_taken(dtype):
     x = torch.quantize_per_tensor(torch.randn(3, 40), 0.05, 0, dtype)
-    with pytest.raises(TypeError, match=rf"got {dtype}: pass x.int_repr\(\)$"):
+    with pytest.raises(TypeError, match=about("x")):
         torch_ebpc.compress(x)
     integers = x.int_repr()
     assert_same_bits(torch_ebpc.decompress(torch_ebpc.compress(integers)), integers)

@@ -9,9 +9,10 @@ import pickle
 
 import pytest
 import torch
-from sample_inputs import (
+from helpers import (
     DTYPES,
     NEW_DTYPES,
+    about,
     assert_same_bits,
     feature_map,
     from_patterns,
@@ -126,11 +127,11 @@ def test_length_and_samples_are_those_of_the_first_dimension():
     assert len(container) == 4
     for sample, expected in zip(container, x, strict=True):
         assert_same_bits(sample, expected)
-    with pytest.raises(IndexError, match="index must be from -4 to 3, got 4"):
+    with pytest.raises(IndexError, match=about("index")):
         container[4]
     scalar = torch_ebpc.Container(torch_ebpc.compress(torch.tensor(2.5)))
     assert scalar.decompress() == 2.5
-    with pytest.raises(TypeError, match="without dimensions has no length"):
+    with pytest.raises(TypeError, match="length"):
         len(scalar)
 
 
@@ -142,7 +143,7 @@ def test_limits_are_those_of_decompress():
         lambda: container.decompress(max_bytes=3999),
         lambda: container.recover(max_bytes=3999),
     ):
-        with pytest.raises(torch_ebpc.EBPCLimitError, match="more than max_bytes, 39"):
+        with pytest.raises(torch_ebpc.EBPCLimitError, match="max_bytes, 39"):
             refused()
 
 
@@ -181,7 +182,7 @@ def test_what_is_open_closes_with_its_object():
     for handle, read in zip(
         handles, (OPS.container_info, OPS.encoder_header_bytes, OPS.decoder_info), strict=True
     ):
-        with pytest.raises(RuntimeError, match=f"must be an open one of its kind, got {handle}"):
+        with pytest.raises(RuntimeError, match=f"handle .*, got {handle}$"):
             read(handle)
 
 
@@ -195,16 +196,16 @@ def test_a_header_that_is_refused_leaves_nothing_open():
 @pytest.mark.parametrize("again", [pickle.dumps, copy.copy, copy.deepcopy])
 def test_what_is_open_is_not_copied(again):
     for each in opened():
-        with pytest.raises(TypeError, match=f"a {type(each).__name__} cannot be copied or pickled"):
+        with pytest.raises(TypeError, match=about(f"a {type(each).__name__}")):
             again(each)
 
 
 def test_a_handle_of_another_kind_is_refused():
     container, encoder, decoder = opened()
     for handle in (encoder._handle, decoder._handle, -1, 2**62):
-        with pytest.raises(RuntimeError, match="must be an open one of its kind"):
+        with pytest.raises(RuntimeError, match="handle"):
             OPS.container_read(handle)
-    with pytest.raises(RuntimeError, match="must be an open one of its kind"):
+    with pytest.raises(RuntimeError, match="handle"):
         OPS.decoder_push(container._handle, torch.zeros(1, dtype=torch.uint8))
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import distributed_example
 import pytest
 import torch
+from helpers import about, python
 
 import torch_ebpc
 from torch_ebpc.distributed import Transfer
@@ -20,12 +18,8 @@ SCRIPT = str(Path(distributed_example.__file__))
 
 def run(case: str) -> list[list[list[int]]]:
     """What each of two gloo processes reports: bytes of tensors and containers."""
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-         SCRIPT, case],
-        capture_output=True, text=True, check=False, timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    done = python(*launcher, SCRIPT, case, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -64,9 +58,9 @@ def test_a_transfer_says_what_was_saved():
 
 
 def test_wrong_tensors_are_refused_before_anything_is_sent():
-    with pytest.raises(TypeError, match=r"x's dtype must be one of .*, got torch.bits8"):
+    with pytest.raises(TypeError, match=about("x")):
         torch_ebpc.distributed.send(torch.zeros(3, dtype=torch.uint8).view(torch.bits8), 1)
-    with pytest.raises(ValueError, match="x must not require grad"):
+    with pytest.raises(ValueError, match=about("x")):
         torch_ebpc.distributed.isend(torch.zeros(3, requires_grad=True), 1)
-    with pytest.raises(TypeError, match="max_bytes must be an int or None"):
+    with pytest.raises(TypeError, match=about("max_bytes")):
         torch_ebpc.distributed.recv(0, max_bytes=1.5)

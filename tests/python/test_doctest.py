@@ -11,7 +11,7 @@ import re
 
 import pytest
 import torch
-from conftest import ROOT
+from helpers import ROOT
 
 import torch_ebpc
 

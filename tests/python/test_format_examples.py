@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 import torch
-from conftest import ROOT
-from sample_inputs import assert_same_bits
+from helpers import ROOT, assert_same_bits
 
 import torch_ebpc
 

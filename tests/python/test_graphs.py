@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 import torch
-from small_models import SMALL_CALLS, images, small_network
+from helpers import SMALL_CALLS, about, images, small_network
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -181,14 +181,12 @@ def test_a_model_within_another_is_tapped_alone(tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_does_not_work_on_a_graph_is_refused(tmp_path, kind):
     graph = as_graph(kind, small_network(), tmp_path)
-    with pytest.raises(TypeError, match=r"^model must not be a TorchScript module .*functions=\["):
+    with pytest.raises(TypeError, match=about("model")):
         torch_ebpc.CompressionMeter(graph, mode="insert")
     if kind != "exported":
-        with pytest.raises(
-            ValueError, match=r"^of must be 'outputs' or 'inputs' for .* below autograd"
-        ):
+        with pytest.raises(ValueError, match=about("of")):
             torch_ebpc.Taps(graph, print, functions=[torch.relu], of="gradients")
-    with pytest.raises(ValueError, match=r"^layers must be \(\) for a TorchScript module"):
+    with pytest.raises(ValueError, match=about("layers")):
         torch_ebpc.Taps(graph, print, lambda name, module: True, functions=[torch.relu])
 
 
@@ -211,7 +209,7 @@ def test_an_exception_leaves_the_block_as_itself_and_nothing_behind(tmp_path, ki
     meter = torch_ebpc.CompressionMeter(
         graph, functions=[torch.relu], quantizer=quantizer, mode="insert"
     )
-    with pytest.raises(ValueError, match=r"^1#1: was not calibrated"), meter:
+    with pytest.raises(ValueError, match=about("1#1")), meter:
         graph(images())
 
 
@@ -265,7 +263,7 @@ def test_what_torchscript_takes_apart_outside_of_inference_mode_is_refused_there
         names = [name.removesuffix("._convolution#1") + "#1" * ("_conv" in name) for name in names]
     assert names == expected
     for mode in (torch.no_grad, torch.enable_grad):
-        with pytest.raises(ValueError, match=r"^functions: .*linear must run in torch\.inference"):
+        with pytest.raises(ValueError, match=about("functions")):
             tapped_in(mode, graph, functions)
         assert tapped_in(mode, graph, [torch.relu]) == [
             n for n in expected if "relu" in n or n == "1#1"

@@ -31,7 +31,7 @@ from pathlib import Path
 import pytest
 import skimage
 import sybil
-from conftest import ROOT
+from helpers import ROOT
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
 

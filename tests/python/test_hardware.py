@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import about, relu_words
 
 import torch_ebpc
 from torch_ebpc import hardware
@@ -23,12 +24,6 @@ def random_words(dtype, count=600, density=0.6):
     patterns = torch.randint(0, 256, (count, size), dtype=torch.uint8)
     patterns *= (torch.rand(count, 1) < density).to(torch.uint8)
     return patterns.view(dtype).flatten()
-
-
-def relu_map(count=4000, bits=8):
-    largest = (1 << (bits - 1)) - 1
-    x = (torch.randn(count) * largest / 4).relu().clamp(max=largest)
-    return x.to(torch.int8 if bits <= 8 else torch.int16)
 
 
 def words_of_stream(stream, bits, width):
@@ -58,7 +53,7 @@ def test_streams_are_the_codecs_and_decode_to_the_same_bits(dtype):
 
 @pytest.mark.parametrize(("word_bits", "block_size", "max_zero_run"), [(4, 4, 8), (12, 16, 32)])
 def test_narrow_words_and_other_parameters(word_bits, block_size, max_zero_run):
-    x = relu_map(bits=word_bits)
+    x = relu_words(4000, bits=word_bits)
     run = run_encoder(x, word_bits, block_size, max_zero_run)
     streams = torch_ebpc.encode(x, word_bits, block_size, max_zero_run)
     expected = words_of_stream(streams.plane_stream, streams.plane_bits, word_bits)
@@ -73,7 +68,7 @@ def test_a_map_of_zeros_has_a_plane_stream_without_words():
 
 
 def test_a_strided_tensor_is_read_in_logical_order():
-    x = relu_map(60).reshape(6, 10)
+    x = relu_words(60).reshape(6, 10)
     run = run_encoder(x.t())
     assert run.plane_stream.tolist() == run_encoder(x.t().contiguous()).plane_stream.tolist()
     assert torch.equal(run_decoder(run).tensor, x.t())
@@ -100,7 +95,7 @@ def test_every_cycle_is_a_word_or_a_stall_with_a_cause(bits_per_cycle):
 
 
 def test_a_narrow_port_sets_the_pace_and_is_blamed_for_it():
-    x = relu_map(20_000)
+    x = relu_words(20_000)
     memory = MemoryPort(2, 64, 128)
     run = run_encoder(x, memory=memory)
     assert run.cycles == pytest.approx(run.stream_words * 8 / 2, rel=0.03)
@@ -109,7 +104,7 @@ def test_a_narrow_port_sets_the_pace_and_is_blamed_for_it():
 
 
 def test_a_fifo_as_deep_as_the_high_water_mark_never_stalls_the_encoder():
-    x = relu_map(20_000)
+    x = relu_words(20_000)
     unbounded = run_encoder(x, memory=MemoryPort(5))
     depth = max(unbounded.zero.fifo_high_water, unbounded.plane.fifo_high_water)
     free = run_encoder(x)
@@ -118,7 +113,7 @@ def test_a_fifo_as_deep_as_the_high_water_mark_never_stalls_the_encoder():
 
 
 def test_bursts_sum_to_the_words_of_the_streams():
-    run = run_encoder(relu_map())
+    run = run_encoder(relu_words(4000))
     for stream in (run.zero, run.plane):
         assert len(stream.bursts) == hardware.LONGEST_BURST + 1
         assert stream.bursts[0] == stream.bursts[-1] == 0
@@ -132,51 +127,24 @@ def test_incompressible_words_take_w_plus_2_cycles_a_block():
     assert run.stalls["symbol_coder"] > 0.9 * sum(run.stalls.values())
 
 
+def test_a_transmission_has_a_known_dtype():
+    for x in (torch.zeros(4, dtype=torch.uint8).view(torch.bits8), [1, 2, 3]):
+        with pytest.raises(TypeError, match=about("x")):
+            run_encoder(x)
+
+
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("name", "arguments"),
     [
-        ({"block_size": 64}, "block_size must be at most 32"),
-        ({"block_size": 1}, "block_size"),
-        ({"word_bits": 0}, "word_bits"),
-        ({"word_bits": 4}, "word_bits"),  # a value does not fit
-        ({"max_zero_run": 3}, "max_zero_run"),
-        ({"lanes": 9}, "lanes must be from 1 to 8, got 9"),
-        ({"lanes": 5, "block_size": 4}, "lanes must be from 1 to 4"),
-        ({"zero_word": 128}, "zero"),
-        ({"memory": MemoryPort(8, 64, 63)}, "fifo_words must be at least a burst of 64 words"),
-        ({"memory": MemoryPort(8, 0)}, "burst_bytes"),
-        ({"memory": MemoryPort(-1)}, "bits_per_cycle"),
-        ({"memory": MemoryPort(1 << 40)}, "bits_per_cycle is out of range"),
+        ("block_size", {"block_size": 1}),
+        ("word_bits", {"word_bits": 0}),
+        ("max_zero_run", {"max_zero_run": 3}),
+        ("bits_per_cycle", {"memory": MemoryPort(-1)}),
     ],
 )
-def test_wrong_arguments_are_named(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        run_encoder(torch.full((20,), 100, dtype=torch.int8), **arguments)
-
-
-def test_a_transmission_needs_words_and_a_known_dtype():
-    with pytest.raises(ValueError, match="at least one"):
-        run_encoder(torch.empty(0, dtype=torch.int8))
-    with pytest.raises(TypeError, match="dtype"):
-        run_encoder(torch.zeros(4, dtype=torch.uint8).view(torch.bits8))
-    with pytest.raises(TypeError, match="must be a tensor"):
-        run_encoder([1, 2, 3])
-
-
-def test_streams_that_end_early_are_an_error():
-    run = run_encoder(relu_map(100))
-    cut = dataclasses.replace(run, plane_stream=run.plane_stream[:5])
-    with pytest.raises(torch_ebpc.EBPCFormatError, match="found their end"):
-        run_decoder(cut)
-    wide = dataclasses.replace(run, zero_stream=run.zero_stream + 256)
-    with pytest.raises(ValueError, match="zero_stream must hold words of 8 bits"):
-        run_decoder(wide)
-    narrow = dataclasses.replace(run, zero_stream=run.zero_stream.to(torch.int32))
-    with pytest.raises(TypeError, match="zero_stream's dtype must be int64"):
-        run_decoder(narrow)
-    square = dataclasses.replace(run, plane_stream=run.plane_stream[:4].reshape(2, 2))
-    with pytest.raises(ValueError, match="plane_stream must have one dimension"):
-        run_decoder(square)
+def test_a_wrong_design_is_named(name, arguments):
+    with pytest.raises(ValueError, match=about(name)):
+        run_encoder(torch.ones(20, dtype=torch.int8), **arguments)
 
 
 # ---- Registers -----------------------------------------------------------------------------------
@@ -196,15 +164,8 @@ def test_the_inventory_has_the_bits_of_every_unit(design, total, bits):
     assert of_units == [*bits, total]
 
 
-def test_an_unknown_design_is_an_error():
-    with pytest.raises(ValueError, match="'encoder' or 'decoder', got 'codec'"):
-        hardware.inventory("codec")
-    with pytest.raises(ValueError, match="lanes must be 1 for the decoder, got 2"):
-        hardware.inventory("decoder", lanes=2)
-
-
 def test_several_lanes_are_the_same_streams_in_fewer_cycles_and_more_registers():
-    x = relu_map(3000)
+    x = relu_words(3000)
     narrow = run_encoder(x)
     cycles, bits = [narrow.cycles], [hardware.inventory().total_bits]
     for lanes in (2, 4, 8):
@@ -221,7 +182,7 @@ def test_several_lanes_are_the_same_streams_in_fewer_cycles_and_more_registers()
 
 @pytest.mark.parametrize("zero_word", [-128, 7])
 def test_another_zero_word_is_the_codecs(zero_word):
-    x = relu_map(1000)
+    x = relu_words(1000)
     x[x == 0] = zero_word
     streams = torch_ebpc.encode(x, zero=zero_word)
     for lanes in (1, 4):

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from browsing import look_at
+from helpers import look_at, relu_words
 from torch import nn
 
 import torch_ebpc
@@ -46,10 +46,6 @@ class Residual(nn.Module):
 
 def small_options(*arguments):
     return options_from(make_parser().parse_args(list(arguments)))
-
-
-def relu_map(*shape):
-    return (torch.randn(shape) * 30).relu().clamp(max=127).to(torch.int8)
 
 
 @pytest.fixture
@@ -184,7 +180,7 @@ def test_a_tile_that_grows_is_counted():
 
 
 def test_small_tiles_and_long_bursts_cost_padding():
-    maps = [relu_map(16, 28, 28)]
+    maps = [relu_words(16, 28, 28)]
     found = traffic.sweep(maps, Interface(), Design(), (128, 1024, 65536), (16, 64))
     ratio = found["traffic_ratio"]
     assert ratio[128, 16] < ratio[1024, 16] < ratio[65536, 16]
@@ -211,13 +207,14 @@ def test_energy_is_in_its_unit():
 def test_chunks_fall_back_to_their_words_where_those_are_fewer():
     dense = torch.randint(-128, 128, (1, 16, 16), dtype=torch.int8)
     sparse = torch.zeros(1, 16, 16, dtype=torch.int8)
-    rows = {row.chunk_words: row for row in wide.sweep_chunks([dense, sparse], Design())}
-    assert [rows[size].chunks for size in (0, 256, 64)] == [2, 2, 8]
-    assert (rows[64].raw_chunks, rows[256].raw_chunks) == (4, 1)
+    rows = wide.sweep_chunks([dense, sparse], Design()).set_index("chunk_words")
+    assert rows["chunks"][[0, 256, 64]].tolist() == [2, 2, 8]
+    assert rows["raw_chunks"][[64, 256]].tolist() == [4, 1]
+    row, ratio = rows.loc[64], wide.ratio
     # Half of the chunks as they are, the others of four runs of 16 zero words, 20 bits, in 3 words.
-    assert rows[64].fallback_bits == 4 * (64 * 8 + 3 * 8) + 8
-    assert rows[64].ratio(fallback=True) > rows[64].ratio()
-    assert rows[64].ratio(addresses=True) < rows[64].ratio()
+    assert row["fallback_bits"] == 4 * (64 * 8 + 3 * 8) + 8
+    assert ratio(row, fallback=True) > ratio(row)
+    assert ratio(row, addresses=True) < ratio(row)
 
 
 def test_a_raw_block_costs_a_flag_and_no_more_than_its_words():
@@ -232,7 +229,7 @@ def test_a_raw_block_costs_a_flag_and_no_more_than_its_words():
 def test_one_wide_encoder_and_several_narrow_ones_by_hand():
     """Two tiles for four encoders: two of them have nothing to do."""
     maps = [torch.ones(2, 8, 8, dtype=torch.int8)]
-    one, two, four, eight = wide.sweep_lanes(maps, Design(), buffer_bytes=64)
+    one, two, four, eight = wide.sweep_lanes(maps, Design(), buffer_bytes=64).itertuples()
     tile = torch_ebpc.hardware.run_encoder(maps[0][0]).cycles
     assert (one.narrow_cycles, one.tile_cycles) == (2 * tile, 2 * tile)
     assert two.narrow_cycles == four.narrow_cycles == eight.narrow_cycles == tile
@@ -291,7 +288,7 @@ def test_a_decoder_that_differs_is_noticed(monkeypatch):
     monkeypatch.setattr(cycles, "run_decoder", wrong)
     design = small_options().design
     with pytest.raises(AssertionError, match="layer: the decoder does not give"):
-        cycles.measure("layer", relu_map(2, 4, 4), design)
+        cycles.measure("layer", relu_words(2, 4, 4), design)
 
 
 def test_the_report_has_all_tables_plots_and_figures(measured, tmp_path):

@@ -11,7 +11,7 @@ import subprocess
 import pytest
 import torch
 import yaml
-from conftest import ROOT, missing
+from helpers import ROOT, missing
 
 import torch_ebpc
 from evaluation.hardware import hardware_report, hardware_study, simulators, stimuli, zigzag

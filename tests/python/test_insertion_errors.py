@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_models import Returns, images
+from helpers import Returns, about, images
 from torch import nn
 
 import torch_ebpc
@@ -17,36 +17,28 @@ pytestmark = [
 
 
 @pytest.mark.parametrize(
-    ("arguments", "exception", "message"),
+    ("name", "arguments", "exception"),
     [
-        ({"layers": nn.GELU}, ValueError, r"layers: no module of the model is a GELU"),
-        ({"layers": "9"}, ValueError, r"layers: the model has no module named '9'"),
-        ({"block_size": 1}, ValueError, r"block_size must be from 2 to 64, got 1"),
-        ({"base": "kept"}, ValueError, r"base must be 'sent' or 'reused', got 'kept'"),
-        ({"quantizer": 8}, TypeError, r"quantizer must be a Quantizer or None, got int"),
-        (
-            {"quantizer": Quantizer(scale="calibrated")},
-            ValueError,
-            r"example_inputs must be given to calibrate",
-        ),
-        ({"example_inputs": 3}, TypeError, r"example_inputs must be a tensor, a sequence.*int"),
-        (
-            {"example_inputs": torch.randn(1, 3, 12, 12) / 0, "quantizer": Quantizer()},
-            ValueError,
-            r"^1#1: the output must be finite, got (inf|nan)",
-        ),
+        ("layers", {"layers": nn.GELU}, ValueError),
+        ("layers", {"layers": "9"}, ValueError),
+        ("block_size", {"block_size": 1}, ValueError),
+        ("base", {"base": "kept"}, ValueError),
+        ("quantizer", {"quantizer": 8}, TypeError),
+        ("example_inputs", {"quantizer": Quantizer(scale="calibrated")}, ValueError),
+        ("example_inputs", {"example_inputs": 3}, TypeError),
+        ("1#1", {"example_inputs": images() / 0, "quantizer": Quantizer()}, ValueError),
     ],
 )
-def test_wrong_arguments_are_named(network, arguments, exception, message):
+def test_wrong_arguments_are_named_and_change_nothing(network, name, arguments, exception):
     before = repr(network)
-    with pytest.raises(exception, match=message):
+    with pytest.raises(exception, match=about(name)):
         insert_compression(network, **arguments, inplace=True)
     assert repr(network) == before
 
 
 def test_compression_of_what_is_compressed_is_refused(network):
     inserted = insert_compression(network, "2.relu")
-    with pytest.raises(ValueError, match=r"layers: '2\.relu' has compression already"):
+    with pytest.raises(ValueError, match=about("layers")):
         insert_compression(inserted)
     both = insert_compression(inserted, "1", block_size=16)
     both(images())
@@ -58,21 +50,21 @@ def nested(x):
 
 
 LEFT_ALONE = [
-    (lambda x: (x, x), None, "returns a tuple and not one tensor"),
-    (lambda x: {"x": x}, None, "returns a dict and not one tensor"),
-    (nested, None, "returns a nested tensor"),
-    (torch.Tensor.to_sparse, None, "returns a tensor of layout torch.sparse_coo"),
-    (torch.Tensor.double, None, "returns torch.float64, which is none of int8, uint8, "),
-    (torch.Tensor.long, None, "returns torch.int64, which is none of int8, uint8, "),
-    (torch.Tensor.char, Quantizer(), "returns torch.int8, and a quantizer needs floating point"),
+    (lambda x: (x, x), None),
+    (lambda x: {"x": x}, None),
+    (nested, None),
+    (torch.Tensor.to_sparse, None),
+    (torch.Tensor.double, None),
+    (torch.Tensor.long, None),
+    (torch.Tensor.char, Quantizer()),
 ]
 
 
-@pytest.mark.parametrize(("make", "quantizer", "reason"), LEFT_ALONE)
-def test_a_layer_whose_output_cannot_be_compressed_is_left_alone_and_named(make, quantizer, reason):
+@pytest.mark.parametrize(("make", "quantizer"), LEFT_ALONE)
+def test_a_layer_whose_output_cannot_be_compressed_is_left_alone_and_named(make, quantizer):
     model = nn.Sequential(nn.ReLU(), Returns(make))
     x = torch.ones(2, 3)
-    message = f"^1 is left without compression: it {reason}"
+    message = about("1 is left without compression")
     with pytest.warns(UserWarning, match=message):
         known = insert_compression(model, [nn.ReLU, Returns], example_inputs=x, quantizer=quantizer)
     inserted = insert_compression(model, [nn.ReLU, Returns], quantizer=quantizer)
@@ -81,7 +73,7 @@ def test_a_layer_whose_output_cannot_be_compressed_is_left_alone_and_named(make,
     for each in (known, inserted):
         assert type(each(x)) is type(make(x))
         assert [row.layer for row in compression_report(each).rows] == ["0"]
-    with pytest.raises(ValueError, match=f"layers: nothing is left to be compressed: '1' {reason}"):
+    with pytest.raises(ValueError, match=about("layers")):
         insert_compression(model, Returns, example_inputs=x, quantizer=quantizer)
 
 
@@ -105,9 +97,9 @@ def test_what_cannot_be_quantized_is_an_error(scripted):
 
     for value in (float("nan"), float("inf")):
         for scale in ("batch", 1.0):
-            with pytest.raises(errors, match="x must be finite to be quantized"):
+            with pytest.raises(errors, match="x must be finite"):
                 inserted(Quantizer(scale=scale))(torch.tensor([1.0, value]))
-    with pytest.raises(errors, match="x must not be negative for unsigned words"):
+    with pytest.raises(errors, match="x must not be negative"):
         inserted(Quantizer(signed=False))(torch.tensor([1.0, -1.0]))
     assert torch.equal(inserted(Quantizer())(torch.zeros(2, 3)), torch.zeros(2, 3))
     assert inserted(Quantizer())(torch.empty(0, 3)).shape == (0, 3)
@@ -126,7 +118,7 @@ def test_what_cannot_be_quantized_is_an_error(scripted):
 )
 def test_function_transforms_are_refused_by_the_layers_name(transform):
     inserted = insert_compression(nn.Sequential(nn.ReLU()))
-    with pytest.raises(NotImplementedError, match=r"^0: compression cannot run inside of torch\.f"):
+    with pytest.raises(NotImplementedError, match=about("0")):
         transform(inserted, torch.ones(2, 3))
     assert compression_report(inserted).rows == []
 
@@ -135,13 +127,13 @@ def test_maps_of_two_dtypes_have_no_common_row():
     inserted = insert_compression(nn.Sequential(nn.ReLU()))
     inserted(torch.randn(2, 3))
     inserted(torch.randn(2, 2).bfloat16())
-    with pytest.raises(ValueError, match="0: maps of different dtypes were counted together"):
+    with pytest.raises(ValueError, match=about("0")):
         compression_report(inserted)
 
 
 def test_a_report_needs_compression(network):
     for function in (compression_report, reset_compression):
-        with pytest.raises(ValueError, match="model has no compression in it"):
+        with pytest.raises(ValueError, match=about("model")):
             function(network)
-        with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module, got int"):
+        with pytest.raises(TypeError, match=about("model")):
             function(3)

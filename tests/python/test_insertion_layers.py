@@ -11,8 +11,7 @@ import warnings
 import pytest
 import torch
 import torch.distributed as dist
-from sample_inputs import assert_same_bits
-from small_models import SMALL_CALLS, images, small_network
+from helpers import SMALL_CALLS, assert_same_bits, images, small_network
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrizations, parametrize

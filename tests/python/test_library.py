@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, missing
-from sample_inputs import feature_map
+from helpers import ROOT, feature_map, missing, python
 
 import torch_ebpc
 from torch_ebpc import _library
 
 DYNAMIC = re.compile(r"\(NEEDED\).*\[(.+)\]")
-
-
-def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def binutil(*command: str) -> str:
@@ -96,7 +83,7 @@ def test_a_source_folder_without_any_installation_says_so(tmp_path):
         "def version(name): raise importlib.metadata.PackageNotFoundError(name)\n"
         "importlib.metadata.version = version; import torch_ebpc"
     )
-    done = run_python(code, PYTHONPATH="")
+    done = python("-c", code, PYTHONPATH="")
     assert done.returncode != 0
     assert "ImportError: torch_ebpc is not installed. You are importing" in done.stderr
 
@@ -116,8 +103,8 @@ def test_importing_without_the_library_fails_and_does_not_only_warn(tmp_path):
     shutil.copytree(
         ROOT / "torch_ebpc", package, ignore=shutil.ignore_patterns("lib", "__pycache__")
     )
-    done = run_python(
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import torch_ebpc", PYTHONPATH=""
+    done = python(
+        "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import torch_ebpc", PYTHONPATH=""
     )
     assert done.returncode != 0
     assert "ImportError: torch_ebpc's library is missing: " in done.stderr
@@ -164,10 +151,11 @@ def test_the_codec_needs_the_standard_libraries_alone():
 
 
 def test_importing_pulls_in_neither_pandas_nor_matplotlib_nor_torchvision():
-    done = run_python(
+    done = python(
+        "-c",
         "import torch, sys; before = set(sys.modules); import torch_ebpc;"
         "new = set(sys.modules) - before;"
-        "print(new & {'torch_ebpc.cli'} | {name.split('.')[0] for name in new})"
+        "print(new & {'torch_ebpc.cli'} | {name.split('.')[0] for name in new})",
     )
     assert done.returncode == 0, done.stderr
     assert "'torch_ebpc'" in done.stdout
@@ -179,19 +167,20 @@ def test_importing_pulls_in_neither_pandas_nor_matplotlib_nor_torchvision():
 
 
 def test_what_few_programs_use_is_imported_when_it_is_asked_for():
-    done = run_python(
+    done = python(
+        "-c",
         "import sys, torch_ebpc\n"
         "for name in ('hardware', 'distributed'):\n"
         "    assert f'torch_ebpc.{name}' not in sys.modules and name in dir(torch_ebpc)\n"
         "    assert getattr(torch_ebpc, name) is sys.modules[f'torch_ebpc.{name}']\n"
         "try: torch_ebpc.nothing\n"
-        "except AttributeError as error: print(error)"
+        "except AttributeError as error: print(error)",
     )
     assert done.stdout == "module 'torch_ebpc' has no attribute 'nothing'\n", done.stderr
 
 
 def test_importing_says_nothing():
-    done = run_python("import torch_ebpc")
+    done = python("-c", "import torch_ebpc")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -213,12 +202,12 @@ print(torch.ops.torch_ebpc.kernel())
 
 
 def test_the_environment_variable_forces_a_kernel():
-    done = run_python(ROUND_TRIP, TORCH_EBPC_KERNEL="portable")
+    done = python("-c", ROUND_TRIP, TORCH_EBPC_KERNEL="portable")
     assert done.stdout == "portable\n", done.stderr
 
 
 def test_an_unknown_kernel_is_an_error_that_lists_them():
-    done = run_python(ROUND_TRIP, TORCH_EBPC_KERNEL="mmx")
+    done = python("-c", ROUND_TRIP, TORCH_EBPC_KERNEL="mmx")
     assert done.returncode != 0
     assert re.search(
         r"ValueError: .*TORCH_EBPC_KERNEL.*must be one of .*portable.*'mmx'", done.stderr

@@ -7,8 +7,7 @@ import subprocess
 
 import pytest
 import torch
-from conftest import ROOT
-from small_models import SMALL_CALLS, images, small_network
+from helpers import ROOT, SMALL_CALLS, images, small_network
 from torch import nn
 
 import torch_ebpc

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 
 import pytest
 import torch
-from conftest import ROOT
-from small_models import small_network
+from helpers import ROOT, python, small_network
 
 from torch_ebpc import _malloc, save_compressed
 from torch_ebpc._malloc import Trimmer
@@ -22,13 +19,7 @@ needs_glibc = pytest.mark.skipif(
 
 def run(program: str, **environment: str) -> str:
     """What a process of its own prints."""
-    return subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    return python("-c", program, check=True, PYTHONPATH=str(ROOT), **environment).stdout
 
 
 HOLES = """
@@ -123,8 +114,3 @@ def test_little_that_passes_is_not_looked_at(trims, monkeypatch):
     for _ in range(5):
         trimmer.passed(300_000)
     assert len(looks) == 1
-
-
-def test_the_argument_must_be_a_bool():
-    with pytest.raises(TypeError, match="trim must be a bool, got str"):
-        save_compressed(trim="no")

@@ -9,22 +9,11 @@ import weakref
 
 import pytest
 import torch
-from sample_inputs import assert_same_bits
-from small_models import SMALL_CALLS, images
+from helpers import SMALL_CALLS, about, assert_same_bits, hooks_of, images
 from torch import nn
 
 import torch_ebpc
 from torch_ebpc import CompressionMeter, EBPCFormatError, Quantizer
-
-
-def hooks_of(model):
-    return [
-        hook
-        for module in model.modules()
-        for name, hooks in vars(module).items()
-        if name.endswith("_hooks")
-        for hook in hooks
-    ]
 
 
 class Failing(nn.Module):
@@ -208,20 +197,20 @@ def test_what_is_not_finite_is_an_error_that_names_the_call(value):
     for scale in ("batch", 1.0):
         with (
             CompressionMeter(model, nn.Identity, quantizer=Quantizer(scale=scale), mode="insert"),
-            pytest.raises(ValueError, match=r"^0#1: .*must be finite"),
+            pytest.raises(ValueError, match=about("0#1")),
         ):
             model(x)
     meter = CompressionMeter(
         model, nn.Identity, quantizer=Quantizer(scale="calibrated"), mode="insert"
     )
-    with meter, meter.calibrate(), pytest.raises(ValueError, match=r"^0#1: .*must be finite"):
+    with meter, meter.calibrate(), pytest.raises(ValueError, match=about("0#1")):
         model(x)
 
 
 def test_entering_twice_is_an_error_and_keeps_the_first(network):
     meter = CompressionMeter(network, mode="insert")
     with meter:
-        with pytest.raises(RuntimeError, match="entered already; make a second one"):
+        with pytest.raises(RuntimeError, match="entered already"):
             meter.__enter__()
         network(images())
     assert not hooks_of(network)
@@ -239,35 +228,21 @@ def test_two_meters_on_one_model_measure_both(network):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "exception", "message"),
+    ("name", "values", "exception"),
     [
-        ({"layers": "3.gelu"}, ValueError, r"layers: the model has no module named '3\.gelu'"),
-        ({"layers": ["1", "9"]}, ValueError, r"layers: the model has no module named '9'"),
-        ({"layers": nn.GELU}, ValueError, r"layers: no module of the model is a GELU"),
-        ({"layers": (nn.GELU, nn.ELU)}, ValueError, r"layers: no module .* is a GELU, ELU"),
-        ({"layers": lambda *_: False}, ValueError, r"layers: the predicate matches no module"),
-        ({"layers": []}, ValueError, r"layers: no module"),
-        ({"layers": int}, TypeError, r"layers must be module types, names or a predicate"),
-        ({"layers": [3]}, TypeError, r"layers must be module types, names .*, got 3$"),
-        ({"layers": 3}, TypeError, r"layers must be module types, names .*, got 3$"),
-        ({"mode": "replace"}, ValueError, r"mode must be 'observe' or 'insert', got 'replace'"),
-        ({"transmission": "row"}, ValueError, r"transmission must be 'image', .*, got 'row'"),
-        ({"methods": "ebpc"}, ValueError, r"methods must be a non-empty sequence .*'ebpc'"),
-        ({"methods": ()}, ValueError, r"methods must be a non-empty sequence"),
-        ({"methods": ("ebpc", "lz4")}, ValueError, r"methods must be of ebpc, .*, got 'lz4'"),
-        ({"methods": ("zvc", "zvc")}, ValueError, r"methods must be different ones"),
-        ({"quantizer": 8}, TypeError, r"quantizer must be a Quantizer.*, got int"),
-        ({"block_size": 1}, ValueError, r"block_size must be from 2 to 64, got 1"),
-        ({"max_zero_run": 10}, ValueError, r"max_zero_run must be a power of two, got 10"),
-        ({"base": "kept"}, ValueError, r"base must be 'sent' or 'reused', got 'kept'"),
+        ("layers", ("3.gelu", ["1", "9"], nn.GELU, lambda *_: False, []), ValueError),
+        ("layers", (int, [3], 3), TypeError),
+        ("mode", ("replace",), ValueError),
+        ("transmission", ("row",), ValueError),
+        ("methods", ("ebpc", (), ("ebpc", "lz4"), ("zvc", "zvc")), ValueError),
+        ("quantizer", (8,), TypeError),
+        ("block_size", (1,), ValueError),
+        ("max_zero_run", (10,), ValueError),
+        ("base", ("kept",), ValueError),
     ],
 )
-def test_wrong_arguments_are_named_before_anything_runs(network, arguments, exception, message):
-    with pytest.raises(exception, match=message):
-        CompressionMeter(network, **{"mode": "insert"} | arguments)
-    assert not hooks_of(network)
-
-
-def test_what_is_no_module_is_refused():
-    with pytest.raises(TypeError, match=r"^model must be a torch\.nn\.Module, got function$"):
-        CompressionMeter(lambda x: x, mode="insert")
+def test_wrong_arguments_are_named_before_anything_runs(network, name, values, exception):
+    for value in values:
+        with pytest.raises(exception, match=about(name)):
+            CompressionMeter(network, **{"mode": "insert", name: value})
+        assert not hooks_of(network)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sample_inputs import METHODS, NEW_DTYPES, assert_same_bits, feature_map, sample_tensors
+from helpers import METHODS, NEW_DTYPES, assert_same_bits, feature_map, sample_tensors
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import torch_ebpc

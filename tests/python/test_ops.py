@@ -7,15 +7,13 @@ import json
 
 import pytest
 import torch
-from conftest import ROOT
-from hypothesis import given
-from hypothesis import strategies as st
-from sample_inputs import (
+from helpers import (
     BASES,
     DTYPES,
     FLOATING,
     INTEGERS,
     METHODS,
+    ROOT,
     SHAPES,
     assert_same_bits,
     bits_of,
@@ -23,6 +21,8 @@ from sample_inputs import (
     from_patterns,
     special_values,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 import torch_ebpc
 
@@ -279,6 +279,8 @@ def test_golden_streams_through_python(base):
         assert streams.zero_bits == case["zero_stream_bits"]
         assert streams.plane_bits == case[f"{plane}_bits"]
         assert torch.equal(torch_ebpc.decode(streams), x), case["name"]
+        for method, bits in case["baseline_bits"].items() if base == "sent" else ():
+            assert torch_ebpc.encode(x, **code, method=method).bits == bits, case["name"]
 
 
 def test_packed_bytes_survive_a_copy_and_a_file(tmp_path):

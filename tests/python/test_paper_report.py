@@ -11,7 +11,7 @@ from pathlib import Path
 import paper_example
 import pytest
 import torch
-from browsing import look_at
+from helpers import look_at
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -120,13 +120,14 @@ def test_the_summary_has_a_verdict_on_each_claim_in_a_line(study: Study) -> None
     for verdict in verdicts(study):
         line = verdict.in_a_line()
         assert line.startswith(f"{verdict.claim.source}: a ratio of {verdict.claim.ratio:g} is ")
-        sums = [e for e in verdict.means if e.average == "ratio of sums"]
-        highest = max(e.ratio for e in sums)
+        readings = verdict.readings[verdict.means]
+        sums = readings[readings["average"] == "ratio of sums"]
+        highest = sums["ratio"].max()
         met = "met" if round(highest, 1) >= verdict.claim.ratio else "NOT met"
-        if not any(verdict.ratio_met(e, 0) for e in verdict.means):
+        if not verdict.ratios_met(0)[verdict.means].any():
             assert f" is {met} against words of the type's own width" in line
         assert f"(ratio of sums {highest:.2f})" in line
-        assert f"(ratio of sums {max(e.gain_percent for e in sums):+.0f} %)." in line
+        assert f"(ratio of sums {sums['gain_percent'].max():+.0f} %)." in line
 
 
 def test_a_second_report_replaces_the_first_and_nothing_else(

@@ -12,8 +12,7 @@ from evaluation.common import compressors
 from evaluation.paper.__main__ import extent_from, parser, rule_from
 from evaluation.paper.plan import EXTENTS, network_plan
 from evaluation.paper.presets import PRESETS
-from evaluation.paper.software import count_software_bits, entropy_bits
-from evaluation.paper.variants import METHODS, TYPES, variant
+from evaluation.paper.variants import METHODS, TYPES, count_software_bits, entropy_bits, variant
 
 NOTEBOOK = PRESETS["notebook"]
 

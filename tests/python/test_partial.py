@@ -1,22 +1,15 @@
 """Parts of containers: samples, what is left of a damaged one, and how large one can be."""
 
 import itertools
-import re
 import tracemalloc
 
 import pytest
 import torch
+from helpers import about, assert_same_bits, at_byte, small_integers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sample_inputs import assert_same_bits
 
 import torch_ebpc
-
-
-def feature_map(shape, dtype=torch.int8, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(-3, 5, shape, generator=generator).clamp(min=0).to(dtype)
-
 
 # ---- decompress(index=...) -----------------------------------------------------------------------
 
@@ -26,7 +19,7 @@ INDICES = [0, 3, -1, -7, slice(2, 5), slice(None), slice(1, 6, 2), slice(5, 2), 
 @pytest.mark.parametrize("dtype", torch_ebpc.ops.DTYPES, ids=str)
 def test_an_index_gives_what_slicing_gives(dtype):
     for shape in [(7,), (7, 3, 33, 60), (7, 4096), (7, 0), (7, 1, 5000)]:
-        x = feature_map(shape, dtype)
+        x = small_integers(shape, dtype)
         packed = torch_ebpc.compress(x)
         for index in INDICES:
             part = torch_ebpc.decompress(packed, index=index)
@@ -40,7 +33,7 @@ def test_an_index_gives_what_slicing_gives(dtype):
     [((7, 3, 20, 31), torch.channels_last), ((7, 3, 4, 20, 31), torch.channels_last_3d)],
 )
 def test_an_index_keeps_the_memory_format(shape, memory_format):
-    x = feature_map(shape).contiguous(memory_format=memory_format)
+    x = small_integers(shape).contiguous(memory_format=memory_format)
     packed = torch_ebpc.compress(x)
     for index in INDICES:
         part = torch_ebpc.decompress(packed, index=index)
@@ -50,11 +43,11 @@ def test_an_index_keeps_the_memory_format(shape, memory_format):
 
 
 def test_an_index_reads_only_the_segments_that_it_needs():
-    x = feature_map((4, 4096))
+    x = small_integers((4, 4096))
     packed = torch_ebpc.compress(x)
     packed[-1] ^= 1
     assert torch.equal(torch_ebpc.decompress(packed, index=slice(0, 3)), x[:3])
-    with pytest.raises(torch_ebpc.EBPCChecksumError, match=r"\(segment 3\)"):
+    with pytest.raises(torch_ebpc.EBPCChecksumError, match="segment 3"):
         torch_ebpc.decompress(packed, index=3)
 
 
@@ -64,42 +57,31 @@ def test_an_index_reads_only_the_segments_that_it_needs():
     step=st.none() | st.integers(1, 5),
 )
 def test_any_slice_of_any_shape(shape, bounds, step):
-    x = feature_map(shape, torch.int16)
+    x = small_integers(shape, torch.int16)
     index = slice(*bounds, step)
     assert torch.equal(torch_ebpc.decompress(torch_ebpc.compress(x), index=index), x[index])
 
 
-@pytest.mark.parametrize(
-    ("shape", "index", "error", "message"),
-    [
-        ((3, 4), 3, IndexError, "index must be from -3 to 2, got 3"),
-        ((3, 4), -4, IndexError, "index must be from -3 to 2, got -4"),
-        ((0, 4), 0, IndexError, "index must be a slice where there are no samples, got 0"),
-        ((), 0, IndexError, "index must be None for a tensor without dimensions"),
-        ((3, 4), slice(None, None, -1), ValueError, "positive step, got step -1"),
-        ((3, 4), 1.0, TypeError, "index must be an int or a slice, got float"),
-        ((3, 4), True, TypeError, "index must be an int or a slice, got bool"),
-        ((3, 4), torch.tensor(True), TypeError, "an int or a slice, got torch.bool tensor"),
-        ((3, 4), torch.tensor(2.0), TypeError, "an int or a slice, got torch.float32 tensor"),
-    ],
-)
-def test_an_index_that_is_none_is_refused(shape, index, error, message):
-    packed = torch_ebpc.compress(feature_map(shape))
-    with pytest.raises(error, match=re.escape(message)):
-        torch_ebpc.decompress(packed, index=index)
+@pytest.mark.parametrize("index", [3, -4])
+def test_an_index_that_no_sample_has_is_refused(index):
+    with pytest.raises(IndexError, match=about("index")):
+        torch_ebpc.decompress(torch_ebpc.compress(small_integers((3, 4))), index=index)
+
+
+@pytest.mark.parametrize("index", [1.0, True, torch.tensor(True), torch.tensor(2.0)])
+def test_what_is_no_index_is_refused(index):
+    with pytest.raises(TypeError, match=about("index")):
+        torch_ebpc.decompress(torch_ebpc.compress(small_integers((3, 4))), index=index)
 
 
 def test_the_operator_refuses_a_range_that_the_tensor_has_not():
     ops = torch.ops.torch_ebpc
-    handle = ops.open_container(torch_ebpc.compress(feature_map((10,), torch.int64)))
+    handle = ops.open_container(torch_ebpc.compress(small_integers((10,), torch.int64)))
     for first, elements in [(0, 11), (11, 0), (2**62, 2**62), (1, 2**63 - 1)]:
-        message = f"the container's 10, got {elements} from {first}"
-        with pytest.raises(RuntimeError, match=f"elements must be of {message}$"):
+        with pytest.raises(RuntimeError, match=rf"elements .*, got {elements} from {first}$"):
             ops.container_range(handle, first, elements)
-    with pytest.raises(RuntimeError, match="first_element must not be negative, got -1"):
-        ops.container_range(handle, -1, 1)
     ops.close(handle)
-    with pytest.raises(RuntimeError, match=f"handle must be an open one .*, got {handle}"):
+    with pytest.raises(RuntimeError, match=f"handle .*, got {handle}$"):
         ops.container_range(handle, 0, 1)
 
 
@@ -107,24 +89,16 @@ def test_the_operator_refuses_a_range_that_the_tensor_has_not():
 
 
 def test_a_tensor_larger_than_max_bytes_is_refused():
-    x = feature_map((100, 100), torch.int16)
+    x = small_integers((100, 100), torch.int16)
     packed = torch_ebpc.compress(x)
     assert torch.equal(torch_ebpc.decompress(packed, max_bytes=20_000), x)
     assert torch.equal(torch_ebpc.decompress(packed, index=5, max_bytes=200), x[5])
-    message = "holds a tensor of 20000 bytes, more than max_bytes, 19999; if it can be trusted"
+    message = "20000 bytes, more than max_bytes, 19999"
     for refused in (torch_ebpc.decompress, torch_ebpc.recover):
         with pytest.raises(torch_ebpc.EBPCLimitError, match=message):
             refused(packed, max_bytes=19_999)
-    with pytest.raises(torch_ebpc.EBPCLimitError, match="200 bytes, more than max_bytes, 199"):
+    with pytest.raises(torch_ebpc.EBPCLimitError, match="max_bytes, 199"):
         torch_ebpc.decompress(packed, index=5, max_bytes=199)
-
-
-def test_what_is_no_max_bytes_is_refused():
-    packed = torch_ebpc.compress(feature_map((4,)))
-    with pytest.raises(TypeError, match="max_bytes must be an int or None, got str"):
-        torch_ebpc.decompress(packed, max_bytes="1G")
-    with pytest.raises(ValueError, match=r"max_bytes must be from 0 to 2\^63 - 1, got -1"):
-        torch_ebpc.decompress(packed, max_bytes=-1)
 
 
 def test_a_bomb_is_refused_by_default_and_can_be_allowed():
@@ -157,7 +131,7 @@ def segment_ends(packed):
 
 
 def test_an_intact_container_has_lost_nothing():
-    x = feature_map((5, 3, 30, 31)).contiguous(memory_format=torch.channels_last)
+    x = small_integers((5, 3, 30, 31)).contiguous(memory_format=torch.channels_last)
     recovered = torch_ebpc.recover(torch_ebpc.compress(x))
     assert torch.equal(recovered.tensor, x)
     assert recovered.tensor.is_contiguous(memory_format=torch.channels_last)
@@ -166,7 +140,7 @@ def test_an_intact_container_has_lost_nothing():
 
 
 def test_a_damaged_segment_loses_that_segment_only_and_its_samples_are_named():
-    x = feature_map((10, 1000)) + 1
+    x = small_integers((10, 1000)) + 1
     packed = torch_ebpc.compress(x)
     packed[-1] ^= 1  # words 8192 to 9999
     recovered = torch_ebpc.recover(packed)
@@ -178,21 +152,21 @@ def test_a_damaged_segment_loses_that_segment_only_and_its_samples_are_named():
 
 
 def test_a_cut_loses_what_is_behind_it():
-    x = feature_map((3, 4096))
+    x = small_integers((3, 4096))
     packed = torch_ebpc.compress(x)
     header_bytes = torch_ebpc.inspect(packed).header_bytes
     recovered = torch_ebpc.recover(packed[:header_bytes])
     assert recovered.lost_words == (range(0, 3 * 4096),)
     assert recovered.lost_samples == (range(0, 3),)
     assert torch_ebpc.recover(packed[:-1]).lost_samples == (range(2, 3),)
-    with pytest.raises(torch_ebpc.EBPCFormatError, match="header bytes"):
+    with pytest.raises(torch_ebpc.EBPCFormatError, match=at_byte(20, "header bytes")):
         torch_ebpc.recover(packed[: header_bytes - 1])
-    with pytest.raises(torch_ebpc.EBPCChecksumError, match=r"\(header\)"):
+    with pytest.raises(torch_ebpc.EBPCChecksumError, match="header"):
         torch_ebpc.recover(torch.cat([packed[:60], packed[60:61] ^ 1, packed[61:]]))
 
 
 def test_lost_samples_are_ranges_that_do_not_touch():
-    x = feature_map((6 * 8, 512)) + 1  # 8 samples in each segment
+    x = small_integers((6 * 8, 512)) % 5 + 1  # 8 samples in each segment
     packed = torch_ebpc.compress(x)
     info = torch_ebpc.inspect(packed)
     ends = segment_ends(packed)
@@ -205,7 +179,7 @@ def test_lost_samples_are_ranges_that_do_not_touch():
     assert info.segments == 6
 
     # A sample that two lost ranges end and begin in is named once.
-    packed = torch_ebpc.compress(feature_map((3, 12_000)) + 1)
+    packed = torch_ebpc.compress(small_integers((3, 12_000)) % 5 + 1)
     ends = segment_ends(packed)
     for segment in (0, 2, 8):
         packed[ends[segment] - 1] ^= 1
@@ -279,12 +253,3 @@ def test_the_bound_is_the_tensor_and_one_percent_and_260_bytes(dtype, shape):
     for size in shape:
         tensor_bytes *= size
     assert 100 * torch_ebpc.max_compressed_bytes(shape, dtype) <= 101 * tensor_bytes + 26_000
-
-
-def test_what_is_no_shape_or_dtype_has_no_bound():
-    with pytest.raises(ValueError, match="no negative size, got -1"):
-        torch_ebpc.max_compressed_bytes((3, -1), torch.int8)
-    with pytest.raises(ValueError, match=r"less than 2\^63 bytes, got more"):
-        torch_ebpc.max_compressed_bytes((2**62,), torch.int32)
-    with pytest.raises(TypeError, match=r"dtype must be one of int8, .*quint8"):
-        torch_ebpc.max_compressed_bytes((3,), torch.quint8)

@@ -7,8 +7,7 @@ import weakref
 
 import pytest
 import torch
-from gradients import assert_all_same_bits
-from sample_inputs import assert_same_bits
+from helpers import about, assert_all_same_bits, assert_same_bits
 from torch import Tensor, nn
 from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.backends.debugging import boxed_nop
@@ -161,5 +160,5 @@ def test_shapes_that_the_compiler_does_not_know_are_left_as_they_are(alive):
 
 @pytest.mark.parametrize(("value", "error"), [(1.5, TypeError), (-1, ValueError)])
 def test_a_wrong_min_bytes_is_named(value, error):
-    with pytest.raises(error, match="min_bytes must"):
+    with pytest.raises(error, match=about("min_bytes")):
         CompressedPartitioner(min_bytes=value)

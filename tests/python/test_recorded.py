@@ -9,7 +9,7 @@ from urllib.error import URLError
 
 import pytest
 import torch
-from sample_inputs import assert_same_bits
+from helpers import assert_same_bits
 
 import torch_ebpc
 from evaluation.bench import choice

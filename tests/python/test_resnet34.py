@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import missing
-from sample_inputs import assert_same_bits
+from helpers import assert_same_bits, missing
 from torch import nn
 
 from evaluation.recorded import network as recorded

@@ -7,9 +7,7 @@ import contextlib
 
 import pytest
 import torch
-from gradients import assert_all_same_bits, gradients_of, images
-from sample_inputs import assert_same_bits
-from small_models import small_network
+from helpers import assert_all_same_bits, assert_same_bits, gradients_of, images, small_network
 from torch import Tensor, nn
 
 import torch_ebpc

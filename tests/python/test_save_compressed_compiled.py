@@ -6,9 +6,14 @@ import contextlib
 
 import pytest
 import torch
-from gradients import assert_all_same_bits, gradients_of, images, plain_call
-from sample_inputs import assert_same_bits
-from small_models import small_network
+from helpers import (
+    assert_all_same_bits,
+    assert_same_bits,
+    gradients_of,
+    images,
+    plain_call,
+    small_network,
+)
 from torch import Tensor, nn
 
 from torch_ebpc import save_compressed
@@ -33,7 +38,7 @@ def test_torch_func_says_that_it_has_no_such_hooks():
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("inside", [False, True])
 def test_what_a_scripted_module_saves_is_compressed(inside):
-    x = images()
+    x = images(size=32)
     model: nn.Module = torch.jit.script(small_network())
     if inside:
         model = nn.Sequential(model, nn.Tanh())
@@ -98,7 +103,7 @@ def test_layers_inside_of_a_compiled_one_are_not_told_apart():
     model = small_network()
     model[2] = torch.compile(model[2], backend="aot_eager")
     with save_compressed(model) as saved:
-        model(images())
+        model(images(size=32))
     layers = {row.layer for row in saved.report().rows}
     assert {"1", "2", "3.relu"} <= layers
     assert not any(layer.startswith("2.") for layer in layers)
@@ -114,8 +119,9 @@ def test_it_can_be_entered_inside_of_a_compiled_function():
             return model(x)
 
     compiled = torch.compile(forward, backend="aot_eager")
-    found = gradients_of(compiled, network, images())
+    found = gradients_of(compiled, network, images(size=32))
     assert saved.report().total().packed > 0
     assert_all_same_bits(
-        found, gradients_of(torch.compile(plain_call, backend="aot_eager"), network, images())
+        found,
+        gradients_of(torch.compile(plain_call, backend="aot_eager"), network, images(size=32)),
     )

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import os
-import subprocess
-import sys
 import weakref
 from collections.abc import Callable
 
@@ -15,8 +12,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
-from sample_inputs import assert_same_bits, feature_map, special_values
+from helpers import ROOT, assert_same_bits, feature_map, python, special_values
 from torch import Tensor, nn
 
 import torch_ebpc
@@ -435,9 +431,8 @@ print(saved.report().peak_tensor_bytes - saved.report().peak_stored_bytes)
 
 def test_the_peak_of_resident_memory_falls_by_what_is_saved():
     """16 tensors of 4 MiB. Where malloc gives back what is freed: see docs/training.md."""
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "262144", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", PEAK]
-    printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    environment = {"MALLOC_MMAP_THRESHOLD_": "262144", "PYTHONPATH": str(ROOT)}
+    printed = python("-c", PEAK, check=True, **environment)
     plain, compressed, saved = map(int, printed.stdout.split())
     assert saved > 40e6
     # The backward pass needs room for what it has decompressed: three tensors at most, and `scale`

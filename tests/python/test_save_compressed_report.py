@@ -8,17 +8,13 @@ import io
 
 import pytest
 import torch
-from small_models import small_network
+from helpers import images, small_network
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 import torch_ebpc
 from torch_ebpc import save_compressed, saved_tensors
 from torch_ebpc.saved_report import OUTSIDE, PARAMETER, SavedReport
-
-
-def images() -> Tensor:
-    return torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(2))
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +26,7 @@ def model() -> nn.Sequential:
 def report(model) -> SavedReport:
     saved = save_compressed(model)
     with saved:
-        loss = model(images()).square().sum()
+        loss = model(images(size=48)).square().sum()
     loss.backward()
     return saved.report()
 
@@ -48,7 +44,7 @@ def test_bytes_are_those_that_autograd_holds_each_counted_once(model, report):
             held[x.data_ptr(), x._version] = x.detach()
 
     with saved_tensors_hooks(record, lambda _: None):
-        model(images()).square().sum()
+        model(images(size=48)).square().sum()
     total = report.total()
     assert total.saves == saves
     assert total.saves == total.repeated + total.packed + sum(n for n, _ in total.kept.values())
@@ -104,7 +100,7 @@ def test_peaks_are_of_what_lives_at_the_same_time(model):
     saved = save_compressed()
     for _ in range(3):
         with saved:
-            loss = model(images()).square().sum()
+            loss = model(images(size=48)).square().sum()
         loss.backward()
     report = saved.report()
     assert 3 * report.peak_tensor_bytes == report.total().tensor_bytes
@@ -112,7 +108,7 @@ def test_peaks_are_of_what_lives_at_the_same_time(model):
     losses = []
     for _ in range(3):
         with saved:
-            losses.append(model(images()).square().sum())
+            losses.append(model(images(size=48)).square().sum())
     # One input in three, since the tensors differ.
     assert saved.report().peak_tensor_bytes == 3 * report.peak_tensor_bytes
 
@@ -135,7 +131,7 @@ def test_the_table_has_a_line_for_each_layer_and_kind_and_says_which_bytes(repor
 
 def test_without_a_model_there_are_kinds_alone():
     with save_compressed() as saved:
-        small_network()(images())
+        small_network()(images(size=48))
     report = saved.report()
     assert "layer" not in repr(report)
     assert {row.layer for row in report.rows} == {""}
@@ -150,7 +146,7 @@ def test_a_report_survives_json_and_is_not_changed_by_what_comes_later(report, m
     saved = save_compressed(model)
     first = saved.report()
     with saved:
-        model(images())
+        model(images(size=48))
     assert first.rows == []
     assert first.total().ratio == 1
     assert saved.report().rows != []
@@ -172,10 +168,10 @@ def test_a_report_goes_to_csv_markdown_and_pandas(report, tmp_path):
 def test_a_model_that_was_never_seen_running_is_noticed(model):
     other = copy.deepcopy(model)
     with save_compressed(model) as saved:
-        other(images())
+        other(images(size=48))
     assert "no layer of the model was seen running" in repr(saved.report())
     with save_compressed(model) as saved:
-        model(images())
+        model(images(size=48))
     assert "no layer of the model was seen running" not in repr(saved.report())
 
 
@@ -186,7 +182,7 @@ def test_what_is_only_reported_is_counted_as_if_it_were_compressed(model, report
     """Up to what a sample cannot know."""
     saved = save_compressed(model, compress=False)
     with saved:
-        loss = model(images()).square().sum()
+        loss = model(images(size=48)).square().sum()
     loss.backward()
     only = saved.report()
     assert not only.compressed

@@ -10,19 +10,11 @@ import sys
 
 import pytest
 import torch
+from helpers import about, assert_same_bits, at_byte, small_integers
 from hypothesis import given
 from hypothesis import strategies as st
-from sample_inputs import assert_same_bits
 
 import torch_ebpc
-
-
-def feature_map(shape, dtype=torch.int8):
-    generator = torch.Generator().manual_seed(1)
-    x = torch.randint(-3, 5, shape, generator=generator).clamp(min=0)
-    if x.numel() > 8192:  # a raw segment between coded ones
-        x.view(-1)[4096:8192] = torch.randint(-120, 120, (4096,), generator=generator)
-    return x.to(dtype)
 
 
 def encoded(x, parts, **parameters):
@@ -43,7 +35,7 @@ def decoded(parts):
 @pytest.mark.parametrize("dtype", torch_ebpc.ops.DTYPES, ids=str)
 def test_pieces_give_the_bytes_and_words_of_one_go(dtype):
     for count in [0, 1, 4095, 4096, 4097, 20_000]:
-        x = feature_map((count,), dtype)
+        x = small_integers((count,), dtype)
         packed = torch_ebpc.compress(x)
         for size in [1000, 4096, 5000, 30_000]:
             assert torch.equal(encoded(x, x.split(size)), packed)
@@ -58,7 +50,7 @@ def test_pieces_give_the_bytes_and_words_of_one_go(dtype):
     block_size=st.integers(2, 64),
 )
 def test_any_pieces_of_any_shape(shape, cuts, base, word_bits, block_size):
-    x = feature_map(shape, torch.int16).clamp(-7, 7)
+    x = small_integers(shape, torch.int16).clamp(-7, 7)
     parameters = {"base": base, "word_bits": word_bits, "block_size": block_size}
     packed = torch_ebpc.compress(x, **parameters)
     assert torch.equal(encoded(x, x.flatten().tensor_split(sorted(cuts)), **parameters), packed)
@@ -66,7 +58,7 @@ def test_any_pieces_of_any_shape(shape, cuts, base, word_bits, block_size):
 
 
 def test_samples_of_a_channels_last_batch_can_be_pushed_one_by_one():
-    x = feature_map((5, 3, 40, 41)).contiguous(memory_format=torch.channels_last)
+    x = small_integers((5, 3, 40, 41)).contiguous(memory_format=torch.channels_last)
     packed = torch_ebpc.compress(x)
     assert torch.equal(encoded(x, x, memory_format="channels_last"), packed)
 
@@ -81,29 +73,29 @@ def test_bytes_are_taken_as_well_and_words_come_in_bounded_pieces():
 
 
 def test_words_that_are_not_taken_come_with_the_next_push():
-    x = feature_map((10_000,))
+    x = small_integers((10_000,))
     packed = torch_ebpc.compress(x)
     decoder = torch_ebpc.ContainerDecoder()
     decoder.push(packed)
     assert decoder.info == torch_ebpc.inspect(packed)
-    with pytest.raises(ValueError, match="must be taken before finish"):
+    with pytest.raises(ValueError, match="before finish"):
         decoder.finish()
     assert torch.equal(torch.cat(list(decoder.push(b""))), x)
     decoder.finish()
 
 
 def test_damage_and_cuts_are_noticed():
-    packed = torch_ebpc.compress(feature_map((10_000,)))
+    packed = torch_ebpc.compress(small_integers((10_000,)))
     size = packed.numel()
-    with pytest.raises(torch_ebpc.EBPCFormatError, match=f"byte {size - 1} .*{size} bytes, found"):
+    with pytest.raises(torch_ebpc.EBPCFormatError, match=at_byte(size - 1, "container bytes")):
         decoded([packed[:-1]])
     decoder = torch_ebpc.ContainerDecoder()
     decoder.push(packed[:40])
-    with pytest.raises(torch_ebpc.EBPCFormatError, match=r"byte 40 .* a header, found the end"):
+    with pytest.raises(torch_ebpc.EBPCFormatError, match=at_byte(40, "container bytes")):
         decoder.finish()
-    with pytest.raises(torch_ebpc.EBPCFormatError, match="expected the end, found 1 more bytes"):
+    with pytest.raises(torch_ebpc.EBPCFormatError, match=at_byte(size, "container bytes")):
         decoded([packed, packed[:1]])
-    with pytest.raises(torch_ebpc.EBPCFormatError, match="magic"):
+    with pytest.raises(torch_ebpc.EBPCFormatError, match=at_byte(0, "magic")):
         decoded([packed[1:]])
     for at, what in [(60, "header"), (size - 1, "segment 2")]:
         damaged = packed.clone()
@@ -115,33 +107,32 @@ def test_damage_and_cuts_are_noticed():
 def test_words_that_the_tensor_does_not_have_are_refused():
     encoder = torch_ebpc.ContainerEncoder((10,), torch.int16, word_bits=4)
     encoder.push(torch.ones(4, dtype=torch.int16))
-    with pytest.raises(ValueError, match="at most the 6 words that are left, got 7"):
+    with pytest.raises(ValueError, match=r"6 words .*, got 7"):
         encoder.push(torch.ones(7, dtype=torch.int16))
-    with pytest.raises(TypeError, match=r"x's dtype must be torch.int16, got torch.int8"):
+    with pytest.raises(TypeError, match=about("x")):
         encoder.push(torch.ones(1, dtype=torch.int8))
     with pytest.raises(ValueError, match="got 8 at index 9"):
         encoder.push(torch.tensor([1, 2, 3, 4, 5, 8], dtype=torch.int16))
-    with pytest.raises(ValueError, match="all 10 words must have been pushed, got 4"):
+    with pytest.raises(ValueError, match=r"10 words .*, got 4"):
         encoder.finish()
     assert encoder.push(torch.ones(6, dtype=torch.int16)).numel() > 0
     encoder.finish()
 
 
 def test_parameters_are_checked_at_once():
-    with pytest.raises(ValueError, match="block_size"):
-        torch_ebpc.ContainerEncoder((1,), torch.int8, block_size=65)
-    with pytest.raises(TypeError, match="dtype must be one of"):
-        torch_ebpc.ContainerEncoder((1,), torch.quint8)
-    with pytest.raises(ValueError, match="it needs 4 dimensions, got 1"):
-        torch_ebpc.ContainerEncoder((9,), torch.int8, "channels_last")
-    with pytest.raises(ValueError, match="it needs 4 dimensions, got 0"):
-        torch_ebpc.ContainerEncoder((), torch.int8, "channels_last")
-    with pytest.raises(ValueError, match=r"memory_format must be 'contiguous', .*got 'foo'"):
-        torch_ebpc.ContainerEncoder((9,), torch.int8, "foo")
-    with pytest.raises(TypeError, match="memory_format must be a str, got NoneType"):
-        torch_ebpc.ContainerEncoder((9,), torch.int8, None)
-    with pytest.raises(TypeError, match="block_size must be an int, got str"):
-        torch_ebpc.ContainerEncoder((9,), torch.int8, block_size="8")
+    for error, arguments in (
+        (TypeError, {"dtype": torch.quint8}),
+        (ValueError, {"block_size": 65}),
+        (TypeError, {"block_size": "8"}),
+        (ValueError, {"memory_format": "foo"}),
+        (TypeError, {"memory_format": None}),
+    ):
+        (name,) = arguments
+        with pytest.raises(error, match=about(name)):
+            torch_ebpc.ContainerEncoder(**{"shape": (9,), "dtype": torch.int8} | arguments)
+    for shape in ((9,), ()):
+        with pytest.raises(ValueError, match=about("the memory format")):
+            torch_ebpc.ContainerEncoder(shape, torch.int8, "channels_last")
 
 
 def test_a_tensor_without_dimensions_is_pushed():
@@ -150,7 +141,7 @@ def test_a_tensor_without_dimensions_is_pushed():
 
 
 def test_pieces_are_pushed_in_and_out_of_inference_mode():
-    x = feature_map((10_000,))
+    x = small_integers((10_000,))
     packed = torch_ebpc.compress(x)
     with torch.inference_mode():
         encoder = torch_ebpc.ContainerEncoder(x.shape, x.dtype)
@@ -165,7 +156,7 @@ def test_pieces_are_pushed_in_and_out_of_inference_mode():
 
 
 def test_the_default_device_does_not_matter():
-    x = feature_map((10_000,))
+    x = small_integers((10_000,))
     packed = torch_ebpc.compress(x)
     with torch.device("meta"):
         encoder = torch_ebpc.ContainerEncoder(x.shape, x.dtype)
@@ -193,10 +184,9 @@ def test_what_are_no_bytes_is_refused_and_nothing_is_taken():
     packed = torch_ebpc.compress(torch.zeros(10))
     decoder = torch_ebpc.ContainerDecoder()
     for data in (5, None, [1, 2, 3], "x"):
-        message = rf"^data must be a uint8 tensor or bytes, got {type(data).__name__}$"
-        with pytest.raises(TypeError, match=message):
+        with pytest.raises(TypeError, match=about("data")):
             decoder.push(data)
-    with pytest.raises(ValueError, match=r"^data must have one dimension, got 2$"):
+    with pytest.raises(ValueError, match=about("data")):
         decoder.push(packed[None])
     for data in (bytearray(packed[:9].tolist()), packed[9:].numpy()):
         words = list(decoder.push(data))
@@ -205,7 +195,7 @@ def test_what_are_no_bytes_is_refused_and_nothing_is_taken():
 
 
 def test_damage_is_said_again():
-    packed = torch_ebpc.compress(feature_map((10_000,)))
+    packed = torch_ebpc.compress(small_integers((10_000,)))
     start = torch_ebpc.inspect(packed).header_bytes
     for at, what in [(60, "header"), (start, "segment 0"), (packed.numel() - 1, "segment 2")]:
         damaged = packed.clone()
@@ -224,7 +214,7 @@ def test_damage_is_said_again():
 
 
 def test_a_file_has_the_bytes_of_compress_and_is_read_in_parts(tmp_path):
-    x = feature_map((7, 5000), torch.float16)
+    x = small_integers((7, 5000), torch.float16)
     path = tmp_path / "x.ebpc"
     size = torch_ebpc.write_file(path, x, x.shape, x.dtype)
     assert path.read_bytes() == bytes(torch_ebpc.compress(x).tolist())
@@ -246,7 +236,7 @@ def test_a_failure_leaves_what_was_there_before(tmp_path):
 
     with pytest.raises(RuntimeError, match="no more"):
         torch_ebpc.write_file(path, parts(), (10_000,), torch.float32)
-    with pytest.raises(ValueError, match="all 10000 words must have been pushed, got 1"):
+    with pytest.raises(ValueError, match=r"10000 words .*, got 1"):
         torch_ebpc.write_file(path, [torch.zeros(1)], (10_000,), torch.float32)
     assert path.read_bytes() == b"before"
     assert os.listdir(tmp_path) == ["x.ebpc"]
@@ -268,7 +258,7 @@ def test_a_link_is_followed_and_a_device_is_refused(tmp_path):
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "file").read_bytes() == b"x"
     with (
-        pytest.raises(OSError, match="/dev/null must be a regular file, if it exists"),
+        pytest.raises(OSError, match=about("/dev/null")),
         torch_ebpc.files.whole_file(os.devnull),
     ):
         pass

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from small_models import Returns
+from helpers import Returns
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 

@@ -6,20 +6,12 @@ import threading
 
 import pytest
 import torch
+from helpers import hooks_of, tapped
 from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils.checkpoint import checkpoint
 
 from torch_ebpc import CompressionMeter, Quantizer, Tap, Taps
-
-
-def names(model, run, layers=nn.ReLU, **options):
-    found = []
-    with Taps(model, lambda tap, _: found.append(tap.name), layers, **options):
-        run()
-    assert _get_current_function_mode_stack() == []
-    return found
-
 
 # ---- A pass --------------------------------------------------------------------------------------
 
@@ -54,7 +46,7 @@ def test_a_part_called_by_itself_can_be_calibrated():
 
 def test_a_matched_layer_called_by_itself_is_a_pass():
     net = two_parts()
-    assert names(net, lambda: [net[0][1](torch.ones(2)) for _ in range(3)]) == ["0.1#1"] * 3
+    assert tapped(net, lambda: [net[0][1](torch.ones(2)) for _ in range(3)]) == ["0.1#1"] * 3
 
 
 def test_functions_are_seen_in_a_part_called_by_itself():
@@ -63,7 +55,7 @@ def test_functions_are_seen_in_a_part_called_by_itself():
             return torch.relu(torch.relu(x))
 
     net = nn.Sequential(Part())
-    found = names(
+    found = tapped(
         net, lambda: [net[0](torch.ones(2)) for _ in range(2)], (), functions=[torch.relu]
     )
     assert found == ["0.relu#1", "0.relu#2"] * 2
@@ -83,7 +75,7 @@ class Tree(nn.Module):
 
 def test_a_model_that_calls_itself_is_in_one_pass():
     tree = Tree()
-    found = names(tree, lambda: [tree(torch.rand(2, 8), 2) for _ in range(2)])
+    found = tapped(tree, lambda: [tree(torch.rand(2, 8), 2) for _ in range(2)])
     assert found == [f"relu#{i}" for i in range(1, 6)] * 2
 
 
@@ -97,8 +89,7 @@ def test_an_interrupted_pass_is_over_when_the_block_is_left():
     with pytest.raises(KeyboardInterrupt), taps:
         model(torch.ones(2))
     assert _get_current_function_mode_stack() == []
-    assert not model._forward_hooks
-    assert not model._forward_pre_hooks
+    assert not hooks_of(model)
 
 
 def test_passes_after_an_interrupted_one_begin_anew():
@@ -178,7 +169,7 @@ def test_a_pass_of_another_thread_outlives_the_block_and_leaves_nothing():
     thread.join()
     assert found == []  # it was called when the block was left
     assert modes == []
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert not hooks_of(model)
 
 
 # ---- Recomputation -------------------------------------------------------------------------------
@@ -264,7 +255,7 @@ def test_a_hook_on_a_gradient_that_runs_the_model_calls_nothing():
         x.register_hook(lambda g: model(g))
         model(x).sum().backward()
 
-    assert names(model, run) == ["0#1"]
+    assert tapped(model, run) == ["0#1"]
 
 
 # ---- Callbacks -----------------------------------------------------------------------------------
@@ -301,5 +292,5 @@ def test_gradients_of_a_parameter_that_a_layer_returns_are_reported_once_a_pass(
         for _ in range(3):
             model(torch.rand(3)).sum().backward()
 
-    assert names(model, run, nn.Identity, of="gradients") == ["identity#1"] * 3
+    assert tapped(model, run, nn.Identity, of="gradients") == ["identity#1"] * 3
     assert not model.weight._backward_hooks

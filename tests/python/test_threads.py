@@ -10,21 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from helpers import small_integers
 from torch.utils.data import DataLoader, Dataset
 
 import torch_ebpc
 
 
-def feature_map(count, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randint(-3, 5, (count,), generator=generator).clamp(min=0).to(torch.int8)
-    x[: count // 8] = torch.randint(-120, 120, (count // 8,), generator=generator)
-    return x
-
-
 @pytest.mark.usefixtures("restored_threads")
 def test_bytes_are_the_same_for_any_number_of_threads():
-    x = feature_map(1_500_000)
+    x = small_integers((1_500_000,))
     torch.set_num_threads(1)
     alone = torch_ebpc.compress(x)
     for threads in (2, 3, 8, 64):
@@ -36,7 +30,7 @@ def test_bytes_are_the_same_for_any_number_of_threads():
 
 def test_calls_from_several_threads_do_not_disturb_each_other():
     def round_trip(seed):
-        x = feature_map(200_000 + seed, seed)
+        x = small_integers((200_000 + seed,), seed=seed)
         packed = torch_ebpc.compress(x)
         return torch.equal(torch_ebpc.decompress(packed), x), packed
 
@@ -55,7 +49,7 @@ def test_other_threads_run_while_one_is_coding(name):
     """No thread gives way to another by itself here, so that the other one's steps fall between a
     call's begin and end only if the call lets the GIL go. Nothing depends on speed: it may call
     many times."""
-    x = feature_map(2_000_000)
+    x = small_integers((2_000_000,))
     arguments = (x,)
     if name == "decompress":
         arguments = (torch_ebpc.compress(x), x.shape, x.dtype)
@@ -103,7 +97,7 @@ def succeeds_in_a_forked_process(work: Callable[[], bool]) -> bool:
 
 
 def test_a_forked_process_codes_by_itself():
-    x = feature_map(500_000)
+    x = small_integers((500_000,))
     packed = torch_ebpc.compress(x)  # in several threads, which the child will not have
 
     def is_the_same() -> bool:
@@ -116,7 +110,7 @@ def test_a_forked_process_codes_by_itself():
 
 
 def test_a_forked_process_with_one_thread_takes_any_strides():
-    x = feature_map(500_000).view(5, 10, 100, 100).to(memory_format=torch.channels_last)
+    x = small_integers((500_000,)).view(5, 10, 100, 100).to(memory_format=torch.channels_last)
     packed = torch_ebpc.compress(x)
 
     def is_the_same() -> bool:
@@ -145,7 +139,7 @@ class Samples(Dataset):
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_data_loader_workers_read_samples(tmp_path, context):
-    x = feature_map(20 * 3000).view(20, 3, 1000)
+    x = small_integers((20 * 3000,)).view(20, 3, 1000)
     torch_ebpc.write_file(tmp_path / "x", x.split(7), x.shape, x.dtype)
     loader = DataLoader(
         Samples(tmp_path / "x"), batch_size=4, num_workers=2, multiprocessing_context=context

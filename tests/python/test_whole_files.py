@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import about
 
 import torch_ebpc
 from evaluation.common.files import whole_files
@@ -61,9 +62,9 @@ def test_an_empty_file_is_mapped_to_no_bytes(tmp_path):
 def test_what_has_no_size_is_not_mapped(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path / "fifo", tmp_path, Path(os.devnull)):
-        with pytest.raises(OSError, match=f"{path} must be a regular file"):
+        with pytest.raises(OSError, match=about(str(path))):
             torch_ebpc.map_file(path)
-    with pytest.raises(OSError, match="/proc/self/status must have a size"):
+    with pytest.raises(OSError, match=about("/proc/self/status")):
         torch_ebpc.map_file("/proc/self/status")
 
 

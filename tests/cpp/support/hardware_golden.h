@@ -2,14 +2,10 @@
 
 #pragma once
 
-#include <gtest/gtest.h>
-
-#include <cstdint>
-#include <fstream>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "golden_cases.h"
 #include "hardware_testbench.h"
 
 namespace ebpc::test {
@@ -26,28 +22,17 @@ struct GoldenTransmission {
 /// Every golden case with words, with the base sent and re-used: without a word there is no
 /// transmission, since no beat is the last.
 inline std::vector<GoldenTransmission> golden_transmissions() {
-  std::ifstream file(EBPC_GOLDEN_DIR "/ebpc_streams.json");
-  EXPECT_TRUE(file) << EBPC_GOLDEN_DIR;
-  const auto bytes_of = [](const std::string& hex) {
-    std::vector<std::uint8_t> bytes;
-    for (std::size_t i = 0; i < hex.size(); i += 2) {
-      bytes.push_back(static_cast<std::uint8_t>(std::stoi(hex.substr(i, 2), nullptr, 16)));
-    }
-    return bytes;
-  };
   std::vector<GoldenTransmission> transmissions;
-  for (const auto& golden : nlohmann::json::parse(file)) {
-    if (golden["words"].empty()) continue;
-    for (const Base base : {Base::sent, Base::reused}) {
-      const Parameters p = parameters(golden["word_bits"], golden["block_size"], golden["signed"],
-                                      golden["max_zero_run"], base);
-      const std::string plane = base == Base::sent ? "plane_stream" : "plane_stream_reused_base";
+  for (const GoldenCase& golden : golden_cases()) {
+    if (golden.values.empty()) continue;
+    for (const Base base : bases) {
+      const Parameters p = golden.with(base);
+      const auto& [bits, zero, plane] = golden.streams(base);
       transmissions.push_back(
-          {golden["name"],
+          {golden.name,
            p,
-           words_of(p, golden["words"]),
-           {stream_words(p, bytes_of(golden["zero_stream"]), golden["zero_stream_bits"]),
-            stream_words(p, bytes_of(golden[plane]), golden[plane + "_bits"])}});
+           words_of(p, golden.values),
+           {stream_words(p, zero, bits.zero), stream_words(p, plane, bits.plane)}});
     }
   }
   return transmissions;

@@ -23,6 +23,7 @@
 #include "ebpc/kernels/dispatch.h"
 #include "ebpc/parameters.h"
 #include "ebpc/words.h"
+#include "test_data.h"
 
 namespace ebpc::test {
 
@@ -253,14 +254,8 @@ inline Words make_words(const Parameters& p, int bytes_per_word, Pattern pattern
 
 /// The streams that the plain encoder writes, which follows FORMAT.md and which all kernels are
 /// compared with.
-struct KernelStreams {
-  StreamBits bits;
-  std::vector<std::uint8_t> zero;
-  std::vector<std::uint8_t> plane;
-};
-
-inline KernelStreams encode_plainly(const Words& words) {
-  KernelStreams streams;
+inline Streams encode_plainly(const Words& words) {
+  Streams streams;
   const std::size_t count = words.count();
   streams.zero.resize(bytes_for_bits(max_zero_stream_bits(words.p, count)));
   streams.plane.resize(bytes_for_bits(max_plane_stream_bits(words.p, count)));
