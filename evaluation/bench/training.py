@@ -81,6 +81,7 @@ METHODS = {
     "min_ratio=1.25": Method(
         saving=lambda model: torch_ebpc.save_compressed(model, min_ratio=1.25)
     ),
+    "block_size=8": Method(saving=lambda model: torch_ebpc.save_compressed(model, block_size=8)),
     "save_on_cpu": Method(saving=lambda model: torch.autograd.graph.save_on_cpu()),
     "checkpoint": Method(checkpoints=True),
     "checkpoint+save_compressed": Method(True, torch_ebpc.save_compressed),
