@@ -68,6 +68,7 @@ METHODS: dict[str, Callable[[nn.Module], contextlib.AbstractContextManager[Any]]
     "compress=False": lambda model: torch_ebpc.save_compressed(model, compress=False),
     "trim=False": lambda model: torch_ebpc.save_compressed(model, trim=False),
     "min_ratio=1.25": lambda model: torch_ebpc.save_compressed(model, min_ratio=1.25),
+    "block_size=8": lambda model: torch_ebpc.save_compressed(model, block_size=8),
     "save_on_cpu": lambda model: torch.autograd.graph.save_on_cpu(),
     "checkpoint": lambda model: contextlib.nullcontext(),
     "checkpoint+save_compressed": torch_ebpc.save_compressed,

@@ -16,6 +16,7 @@ from torch_ebpc._saved_memory import Range, range_of, words_of
 from torch_ebpc.saved_tensors import made_by
 
 CODES = {
+    "auto": compressors.auto(),
     "N=16, sent": compressors.ebpc(16, "sent"),
     "N=8, sent": compressors.ebpc(8, "sent"),
     "N=16, reused": compressors.ebpc(16, "reused"),
