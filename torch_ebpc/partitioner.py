@@ -21,6 +21,11 @@ from torch_ebpc._saved_memory import as_saved, estimated_bytes, range_of, suited
 
 _CODE: dict[str, Any] = {"block_size": 16}
 _MIN_RATIO = 1.05  # of what is compressed
+_aten = torch.ops.aten
+_OTHER_KERNELS = (
+    *(_aten.convolution_backward.default, _aten.mm.default, _aten.addmm.default),
+    *(_aten.bmm.default, _aten.baddbmm.default),
+)
 
 
 class CompressedPartitioner(CustomPartitionerFn):
@@ -105,10 +110,19 @@ def _restore(placeholder: fx.Node, stored: fx.Node, x: Tensor) -> None:
     """Right before its first use."""
     users = set(placeholder.users)
     first = next(node for node in placeholder.graph.nodes if node in users)
+    # Inductor computes what another kernel than its own takes only right before that kernel, and so
+    # after the decompression, for which the maps that it comes from would have to stay.
+    others: list[fx.Node] = []
+    if first.target in _OTHER_KERNELS:
+        others = [
+            node
+            for node in first.all_input_nodes
+            if node.op != "placeholder" and isinstance(node.meta.get("val"), Tensor)
+        ]
     with placeholder.graph.inserting_before(first):
         node = placeholder.graph.call_function(
             torch.ops.torch_ebpc.restore.default,
-            (placeholder, list(x.shape), list(x.stride()), x.dtype),
+            (placeholder, list(x.shape), list(x.stride()), x.dtype, others),
         )
     placeholder.replace_all_uses_with(node, delete_user_cb=lambda user: user is not node)
     node.meta = placeholder.meta
@@ -138,8 +152,11 @@ def store(x: Tensor, stride: list[int]) -> Tensor:
 
 
 @torch.library.custom_op("torch_ebpc::restore", mutates_args=(), device_types="cpu")
-def restore(stored: Tensor, shape: list[int], stride: list[int], dtype: torch.dtype) -> Tensor:
-    """The tensor that ``store`` was given, of that shape, stride and dtype."""
+def restore(
+    stored: Tensor, shape: list[int], stride: list[int], dtype: torch.dtype, after: list[Tensor]
+) -> Tensor:
+    """The tensor that ``store`` was given, of that shape, stride and dtype. Compilers see that it
+    comes ``after`` others; it does not read them."""
     content = _in_storage_of(stored, stored.untyped_storage().nbytes())
     tensor_bytes = math.prod(shape) * dtype.itemsize
     as_it_was = content.nbytes == tensor_bytes
@@ -158,6 +175,6 @@ def _fake_store(x: Tensor, stride: list[int]) -> Tensor:
 
 @restore.register_fake
 def _fake_restore(
-    stored: Tensor, shape: list[int], stride: list[int], dtype: torch.dtype
+    stored: Tensor, shape: list[int], stride: list[int], dtype: torch.dtype, after: list[Tensor]
 ) -> Tensor:
     return torch.empty_strided(shape, stride, dtype=dtype, device=stored.device)

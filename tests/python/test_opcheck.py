@@ -210,7 +210,7 @@ def test_restore():
     x = torch.zeros(40, 50).t()
     stored = OPS.store(x, [1, 50])
     # The other checks copy the tensor, and not what else is in its storage.
-    arguments = [50, 40], [1, 50], torch.float32
+    arguments = [50, 40], [1, 50], torch.float32, []
     torch.library.opcheck(
         OPS.restore, (stored, *arguments), test_utils="test_autograd_registration"
     )
