@@ -108,10 +108,9 @@ def matched_layers(
         if module in named or isinstance(module, tuple(types))
     }
     if not matched and not may_be_empty:
-        looked_for = ", ".join(each.__name__ for each in types) or "nothing"
-        raise ValueError(
-            f"layers: no module of the model is a {looked_for}; {_what_there_is(modules)}"
-        )
+        looked_for = ", ".join(each.__name__ for each in types)
+        why = f"no module of the model is a {looked_for}" if types else f"got {layers!r}"
+        raise ValueError(f"layers: {why}; {_what_there_is(modules)}")
     return matched
 
 

@@ -182,7 +182,7 @@ class Taps:
         elif self._layers:
             raise ValueError(
                 "layers must be () for a TorchScript module or a graph of torch.export, in which"
-                f" hooks do not run, got {', '.join(self._layers)}: give functions alone"
+                f" hooks do not run, got {list(self._layers)}: give functions alone"
             )
         self._of = of
         self._graph_calls: list[tuple[str, str]] = []

@@ -37,7 +37,9 @@ Tensor stream_tensor(const std::vector<std::uint32_t>& words) {
 
 std::vector<std::uint32_t> stream_of(const char* argument, const Tensor& stream, int word_bits) {
   if (stream.scalar_type() != ScalarType::Long) {
-    throw std::runtime_error("TypeError: " + std::string(argument) + "'s dtype must be int64");
+    throw std::runtime_error("TypeError: " + std::string(argument) +
+                             "'s dtype must be int64, got " +
+                             torch::headeronly::toString(stream.scalar_type()));
   }
   if (stream.dim() != 1) {
     throw ebpc::Error(

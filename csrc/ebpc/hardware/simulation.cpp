@@ -272,7 +272,7 @@ DecoderRun run_decoder(const Parameters& p, std::span<const std::uint32_t> zero_
                        out.word.valid || port_at_work;
     still = moved ? 0 : still + 1;
     if (still > 2 * (p.word_bits + 2)) {
-      throw Error(ErrorCode::format, "expected more of the streams behind word " +
+      throw Error(ErrorCode::format, "expected more of the streams after word " +
                                          std::to_string(words.size()) + " of " +
                                          std::to_string(count) + ", found their end");
     }
