@@ -12,9 +12,11 @@
 #include "ebpc/kernels/avx512/crc32c.h"
 #include "ebpc/kernels/avx512/plane_coder.h"
 #include "ebpc/kernels/avx512/plane_encoder.h"
-#include "ebpc/kernels/avx512/plane_pass.h"
+#include "ebpc/kernels/avx512/plane_lanes_8x8.h"
+#include "ebpc/kernels/avx512/plane_words.h"
 #include "ebpc/kernels/avx512/zero_encoder.h"
 #include "ebpc/kernels/avx512/zero_lanes.h"
+#include "ebpc/kernels/generic/plane_pass.h"
 #include "ebpc/kernels/generic/zero_coder.h"
 
 namespace ebpc {
@@ -101,7 +103,7 @@ StreamBits count(const Parameters& p, WordSpan words) {
 // each code's place depends on the code before.
 
 template <class Planes>
-std::size_t decode_jobs_with(const Parameters& p, std::span<const DecodeJob> jobs) {
+std::size_t decode_with(const Parameters& p, std::span<const DecodeJob> jobs) {
   thread_local ThreadMemory memory;
   std::uint8_t* const scratch =
       memory.get(std::max(ZeroPass::scratch_size(p), Planes::scratch_size(p)));
@@ -112,9 +114,17 @@ std::size_t decode_jobs_with(const Parameters& p, std::span<const DecodeJob> job
 
 std::size_t decode(const Parameters& p, std::span<const DecodeJob> jobs) {
   if (jobs.empty()) return 0;
-  if (p.zero != 0 || p.block_size < 8) return avx2_kernel.decode(p, jobs);
-  return visit_plane_pass(p, jobs.front().words.bytes_per_word,
-                          [&]<class Planes>(Planes*) { return decode_jobs_with<Planes>(p, jobs); });
+  if (p.block_size < 8) return avx2_kernel.decode(p, jobs);
+  const int bytes_per_word = jobs.front().words.bytes_per_word;
+  if (is_common_setting(p, bytes_per_word)) return decode_with<PlanePass8x8>(p, jobs);
+  const auto decode = [&]<class Syntax>(Syntax*) {
+    return decode_with<PlanePass<Syntax, VectorRows<Syntax>, VectorWords<Syntax>>>(p, jobs);
+  };
+  return visit_group<DecodeGroup>(bytes_per_word, p.block_size, [&]<class Group>(Group*) {
+    if (p.base == Base::reused)
+      return decode(static_cast<PlaneSyntax<Group, false, false>*>(nullptr));
+    return decode(static_cast<PlaneSyntax<Group, true, Group::slots == 8>*>(nullptr));
+  });
 }
 
 }  // namespace

@@ -10,8 +10,8 @@
 
 #include <array>
 
-#include "ebpc/kernels/avx512/plane_syntax.h"
 #include "ebpc/kernels/avx512/stream_lanes.h"
+#include "ebpc/kernels/generic/plane_syntax.h"
 
 namespace ebpc::avx512 {
 namespace {
@@ -228,7 +228,7 @@ class PlanePass8x8 {
   static __m512i words_of(__m512i codes, __m512i base) {
     const __mmask64 is_raw = _mm512_movepi8_mask(codes);
     __m512i planes = _mm512_mask_blend_epi8(
-        is_raw, _mm512_permutexvar_epi8(codes, load_512(planes_of_codes.data())),
+        is_raw, _mm512_permutexvar_epi8(codes, load_512(planes_of_codes.by_code)),
         _mm512_and_si512(codes, _mm512_set1_epi8(0x7F)));
     // XOR from the first plane on, but from a plane on that is zero before the XOR anew.
     __m512i begins = _mm512_movm_epi8(_mm512_cmpeq_epi8_mask(codes, _mm512_set1_epi8(plane_zero)));

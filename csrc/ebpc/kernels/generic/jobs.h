@@ -1,4 +1,6 @@
-// Jobs batch by batch: what all decoders that read several streams in turns have in common.
+// Jobs batch by batch: what all decoders have in common. Within one stream each code's place
+// depends on the one before, so that a single job leaves most of a core idle; several are therefore
+// read in turns. A job in which anything is wrong is handed back: decode_portable says what.
 //
 // Plain C++, compiled once for every instruction set that includes it: vectors.h says how.
 
@@ -11,6 +13,13 @@
 #include <span>
 
 #include "ebpc/bit_stream.h"
+#if defined(__AVX512F__)
+#include "ebpc/kernels/avx512/unpack_words.h"
+#elif defined(__AVX2__)
+#include "ebpc/kernels/avx2/unpack_words.h"
+#else
+#include "ebpc/kernels/generic/unpack_words.h"
+#endif
 #include "ebpc/kernels/generic/vectors.h"
 #include "ebpc/kernels/kernel.h"
 
@@ -18,7 +27,6 @@ namespace ebpc::EBPC_KERNEL {
 namespace {
 
 constexpr std::size_t max_job_words = 4096;  // longer jobs are handed back
-constexpr std::size_t lane_count = 4;        // streams that are read in turns
 
 /// At least 57 bits from `bit` on, left-justified. Eight bytes from that bit's byte are read.
 [[gnu::always_inline]] inline std::uint64_t window(const std::uint8_t* bytes, std::uint64_t bit) {
@@ -122,6 +130,100 @@ class JobBatch {
   std::size_t next_ = 0;
   std::size_t end_ = 0;
   NonzeroMask* masks_;  // of a batch: too much for a stack
+};
+
+// ---- The memory of streams that are read in turns.
+
+/// Parts of memory are aligned for the planes of any block.
+constexpr std::size_t alignment = 256;
+constexpr std::size_t round_up(std::size_t x) {
+  return (x + alignment - 1) / alignment * alignment;
+}
+
+/// Memory of one thread that is used again by the next call.
+class ThreadMemory {
+ public:
+  ThreadMemory() = default;
+  ThreadMemory(const ThreadMemory&) = delete;
+  ThreadMemory& operator=(const ThreadMemory&) = delete;
+  ~ThreadMemory() { delete[] bytes_; }
+
+  /// At least `size` bytes, aligned; what was there before is lost if there were fewer.
+  std::uint8_t* get(std::size_t size) {
+    if (size_ < size + alignment) {
+      delete[] bytes_;
+      bytes_ = nullptr;
+      size_ = 0;
+      bytes_ = new std::uint8_t[size + alignment];
+      size_ = size + alignment;
+    }
+    return bytes_ + (-address(bytes_) & (alignment - 1));
+  }
+
+ private:
+  std::uint8_t* bytes_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+/// The jobs of a batch whose plane streams are read, one after the other; the words are spread in
+/// the result as soon as a job has them all.
+template <class Word>
+class PlaneJobs {
+ public:
+  static constexpr std::size_t none = JobBatch<Word>::none;
+
+  PlaneJobs(const Parameters& p, JobBatch<Word>& batch)
+      : batch_(batch), max_stream_bytes_(bytes_for_bits(max_plane_stream_bits(p, max_job_words))) {}
+
+  /// Takes the next job and copies its stream, with 64 zeros behind it. Returns none if there is no
+  /// more.
+  std::size_t take(std::uint8_t* stream) {
+    while (true) {
+      const std::size_t job = batch_.take();
+      if (job == none) return job;
+      const DecodeJob& it = batch_[job];
+      if (it.plane_bytes > max_stream_bytes_) {
+        batch_.fail(job);
+        continue;
+      }
+      if (it.plane_bytes > 0) std::memcpy(stream, it.plane_stream, it.plane_bytes);
+      std::memset(stream + it.plane_bytes, 0, 64);
+      while (ahead_ < ahead_end_) look_ahead();  // a job of few words took few steps
+      ahead_ = static_cast<const std::uint8_t*>(it.words.data);
+      ahead_end_ = ahead_ + it.words.count * sizeof(Word);
+      return job;
+    }
+  }
+
+  std::size_t stream_bytes(std::size_t job) const { return batch_[job].plane_bytes; }
+  std::size_t blocks(std::size_t job) const { return batch_.blocks(job); }
+
+  /// Puts the job's non-zero words in their places, if they are well-formed.
+  void finish(std::size_t job, bool ok, const Word* nonzero) {
+    if (!ok) return batch_.fail(job);
+    const MutableWordSpan& out = batch_[job].words;
+    unpack_words(batch_.mask(job).bytes, nonzero, batch_.zero(), static_cast<Word*>(out.data),
+                 out.count);
+  }
+
+  /// Brings memory of words that will be written soon into the cache, some lines at a time: more
+  /// would be waited for.
+  [[gnu::always_inline]] void look_ahead() {
+    constexpr int lines = 2 * sizeof(Word);
+    if (ahead_ >= ahead_end_) return;
+    for (int i = 0; i < lines; ++i) __builtin_prefetch(ahead_ + 64 * i, 1);
+    ahead_ += 64 * lines;
+  }
+
+  /// Bytes for the non-zero words of a job, in whole blocks, and some vectors of words behind them.
+  static constexpr std::size_t words_bytes =
+      round_up((max_job_words + max_block_size + 2 * 64) * sizeof(Word));
+
+ private:
+  JobBatch<Word>& batch_;
+  std::size_t max_stream_bytes_;
+  const std::uint8_t* ahead_ = nullptr;  // memory that is being prefetched
+  const std::uint8_t* ahead_end_ = nullptr;
 };
 
 }  // namespace

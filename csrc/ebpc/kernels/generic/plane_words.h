@@ -1,11 +1,12 @@
-// Bit planes back to words, several blocks side by side: the reverse of what planes.h does
-// with them.
+// What PlanePass needs in plain C++: planes of a stream to lanes, and lanes back to words, several
+// blocks side by side: the reverse of what planes.h does with them.
 //
 // Plain C++, compiled once for every instruction set that includes it: vectors.h says how.
 
 #pragma once
 
 #include "ebpc/kernels/generic/jobs.h"
+#include "ebpc/kernels/generic/plane_syntax.h"
 #include "ebpc/kernels/generic/planes.h"
 #include "ebpc/parameters.h"
 
@@ -33,55 +34,98 @@ inline Qwords doubled_x_of_eights(Qwords codes) {
   return (raw & is_raw) | (x & mask_of(0x10) & ~is_raw);
 }
 
-/// The same of one code, and where it belongs.
-constexpr std::uint8_t x_of_eight(std::uint8_t code) {
-  if (code >= 0x80 || code == 0) return code & 0x7F;
-  return static_cast<std::uint8_t>(first_code_of(code, 8, common_code_sizes).x);
-}
-
-/// Whether its index is past the end of the plane.
-constexpr bool has_bad_index(std::uint8_t code) { return code == 0x1F || (code & 0xFE) == 0x16; }
-
-/// Decodes blocks of XORed bit planes as they are read: lanes with their most significant byte
-/// first, those of a block side by side. If `eights`, codes of 8 bits stand for the planes.
-template <class WordType, int lane_bits, bool eights>
-class PlaneWords {
+/// Copies rows of uncompressed planes, as many as a window and a qword of lanes hold.
+template <class Syntax>
+class PlaneRows {
  public:
-  using Word = WordType;
-  using Group = PlaneGroup<Word, lane_bits>;
+  using Group = typename Syntax::Group;
+  static constexpr int lane_bits = Group::lane_bits;
 
-  static constexpr std::size_t bytes_read_behind = Group::planes * lane_bits / 8;
-  static constexpr std::size_t words_written_behind = Group::slots;
-
-  explicit PlaneWords(const Parameters& p)
-      : block_size_(p.block_size),
-        base_sent_(p.base == Base::sent),
-        is_signed_(p.is_signed),
-        word_bits_(p.word_bits),
-        block_bytes_(static_cast<std::size_t>(p.word_bits + 1) * lane_bits / 8) {
-    // The top plane adds nothing to words of W bits.
-    for (int q = 0; q < Group::qwords; ++q) used_[q] = Group::first_planes(p.word_bits, q);
+  explicit PlaneRows(const Syntax& s)
+      : planes(min(64 / lane_bits, static_cast<std::size_t>(57 / (1 + s.sizes.plane_bits)))),
+        raw_bits_(static_cast<unsigned>(1 + s.sizes.plane_bits)),
+        inverse_((1U << 16) / raw_bits_ + 1) {
+    for (unsigned i = 0; i < planes; ++i) {
+      prefixes_ |= std::uint64_t{1} << (63 - i * raw_bits_);
+      plane_bits_ |= low_bits(s.sizes.plane_bits) << (64 - (i + 1) * raw_bits_);
+      lane_planes_ |= low_bits(s.sizes.plane_bits) << (64 - (i + 1) * lane_bits);
+    }
+    stop_ = std::uint64_t{1} << (63 - planes * raw_bits_);
+    if (lane_bits == 64) planes = 1;
   }
 
-  std::size_t block_bytes() const { return block_bytes_; }
+  std::size_t planes;  // of a row, at most
 
-  /// Decodes blocks; bases[i] is the first word of block i, if it was sent. `last` is the word
-  /// before, and afterwards the last one. May read and write behind the end. False if a code is
+  /// The bits of the planes and their prefixes.
+  using Row = unsigned;
+  std::uint64_t count(Row row) const {
+    return Syntax::eights ? row / 8 : lane_bits == 64 ? row : row * inverse_ >> 16;
+  }
+
+  [[gnu::always_inline]] Row copy(const std::uint8_t* from, std::uint64_t shift,
+                                  std::uint8_t* to) const {
+    const std::uint64_t first = window(from, shift);
+    if constexpr (lane_bits == 64) {
+      const std::uint64_t at = shift + 1;
+      const std::uint64_t plane = window(from, at) | from[at / 8 + 8] >> (8 - at % 8);
+      store_big_endian(to, plane >> (65 - raw_bits_));
+      return static_cast<Row>(first >> 63);
+    } else {
+      // Codes of 8 bits start with 1 or 0001.
+      const std::uint64_t is_raw =
+          Syntax::eights ? first | (~(first << 1 | first << 2) & first << 3) : first;
+      const unsigned row = leading_zeros((~is_raw & prefixes_) | stop_);
+      store_big_endian(to, lanes_of(first));
+      return row;
+    }
+  }
+
+ private:
+  /// Planes with their prefixes to lanes.
+  [[gnu::always_inline]] std::uint64_t lanes_of(std::uint64_t raw) const {
+    if constexpr (Syntax::eights) return raw;
+#ifdef __BMI2__
+    return __builtin_ia32_pdep_di(__builtin_ia32_pext_di(raw, plane_bits_), lane_planes_);
+#else
+    if (raw_bits_ == lane_bits) return raw & ~prefixes_;
+    std::uint64_t lanes = 0;
+    for (unsigned i = 0; i < planes; ++i, raw <<= raw_bits_)
+      lanes |= raw << 1 >> (65 - raw_bits_) << (64 - (i + 1) * lane_bits);
+    return lanes;
+#endif
+  }
+
+  unsigned raw_bits_;
+  unsigned inverse_;
+  std::uint64_t prefixes_ = 0;     // their first bits, from the top
+  std::uint64_t stop_ = 0;         // the bit behind them
+  std::uint64_t plane_bits_ = 0;   // all their other bits
+  std::uint64_t lane_planes_ = 0;  // where these go
+};
+
+/// Turns the planes of a stream's blocks into words.
+template <class Syntax>
+class PlaneWords {
+ public:
+  using Group = typename Syntax::Group;
+  using Word = typename Group::Word;
+  static constexpr std::size_t blocks_at_once = Group::blocks;
+
+  explicit PlaneWords(const Parameters& p)
+      : block_size_(p.block_size), is_signed_(p.is_signed), word_bits_(p.word_bits) {}
+
+  /// Decodes blocks; bases[i] is the first word of block i, if it was sent. False if a code is
   /// malformed.
-  bool decode(const std::uint8_t* planes, const Word* bases, std::size_t block_count, Word* words,
-              Word& last) const {
+  bool decode(const std::uint8_t* planes, const Word* bases, std::size_t block_count,
+              Word* words) const {
     Qwords malformed{};
+    Word last = 0;
     for (std::size_t b = 0; b < block_count; b += Group::blocks) {
       const std::size_t count = min(block_count - b, Group::blocks);
-      decode_some(planes + b * block_bytes_, bases + b, count,
+      decode_some(planes + b * Group::block_bytes, bases + b, count,
                   words + b * static_cast<std::size_t>(block_size_), last, malformed);
     }
-    if constexpr (!eights) return true;
-    // The top planes are no part of words.
-    bool ok = !is_any(malformed & lane_ones<8>);
-    for (std::size_t b = 0; b < block_count; ++b)
-      ok &= !has_bad_index(planes[b * block_bytes_ + static_cast<std::size_t>(word_bits_)]);
-    return ok;
+    return !is_any(malformed & lane_ones<8>);
   }
 
  private:
@@ -93,7 +137,7 @@ class PlaneWords {
   void decode_some(const std::uint8_t* planes, const Word* bases, std::size_t count, Word* words,
                    Word& last, Qwords& malformed) const {
     Qwords dbp[Group::qwords];
-    load_planes(planes, count, dbp, malformed);
+    load_planes(planes, dbp, malformed);
     Qwords bytes[sizeof(Word)][Group::groups];
     for (std::size_t k = 0; k < sizeof(Word); ++k) {
       Qwords columns[Group::groups];
@@ -107,7 +151,7 @@ class PlaneWords {
     add_up(sums);
 
     alignas(vector_bytes) Word blocks[Group::blocks][Group::slots];
-    if (base_sent_) {
+    if constexpr (Syntax::base_sent) {
       Qwords start{};
       for (std::size_t i = 0; i < count; ++i)
         start[i] = std::uint64_t{bases[i]} * lane_ones<word_bits>;
@@ -133,20 +177,19 @@ class PlaneWords {
   }
 
   /// Loads XORed planes and takes the XOR back.
-  void load_planes(const std::uint8_t* planes, std::size_t count, Qwords (&dbp)[Group::qwords],
-                   Qwords& malformed) const {
+  static void load_planes(const std::uint8_t* planes, Qwords (&dbp)[Group::qwords],
+                          Qwords& malformed) {
     for (int q = 0; q < Group::qwords; ++q) {
       Qwords x{};
       for (std::size_t i = 0; i < Group::blocks; ++i)
-        x[i] = load_big_endian(planes + (i < count ? i : 0) * block_bytes_ + 8 * q);
-      x &= used_[q];
-      if constexpr (eights) {
+        x[i] = load_big_endian(planes + i * Group::block_bytes + 8 * q);
+      if constexpr (Syntax::eights) {
         x = doubled_x_of_eights(x);
         malformed |= x;
         x >>= 1;
       }
-      if (q > 0) x ^= dbp[q - 1] << (64 - lane_bits);
-      for (int shift = lane_bits; shift < 64; shift *= 2) x ^= x >> shift;
+      if (q > 0) x ^= dbp[q - 1] << (64 - Group::lane_bits);
+      for (int shift = Group::lane_bits; shift < 64; shift *= 2) x ^= x >> shift;
       dbp[q] = x;
     }
   }
@@ -218,11 +261,8 @@ class PlaneWords {
   }
 
   int block_size_;
-  bool base_sent_;
   bool is_signed_;
   int word_bits_;
-  std::size_t block_bytes_;
-  std::uint64_t used_[Group::qwords];
 };
 
 }  // namespace

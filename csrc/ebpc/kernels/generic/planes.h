@@ -47,6 +47,14 @@ struct PlaneGroup {
   static constexpr int groups = slots / 8;         // of slots, 8 in each
   static constexpr std::uint64_t last_lane = low_bits(lane_bits);
 
+  // Where blocks of XORed planes are read to, lanes have their most significant byte first.
+  static constexpr std::size_t lane_bytes = lane_bits / 8;
+  static constexpr std::size_t block_bytes = planes * lane_bytes;
+  static constexpr L lane_of(std::uint64_t plane, int /*plane_bits*/, bool /*base_sent*/) {
+    return static_cast<L>(
+        std::endian::native == std::endian::big ? plane : byte_swap(plane) >> (64 - lane_bits));
+  }
+
   /// 8 planes in the bytes of `columns`, each of which has 8 slots, to lanes.
   [[gnu::always_inline]] static void spread(const Qwords (&columns)[groups], Qwords* planes) {
     if constexpr (lane_bits == 8) {

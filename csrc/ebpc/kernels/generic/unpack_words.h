@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include "ebpc/bit_stream.h"
 #include "ebpc/kernels/generic/vectors.h"
 
 namespace ebpc::EBPC_KERNEL {
@@ -31,6 +32,19 @@ const Word* unpack_mask(const Word* packed, std::uint64_t mask, Word zero, Word*
   }
   std::memcpy(words, unpacked, 64 * sizeof(Word));
   return packed;
+}
+
+/// Puts packed words in the places of a mask's ones, and the zero word elsewhere; `count` words in
+/// all. The mask is read in whole qwords.
+template <class Word>
+void unpack_words(const std::uint8_t* mask_bytes, const Word* packed, Word zero, Word* words,
+                  std::size_t count) {
+  for (; count >= 64; count -= 64, mask_bytes += 8, words += 64)
+    packed = unpack_mask(packed, load_little_endian(mask_bytes), zero, words);
+  if (count == 0) return;
+  Word last_words[64];
+  unpack_mask(packed, load_little_endian(mask_bytes), zero, last_words);
+  std::memcpy(words, last_words, count * sizeof(Word));
 }
 
 }  // namespace

@@ -69,6 +69,8 @@ constexpr AllZeroWindows zero_windows = [] {
   return all;
 }();
 
+constexpr std::size_t lane_count = 4;  // streams that are read in turns
+
 /// A job whose zero stream is being read.
 struct ZeroLane {
   static constexpr unsigned windows_in_turn = 3;
