@@ -64,8 +64,8 @@ std::size_t decode(const Parameters& p, std::span<const DecodeJob> jobs) {
   const CleanUpperHalves clean;
   const int bytes_per_word = jobs.front().words.bytes_per_word;
   if (p.block_size == 8 && p.base == Base::sent && p.word_bits == 8 * bytes_per_word) {
-    if (bytes_per_word == 1) return decode_with<CodeLanes<std::uint8_t>>(p, jobs);
-    if (bytes_per_word == 2) return decode_with<CodeLanes<std::uint16_t>>(p, jobs);
+    if (bytes_per_word == 1) return decode_with<ZeroTurns, CodeLanes<std::uint8_t>>(p, jobs);
+    if (bytes_per_word == 2) return decode_with<ZeroTurns, CodeLanes<std::uint16_t>>(p, jobs);
   }
   return decode_any(p, jobs);
 }

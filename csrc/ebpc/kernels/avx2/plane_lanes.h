@@ -153,10 +153,8 @@ class CodeLanes {
  public:
   using Word = WordType;
 
-  static std::size_t scratch_size(const Parameters&) { return sizeof(Memory); }
-
-  CodeLanes(const Parameters& p, JobBatch<Word>& batch, std::uint8_t* scratch)
-      : jobs_(p, batch), memory_(*reinterpret_cast<Memory*>(scratch)) {}
+  CodeLanes(const Parameters& p, JobBatch<Word>& batch)
+      : jobs_(p, batch), memory_(*reinterpret_cast<Memory*>(thread_memory(sizeof(Memory)))) {}
 
   void run() {
     for (std::size_t lane = 0; lane < lanes; ++lane) take(lane);

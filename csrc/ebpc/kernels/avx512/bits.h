@@ -33,26 +33,11 @@ inline __m512i swap_bytes(__m512i x) {
       x, _mm512_broadcast_i32x4(_mm_set_epi64x(0x08090A0B0C0D0E0F, 0x0001020304050607)));
 }
 
-/// The bits of each byte in the other order: a stream's first bit is a mask's lowest.
-inline __m512i turn_bytes_around(__m512i x) {
-  return _mm512_gf2p8affine_epi64_epi8(
-      x, _mm512_set1_epi64(static_cast<long long>(0x8040201008040201)), 0);
-}
-
 inline __m512i load_512(const void* from) { return _mm512_loadu_si512(from); }
 inline void store_512(void* to, __m512i x) { _mm512_storeu_si512(to, x); }
 
-/// Copies bytes and puts 64 zeros behind them.
-inline void copy_with_zeros_behind(std::uint8_t* to, const std::uint8_t* from, std::size_t count) {
-  std::size_t done = 0;
-  for (; done + 64 <= count; done += 64) store_512(to + done, load_512(from + done));
-  const std::uint64_t rest = low_bits(static_cast<int>(count - done));
-  store_512(to + done, _mm512_maskz_loadu_epi8(rest, from + done));
-  store_512(to + count, _mm512_setzero_si512());
-}
-
-/// The same, but opaque: compilers make a vector of small constants anew from a general register
-/// wherever it is used, which takes as long as a shuffle.
+/// The vector itself, but opaque: compilers make a vector of small constants anew from a general
+/// register wherever it is used, which takes as long as a shuffle.
 inline __m512i kept(__m512i x) {
   asm("" : "+v"(x));
   return x;

@@ -97,28 +97,14 @@ StreamBits count(const Parameters& p, WordSpan words) {
   });
 }
 
-// ---- Decoding, batch by batch in two passes: first all zero streams, to masks of the non-zero
-// words; then all plane streams, to non-zero words, which are spread in the result as soon as a
-// segment has them all. Each pass keeps several segments going at once, since within one stream
-// each code's place depends on the code before.
-
-template <class Planes>
-std::size_t decode_with(const Parameters& p, std::span<const DecodeJob> jobs) {
-  thread_local ThreadMemory memory;
-  std::uint8_t* const scratch =
-      memory.get(std::max(ZeroPass::scratch_size(p), Planes::scratch_size(p)));
-  JobBatch<typename Planes::Word> batch(p, jobs);
-  return batch.run([&](auto some, NonzeroMask* masks) { ZeroPass(p, some, masks, scratch).run(); },
-                   [&] { Planes(p, batch, scratch).run(); });
-}
-
 std::size_t decode(const Parameters& p, std::span<const DecodeJob> jobs) {
   if (jobs.empty()) return 0;
   if (p.block_size < 8) return avx2_kernel.decode(p, jobs);
   const int bytes_per_word = jobs.front().words.bytes_per_word;
-  if (is_common_setting(p, bytes_per_word)) return decode_with<PlanePass8x8>(p, jobs);
+  if (is_common_setting(p, bytes_per_word)) return decode_with<ZeroLanes, PlanePass8x8>(p, jobs);
   const auto decode = [&]<class Syntax>(Syntax*) {
-    return decode_with<PlanePass<Syntax, VectorRows<Syntax>, VectorWords<Syntax>>>(p, jobs);
+    using Planes = PlanePass<Syntax, VectorRows<Syntax>, VectorWords<Syntax>>;
+    return decode_with<ZeroLanes, Planes>(p, jobs);
   };
   return visit_group<DecodeGroup>(bytes_per_word, p.block_size, [&]<class Group>(Group*) {
     if (p.base == Base::reused)

@@ -21,10 +21,8 @@ class PlanePass8x8 {
  public:
   using Word = std::uint8_t;
 
-  static std::size_t scratch_size(const Parameters& p) { return lanes * lane_bytes(p); }
-
-  PlanePass8x8(const Parameters& p, JobBatch<Word>& batch, std::uint8_t* scratch)
-      : jobs_(p, batch), lane_bytes_(lane_bytes(p)), memory_(scratch) {}
+  PlanePass8x8(const Parameters& p, JobBatch<Word>& batch)
+      : jobs_(p, batch), lane_bytes_(lane_bytes(p)), memory_(thread_memory(lanes * lane_bytes_)) {}
 
   void run() {
     for (int lane = 0; lane < lanes; ++lane) take(lane);

@@ -18,23 +18,11 @@
 namespace ebpc::EBPC_KERNEL {
 namespace {
 
-inline std::uint8_t* thread_memory(std::size_t size) {
-  thread_local ThreadMemory memory;
-  return memory.get(size);
-}
-
-template <class Planes>
-std::size_t decode_with(const Parameters& p, std::span<const DecodeJob> jobs) {
-  std::uint8_t* const memory = thread_memory(Planes::scratch_size(p));
-  JobBatch<typename Planes::Word> batch(p, jobs);
-  return batch.run([&](auto some, NonzeroMask* masks) { read_zero_streams(p, some, masks); },
-                   [&] { Planes(p, batch, memory).run(); });
-}
-
 /// Decodes jobs of any setting but those with planes of 64 bits, as Kernel::decode.
 std::size_t decode_any(const Parameters& p, std::span<const DecodeJob> jobs) {
   const auto decode = [&]<class Syntax>(Syntax*) {
-    return decode_with<PlanePass<Syntax, PlaneRows<Syntax>, PlaneWords<Syntax>>>(p, jobs);
+    using Planes = PlanePass<Syntax, PlaneRows<Syntax>, PlaneWords<Syntax>>;
+    return decode_with<ZeroTurns, Planes>(p, jobs);
   };
   return visit_group<PlaneGroup>(
       jobs.front().words.bytes_per_word, p.block_size, [&]<class Group>(Group*) {

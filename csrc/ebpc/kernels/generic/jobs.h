@@ -140,30 +140,23 @@ constexpr std::size_t round_up(std::size_t x) {
   return (x + alignment - 1) / alignment * alignment;
 }
 
-/// Memory of one thread that is used again by the next call.
-class ThreadMemory {
- public:
-  ThreadMemory() = default;
-  ThreadMemory(const ThreadMemory&) = delete;
-  ThreadMemory& operator=(const ThreadMemory&) = delete;
-  ~ThreadMemory() { delete[] bytes_; }
-
-  /// At least `size` bytes, aligned; what was there before is lost if there were fewer.
-  std::uint8_t* get(std::size_t size) {
-    if (size_ < size + alignment) {
-      delete[] bytes_;
-      bytes_ = nullptr;
-      size_ = 0;
-      bytes_ = new std::uint8_t[size + alignment];
-      size_ = size + alignment;
-    }
-    return bytes_ + (-address(bytes_) & (alignment - 1));
+/// Memory of this thread that is used again by the next call: aligned, of undefined contents.
+inline std::uint8_t* thread_memory(std::size_t size) {
+  struct Memory {
+    std::uint8_t* bytes = nullptr;
+    std::size_t size = 0;
+    ~Memory() { delete[] bytes; }
+  };
+  thread_local Memory memory;
+  if (memory.size < size) {
+    delete[] memory.bytes;
+    memory.size = 0;
+    memory.bytes = nullptr;
+    memory.bytes = new std::uint8_t[size + alignment];
+    memory.size = size;
   }
-
- private:
-  std::uint8_t* bytes_ = nullptr;
-  std::size_t size_ = 0;
-};
+  return memory.bytes + (-address(memory.bytes) & (alignment - 1));
+}
 
 /// The jobs of a batch whose plane streams are read, one after the other; the words are spread in
 /// the result as soon as a job has them all.
@@ -225,6 +218,15 @@ class PlaneJobs {
   const std::uint8_t* ahead_ = nullptr;  // memory that is being prefetched
   const std::uint8_t* ahead_end_ = nullptr;
 };
+
+/// Decodes jobs in two passes, as Kernel::decode: Zeros makes masks of zero streams, then Planes
+/// makes non-zero words of plane streams.
+template <class Zeros, class Planes>
+std::size_t decode_with(const Parameters& p, std::span<const DecodeJob> jobs) {
+  JobBatch<typename Planes::Word> batch(p, jobs);
+  return batch.run([&](auto some, NonzeroMask* masks) { Zeros(p, some, masks).run(); },
+                   [&] { Planes(p, batch).run(); });
+}
 
 }  // namespace
 }  // namespace ebpc::EBPC_KERNEL

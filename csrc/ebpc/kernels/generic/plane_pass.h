@@ -114,18 +114,14 @@ class PlanePass {
   using Group = typename Syntax::Group;
   using Word = typename Group::Word;
 
-  static std::size_t scratch_size(const Parameters& p) {
-    return PlaneJobs<Word>::words_bytes + Memory(p).size();
-  }
-
-  PlanePass(const Parameters& p, JobBatch<Word>& batch, std::uint8_t* scratch)
+  PlanePass(const Parameters& p, JobBatch<Word>& batch)
       : jobs_(p, batch),
         syntax_(p),
         rows_(syntax_),
         words_(p),
         places_(p),
-        nonzero_(reinterpret_cast<Word*>(scratch)),
-        memory_(scratch + PlaneJobs<Word>::words_bytes) {}
+        nonzero_(reinterpret_cast<Word*>(thread_memory(nonzero_bytes + places_.size()))),
+        memory_(reinterpret_cast<std::uint8_t*>(nonzero_) + nonzero_bytes) {}
 
   void run() {
     for (std::size_t slot = 0; slot < slots; ++slot) take(slot);
@@ -144,6 +140,7 @@ class PlanePass {
 
  private:
   static constexpr std::size_t slots = 6;
+  static constexpr std::size_t nonzero_bytes = PlaneJobs<Word>::words_bytes;
   using Memory = PlaneMemory<Group, slots>;
   static_assert(max_job_words / min_block_size < most_blocks);
   static_assert(8 * Memory::most_bytes() <= std::size_t{1} << out_bit);

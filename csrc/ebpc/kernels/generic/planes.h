@@ -17,13 +17,6 @@
 namespace ebpc::EBPC_KERNEL {
 namespace {
 
-/// Swaps bits i and i + distance of every qword for all i in `mask`.
-template <int distance>
-[[gnu::always_inline]] inline Qwords swap_bits(Qwords x, std::uint64_t mask) {
-  const Qwords difference = (x ^ x >> distance) & mask;
-  return x ^ difference ^ difference << distance;
-}
-
 /// Transposes 8 x 8 bits about the other diagonal: bit p of byte i goes to bit 7 - i of byte 7 - p,
 /// and the same brings it back.
 [[gnu::always_inline]] inline Qwords antitranspose(Qwords x) {

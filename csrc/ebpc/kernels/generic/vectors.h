@@ -88,6 +88,13 @@ template <class Element>
   return Vector<Element>{} + x;
 }
 
+/// Swaps bits i and i + distance of every qword for all i in `mask`.
+template <int distance>
+[[gnu::always_inline]] inline Qwords swap_bits(Qwords x, std::uint64_t mask) {
+  const Qwords difference = (x ^ x >> distance) & mask;
+  return x ^ difference ^ difference << distance;
+}
+
 /// The lowest bit of every lane of `bits` bits.
 template <int bits>
 constexpr std::uint64_t lane_ones =
