@@ -10,7 +10,8 @@
 
 #include <array>
 
-#include "ebpc/kernels/avx512/stream_lanes.h"
+#include "ebpc/kernels/avx512/bits.h"
+#include "ebpc/kernels/generic/jobs.h"
 #include "ebpc/kernels/generic/plane_syntax.h"
 
 namespace ebpc::avx512 {

@@ -5,7 +5,8 @@
 #include <algorithm>
 #include <array>
 
-#include "ebpc/kernels/avx512/stream_lanes.h"
+#include "ebpc/kernels/avx512/bits.h"
+#include "ebpc/kernels/generic/jobs.h"
 #include "ebpc/kernels/generic/plane_syntax.h"
 
 namespace ebpc::avx512 {

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <array>
 
-#include "ebpc/kernels/avx512/stream_lanes.h"
+#include "ebpc/kernels/avx512/bits.h"
 #include "ebpc/kernels/generic/zero_masks.h"
 #include "ebpc/parameters.h"
 

@@ -14,11 +14,11 @@
 
 #include "ebpc/bit_stream.h"
 #if defined(__AVX512F__)
-#include "ebpc/kernels/avx512/unpack_words.h"
+#include "ebpc/kernels/avx512/pack_words.h"
 #elif defined(__AVX2__)
-#include "ebpc/kernels/avx2/unpack_words.h"
+#include "ebpc/kernels/avx2/pack_words.h"
 #else
-#include "ebpc/kernels/generic/unpack_words.h"
+#include "ebpc/kernels/generic/pack_words.h"
 #endif
 #include "ebpc/kernels/generic/vectors.h"
 #include "ebpc/kernels/kernel.h"
@@ -158,6 +158,20 @@ inline std::uint8_t* thread_memory(std::size_t size) {
   return memory.bytes + (-address(memory.bytes) & (alignment - 1));
 }
 
+/// Puts packed words in the places of a mask's ones, and the zero word elsewhere.
+template <class Word>
+void unpack_words(const NonzeroMask& mask, const Word* packed, Word zero, MutableWordSpan out) {
+  auto* words = static_cast<Word*>(out.data);
+  const std::size_t whole = out.count / 64;
+  for (std::size_t i = 0; i < whole; ++i, words += 64)
+    packed = unpack_mask(packed, mask.of_64(i), zero, words);
+  if (const std::size_t left = out.count % 64; left > 0) {
+    Word last_words[64];
+    unpack_mask(packed, mask.of_64(whole), zero, last_words);
+    std::memcpy(words, last_words, left * sizeof(Word));
+  }
+}
+
 /// The jobs of a batch whose plane streams are read, one after the other; the words are spread in
 /// the result as soon as a job has them all.
 template <class Word>
@@ -194,9 +208,7 @@ class PlaneJobs {
   /// Puts the job's non-zero words in their places, if they are well-formed.
   void finish(std::size_t job, bool ok, const Word* nonzero) {
     if (!ok) return batch_.fail(job);
-    const MutableWordSpan& out = batch_[job].words;
-    unpack_words(batch_.mask(job).bytes, nonzero, batch_.zero(), static_cast<Word*>(out.data),
-                 out.count);
+    unpack_words(batch_.mask(job), nonzero, batch_.zero(), batch_[job].words);
   }
 
   /// Brings memory of words that will be written soon into the cache, some lines at a time: more
