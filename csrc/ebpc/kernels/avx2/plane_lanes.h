@@ -153,8 +153,8 @@ class CodeLanes {
  public:
   using Word = WordType;
 
-  CodeLanes(const Parameters& p, JobBatch<Word>& batch)
-      : jobs_(p, batch), memory_(*reinterpret_cast<Memory*>(thread_memory(sizeof(Memory)))) {}
+  CodeLanes(const Parameters&, JobBatch<Word>& batch)
+      : jobs_(batch), memory_(*reinterpret_cast<Memory*>(thread_memory(sizeof(Memory)))) {}
 
   void run() {
     for (std::size_t lane = 0; lane < lanes; ++lane) take(lane);
@@ -180,7 +180,7 @@ class CodeLanes {
   };
   struct Memory {
     LaneMemory of[lanes];
-    alignas(32) std::uint8_t words[PlaneJobs<Word>::words_bytes];  // of the job that ends
+    alignas(32) std::uint8_t words[JobBatch<Word>::words_bytes];  // of the job that ends
   };
 
   /// Gives a lane its next stream. One that has none reads the same zeros over and over.
@@ -342,7 +342,7 @@ class CodeLanes {
   alignas(32) std::uint64_t left_[lanes];
   alignas(32) std::uint64_t advance_[lanes];
   alignas(32) std::uint64_t malformed_[lanes];
-  PlaneJobs<Word> jobs_;
+  JobBatch<Word>& jobs_;
   Memory& memory_;
   std::size_t busy_ = 0;    // lanes that have a job
   std::size_t job_[lanes];  // of each lane

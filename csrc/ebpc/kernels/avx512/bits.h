@@ -24,6 +24,8 @@
 namespace ebpc::avx512 {
 namespace {
 
+constexpr std::size_t at(int i) { return static_cast<std::size_t>(i); }
+
 /// Words that are worked on at once, so that everything about them stays in the L1 cache.
 constexpr std::size_t tile_words = 1024;
 
@@ -353,8 +355,6 @@ template <class T>
     std::memcpy(reinterpret_cast<void*>(to[i]), &value, sizeof value);
   }
 }
-
-constexpr std::size_t index(int i) { return static_cast<std::size_t>(i); }
 
 }  // namespace
 }  // namespace ebpc::avx512

@@ -23,7 +23,7 @@ class PlanePass8x8 {
   using Word = std::uint8_t;
 
   PlanePass8x8(const Parameters& p, JobBatch<Word>& batch)
-      : jobs_(p, batch), lane_bytes_(lane_bytes(p)), memory_(thread_memory(lanes * lane_bytes_)) {}
+      : jobs_(batch), lane_bytes_(lane_bytes(p)), memory_(thread_memory(lanes * lane_bytes_)) {}
 
   void run() {
     for (int lane = 0; lane < lanes; ++lane) take(lane);
@@ -63,8 +63,6 @@ class PlanePass8x8 {
     __m512i place;  // where the next plane's goes: bits from the left, 0 before the base
     __m512i base;
   };
-
-  static constexpr std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
   PlaneStreams8x8 load_streams(int lane) const {
     return {load_512(bit_.data() + lane), load_512(out_.data() + lane),
@@ -274,11 +272,11 @@ class PlanePass8x8 {
   std::uint8_t* words_of_lane(int lane) const { return memory_ + at(lane) * lane_bytes_; }
   static std::size_t lane_bytes(const Parameters& p) {
     constexpr std::size_t read_behind = 64;
-    return PlaneJobs<Word>::words_bytes +
+    return JobBatch<Word>::words_bytes +
            round_up(max_plane_stream_bits(p, max_job_words) / 8 + 1 + read_behind);
   }
 
-  PlaneJobs<Word> jobs_;
+  JobBatch<Word>& jobs_;
   std::size_t lane_bytes_;
   std::uint8_t* memory_;
   std::array<std::size_t, lanes> job_;   // of each lane

@@ -47,7 +47,7 @@ struct DecodeGroup {
         const int block = eight / lane_bytes;
         const int plane = 8 * (i / 8 / vector_eights) + 7 - i % 8;
         const int byte = lane_bytes - 1 - eight % lane_bytes;
-        indices[index(part)][index(i)] =
+        indices[at(part)][at(i)] =
             static_cast<std::uint8_t>((block * planes + plane) * lane_bytes + byte);
       }
     }
@@ -59,7 +59,7 @@ struct DecodeGroup {
     std::array<std::array<std::uint64_t, block_vectors>, block_vectors> masks{};
     for (int part = 0; part < block_vectors; ++part) {
       for (int i = 0; i < 64; ++i) {
-        masks[index(part)][gather_columns[index(part)][index(i)] / 64] |= std::uint64_t{1} << i;
+        masks[at(part)][gather_columns[at(part)][at(i)] / 64] |= std::uint64_t{1} << i;
       }
     }
     return masks;
@@ -72,7 +72,7 @@ struct DecodeGroup {
     for (int i = 0; i < 64; ++i) {
       const int word = i / word_bytes;
       const int qword = i % word_bytes * vector_eights + word / 8;
-      indices[index(i)] = static_cast<std::uint8_t>(8 * qword + word % 8);
+      indices[at(i)] = static_cast<std::uint8_t>(8 * qword + word % 8);
     }
     return indices;
   }();
@@ -81,7 +81,7 @@ struct DecodeGroup {
   static constexpr Indices gather_bases = [] {
     Indices indices{};
     for (int i = 0; i < 64; ++i) {
-      indices[index(i)] =
+      indices[at(i)] =
           static_cast<std::uint8_t>(i / word_bytes / slots * word_bytes + i % word_bytes);
     }
     return indices;
@@ -177,10 +177,9 @@ class VectorRows {
         const int bit = shift + i / wide_lane_bytes * (1 + syntax.sizes.plane_bits);
         const int byte = wide_lane_bytes - 1 - i % wide_lane_bytes;  // in the order of the stream
         const int behind = Group::lane_bits - bit % 8 - (Syntax::base_sent ? 0 : 1);
-        bytes_[index(shift)][index(i)] = static_cast<std::uint8_t>(bit / 8 + byte);
-        first_bits_[index(shift)][index(i)] =
-            static_cast<std::uint8_t>(byte == 0 ? 0x80 >> bit % 8 : 0);
-        counts_[index(shift)][index(i)] =
+        bytes_[at(shift)][at(i)] = static_cast<std::uint8_t>(bit / 8 + byte);
+        first_bits_[at(shift)][at(i)] = static_cast<std::uint8_t>(byte == 0 ? 0x80 >> bit % 8 : 0);
+        counts_[at(shift)][at(i)] =
             static_cast<std::uint8_t>(i % wide_lane_bytes == 0 ? behind : 0);
       }
     }

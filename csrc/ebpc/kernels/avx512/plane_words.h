@@ -159,11 +159,11 @@ class VectorWords {
   [[gnu::always_inline]] static __m512i columns(const std::uint8_t* lanes, int part,
                                                 std::uint64_t& malformed) {
     // A permutation of two vectors takes five times as long as one of one.
-    const __m512i indices = load_512(Group::gather_columns[index(part)].data());
+    const __m512i indices = load_512(Group::gather_columns[at(part)].data());
     __m512i columns = _mm512_permutexvar_epi8(indices, load_512(lanes));
     for (int i = 1; i < Group::block_vectors; ++i) {
-      columns = _mm512_mask_permutexvar_epi8(columns, Group::gather_masks[index(part)][index(i)],
-                                             indices, load_512(lanes + 64 * i));
+      columns = _mm512_mask_permutexvar_epi8(columns, Group::gather_masks[at(part)][at(i)], indices,
+                                             load_512(lanes + 64 * i));
     }
     if constexpr (Syntax::eights) {
       const std::uint64_t coded = ~_mm512_movepi8_mask(columns);

@@ -53,8 +53,6 @@ class ZeroLanes {
     __m512i mask;    // these
   };
 
-  static constexpr std::size_t at(int i) { return static_cast<std::size_t>(i); }
-
   ZeroStreams load_streams(int lane) const {
     return {load_512(bit_.data() + lane), load_512(out_.data() + lane),
             load_512(filled_.data() + lane), load_512(mask_.data() + lane)};

@@ -2,8 +2,6 @@
 //
 // Words are taken in chunks that stay in the L1 cache: packed (masks of the non-zero words, and
 // those words without the gaps), then the masks are coded and the packed words.
-//
-// Plain C++, compiled once for every instruction set that includes it: vectors.h says how.
 
 #pragma once
 

@@ -1,8 +1,6 @@
 // Jobs batch by batch: what all decoders have in common. Within one stream each code's place
 // depends on the one before, so that a single job leaves most of a core idle; several are therefore
 // read in turns. A job in which anything is wrong is handed back: decode_portable says what.
-//
-// Plain C++, compiled once for every instruction set that includes it: vectors.h says how.
 
 #pragma once
 
@@ -60,79 +58,19 @@ struct NonzeroMask {
   std::size_t nonzero;
 };
 
-/// Takes jobs batch by batch. Of each, the zero streams become masks; then jobs that have non-zero
-/// words are handed out.
+/// Puts packed words in the places of a mask's ones, and the zero word elsewhere.
 template <class Word>
-class JobBatch {
- public:
-  static constexpr std::size_t none = ~std::size_t{0};
-
-  JobBatch(const Parameters& p, std::span<const DecodeJob> jobs)
-      : p_(p),
-        jobs_(jobs),
-        failed_(jobs.size()),
-        masks_(new NonzeroMask[min(jobs.size(), max_jobs)]) {}
-  JobBatch(const JobBatch&) = delete;
-  JobBatch& operator=(const JobBatch&) = delete;
-  ~JobBatch() { delete[] masks_; }
-
-  /// Calls read_zeros(jobs, masks), then read_planes(), for each batch. Returns the first job that
-  /// is handed back, or the number of jobs.
-  template <class ReadZeros, class ReadPlanes>
-  std::size_t run(ReadZeros&& read_zeros, ReadPlanes&& read_planes) {
-    for (std::size_t first = 0; first < failed_; first += max_jobs) {
-      next_ = end_ = first;
-      while (end_ < jobs_.size() && end_ - first < max_jobs &&
-             jobs_[end_].words.count <= max_job_words) {
-        ++end_;
-      }
-      read_zeros(jobs_.subspan(first, end_ - first), masks_);
-      read_planes();
-      if (end_ - first < max_jobs) fail(end_);
-    }
-    return failed_;
+void unpack_words(const NonzeroMask& mask, const Word* packed, Word zero, MutableWordSpan out) {
+  auto* words = static_cast<Word*>(out.data);
+  const std::size_t whole = out.count / 64;
+  for (std::size_t i = 0; i < whole; ++i, words += 64)
+    packed = unpack_mask(packed, mask.of_64(i), zero, words);
+  if (const std::size_t left = out.count % 64; left > 0) {
+    Word last_words[64];
+    unpack_mask(packed, mask.of_64(whole), zero, last_words);
+    std::memcpy(words, last_words, left * sizeof(Word));
   }
-
-  /// The next job of the batch that has non-zero words, or `none`. Other jobs are dealt with.
-  std::size_t take() {
-    while (next_ < end_) {
-      const std::size_t job = next_++;
-      const std::size_t nonzero = mask(job).nonzero;
-      if (nonzero == NonzeroMask::malformed || (nonzero == 0 && jobs_[job].plane_bytes > 0)) {
-        fail(job);
-      } else if (nonzero > 0) {
-        return job;
-      } else {
-        auto* const words = static_cast<Word*>(jobs_[job].words.data);
-        for (std::size_t i = 0; i < jobs_[job].words.count; ++i) words[i] = zero();
-      }
-    }
-    return none;
-  }
-
-  void fail(std::size_t job) { failed_ = min(failed_, job); }
-
-  const DecodeJob& operator[](std::size_t job) const { return jobs_[job]; }
-  const NonzeroMask& mask(std::size_t job) const { return masks_[job % max_jobs]; }
-  std::size_t blocks(std::size_t job) const {
-    const auto size = static_cast<std::size_t>(p_.block_size);
-    return (mask(job).nonzero + size - 1) / size;
-  }
-  Word zero() const { return static_cast<Word>(p_.zero); }
-
- private:
-  // Lanes run dry at the end of a batch, so it is a long one.
-  static constexpr std::size_t max_jobs = 256;
-
-  const Parameters& p_;
-  std::span<const DecodeJob> jobs_;
-  std::size_t failed_;
-  std::size_t next_ = 0;
-  std::size_t end_ = 0;
-  NonzeroMask* masks_;  // of a batch: too much for a stack
-};
-
-// ---- The memory of streams that are read in turns.
+}
 
 /// Parts of memory are aligned for the planes of any block.
 constexpr std::size_t alignment = 256;
@@ -158,57 +96,73 @@ inline std::uint8_t* thread_memory(std::size_t size) {
   return memory.bytes + (-address(memory.bytes) & (alignment - 1));
 }
 
-/// Puts packed words in the places of a mask's ones, and the zero word elsewhere.
+/// Takes jobs batch by batch. Of each, the zero streams become masks; then the plane streams of
+/// jobs that have non-zero words are handed out one after the other, and the words are put in their
+/// places as soon as a job has them all.
 template <class Word>
-void unpack_words(const NonzeroMask& mask, const Word* packed, Word zero, MutableWordSpan out) {
-  auto* words = static_cast<Word*>(out.data);
-  const std::size_t whole = out.count / 64;
-  for (std::size_t i = 0; i < whole; ++i, words += 64)
-    packed = unpack_mask(packed, mask.of_64(i), zero, words);
-  if (const std::size_t left = out.count % 64; left > 0) {
-    Word last_words[64];
-    unpack_mask(packed, mask.of_64(whole), zero, last_words);
-    std::memcpy(words, last_words, left * sizeof(Word));
-  }
-}
-
-/// The jobs of a batch whose plane streams are read, one after the other; the words are spread in
-/// the result as soon as a job has them all.
-template <class Word>
-class PlaneJobs {
+class JobBatch {
  public:
-  static constexpr std::size_t none = JobBatch<Word>::none;
+  static constexpr std::size_t none = ~std::size_t{0};
+  /// Bytes for the non-zero words of a job, in whole blocks, and some vectors of words behind them.
+  static constexpr std::size_t words_bytes =
+      round_up((max_job_words + max_block_size + 2 * 64) * sizeof(Word));
 
-  PlaneJobs(const Parameters& p, JobBatch<Word>& batch)
-      : batch_(batch), max_stream_bytes_(bytes_for_bits(max_plane_stream_bits(p, max_job_words))) {}
+  JobBatch(const Parameters& p, std::span<const DecodeJob> jobs)
+      : p_(p),
+        max_stream_bytes_(bytes_for_bits(max_plane_stream_bits(p, max_job_words))),
+        jobs_(jobs),
+        failed_(jobs.size()),
+        masks_(new NonzeroMask[min(jobs.size(), max_jobs)]) {}
+  JobBatch(const JobBatch&) = delete;
+  JobBatch& operator=(const JobBatch&) = delete;
+  ~JobBatch() { delete[] masks_; }
 
-  /// Takes the next job and copies its stream, with 64 zeros behind it. Returns none if there is no
-  /// more.
-  std::size_t take(std::uint8_t* stream) {
-    while (true) {
-      const std::size_t job = batch_.take();
-      if (job == none) return job;
-      const DecodeJob& it = batch_[job];
-      if (it.plane_bytes > max_stream_bytes_) {
-        batch_.fail(job);
-        continue;
+  /// Calls read_zeros(jobs, masks), then read_planes(), for each batch. Returns the first job that
+  /// is handed back, or the number of jobs.
+  template <class ReadZeros, class ReadPlanes>
+  std::size_t run(ReadZeros&& read_zeros, ReadPlanes&& read_planes) {
+    for (std::size_t first = 0; first < failed_; first += max_jobs) {
+      next_ = end_ = first;
+      while (end_ < jobs_.size() && end_ - first < max_jobs &&
+             jobs_[end_].words.count <= max_job_words) {
+        ++end_;
       }
-      if (it.plane_bytes > 0) std::memcpy(stream, it.plane_stream, it.plane_bytes);
-      std::memset(stream + it.plane_bytes, 0, 64);
-      while (ahead_ < ahead_end_) look_ahead();  // a job of few words took few steps
-      ahead_ = static_cast<const std::uint8_t*>(it.words.data);
-      ahead_end_ = ahead_ + it.words.count * sizeof(Word);
-      return job;
+      read_zeros(jobs_.subspan(first, end_ - first), masks_);
+      read_planes();
+      if (end_ - first < max_jobs) fail(end_);
     }
+    return failed_;
   }
 
-  std::size_t stream_bytes(std::size_t job) const { return batch_[job].plane_bytes; }
-  std::size_t blocks(std::size_t job) const { return batch_.blocks(job); }
+  /// Copies the plane stream of the batch's next job that has non-zero words, with 64 zeros behind
+  /// it. Returns the job, or none. Other jobs are dealt with.
+  std::size_t take(std::uint8_t* stream) {
+    while (next_ < end_) {
+      const std::size_t job = next_++;
+      const DecodeJob& it = jobs_[job];
+      const std::size_t nonzero = mask(job).nonzero;
+      if (nonzero == NonzeroMask::malformed || it.plane_bytes > max_stream_bytes_ ||
+          (nonzero == 0 && it.plane_bytes > 0)) {
+        fail(job);
+      } else if (nonzero == 0) {
+        auto* const words = static_cast<Word*>(it.words.data);
+        for (std::size_t i = 0; i < it.words.count; ++i) words[i] = static_cast<Word>(p_.zero);
+      } else {
+        if (it.plane_bytes > 0) std::memcpy(stream, it.plane_stream, it.plane_bytes);
+        std::memset(stream + it.plane_bytes, 0, 64);
+        while (ahead_ < ahead_end_) look_ahead();  // a job of few words took few steps
+        ahead_ = static_cast<const std::uint8_t*>(it.words.data);
+        ahead_end_ = ahead_ + it.words.count * sizeof(Word);
+        return job;
+      }
+    }
+    return none;
+  }
 
   /// Puts the job's non-zero words in their places, if they are well-formed.
   void finish(std::size_t job, bool ok, const Word* nonzero) {
-    if (!ok) return batch_.fail(job);
-    unpack_words(batch_.mask(job), nonzero, batch_.zero(), batch_[job].words);
+    if (!ok) return fail(job);
+    unpack_words(mask(job), nonzero, static_cast<Word>(p_.zero), jobs_[job].words);
   }
 
   /// Brings memory of words that will be written soon into the cache, some lines at a time: more
@@ -220,13 +174,26 @@ class PlaneJobs {
     ahead_ += 64 * lines;
   }
 
-  /// Bytes for the non-zero words of a job, in whole blocks, and some vectors of words behind them.
-  static constexpr std::size_t words_bytes =
-      round_up((max_job_words + max_block_size + 2 * 64) * sizeof(Word));
+  std::size_t stream_bytes(std::size_t job) const { return jobs_[job].plane_bytes; }
+  std::size_t blocks(std::size_t job) const {
+    const auto size = static_cast<std::size_t>(p_.block_size);
+    return (mask(job).nonzero + size - 1) / size;
+  }
 
  private:
-  JobBatch<Word>& batch_;
+  // Lanes run dry at the end of a batch, so it is a long one.
+  static constexpr std::size_t max_jobs = 256;
+
+  void fail(std::size_t job) { failed_ = min(failed_, job); }
+  const NonzeroMask& mask(std::size_t job) const { return masks_[job % max_jobs]; }
+
+  const Parameters& p_;
   std::size_t max_stream_bytes_;
+  std::span<const DecodeJob> jobs_;
+  std::size_t failed_;
+  std::size_t next_ = 0;
+  std::size_t end_ = 0;
+  NonzeroMask* masks_;                   // of a batch: too much for a stack
   const std::uint8_t* ahead_ = nullptr;  // memory that is being prefetched
   const std::uint8_t* ahead_end_ = nullptr;
 };

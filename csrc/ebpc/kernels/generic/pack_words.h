@@ -1,6 +1,4 @@
 // Non-zero words without the gaps and masks of where they were, and back.
-//
-// Plain C++, compiled once for every instruction set that includes it: vectors.h says how.
 
 #pragma once
 

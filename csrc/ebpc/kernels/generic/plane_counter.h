@@ -1,6 +1,4 @@
 // Counts the bits of the plane stream: plane_writer.h without the writing.
-//
-// Plain C++, compiled once for every instruction set that includes it: vectors.h says how.
 
 #pragma once
 

@@ -2,8 +2,6 @@
 // code's place depends on the code before. A row of uncompressed planes and the symbol behind it
 // are one step. They become XORed bit planes, and when a stream's are all there, these become
 // words.
-//
-// Plain C++, compiled once for every instruction set that includes it: vectors.h says how.
 
 #pragma once
 
@@ -115,7 +113,7 @@ class PlanePass {
   using Word = typename Group::Word;
 
   PlanePass(const Parameters& p, JobBatch<Word>& batch)
-      : jobs_(p, batch),
+      : jobs_(batch),
         syntax_(p),
         rows_(syntax_),
         words_(p),
@@ -140,7 +138,7 @@ class PlanePass {
 
  private:
   static constexpr std::size_t slots = 6;
-  static constexpr std::size_t nonzero_bytes = PlaneJobs<Word>::words_bytes;
+  static constexpr std::size_t nonzero_bytes = JobBatch<Word>::words_bytes;
   using Memory = PlaneMemory<Group, slots>;
   static_assert(max_job_words / min_block_size < most_blocks);
   static_assert(8 * Memory::most_bytes() <= std::size_t{1} << out_bit);
@@ -301,7 +299,7 @@ class PlanePass {
     jobs_.finish(job, ok, nonzero_);
   }
 
-  PlaneJobs<Word> jobs_;
+  JobBatch<Word>& jobs_;
   const Syntax syntax_;
   const Rows rows_;
   const Words words_;

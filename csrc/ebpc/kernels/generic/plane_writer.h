@@ -1,7 +1,5 @@
 // Writes the plane stream: bit planes become codes, side by side, and these are merged block by
 // block.
-//
-// Plain C++, compiled once for every instruction set that includes it: vectors.h says how.
 
 #pragma once
 

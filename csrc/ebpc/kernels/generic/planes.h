@@ -4,8 +4,6 @@
 // are one qword after the other, with some planes each, the first one in the most significant
 // lane. A lane has a bit for every place that a block may have for a word ("slot"), the first one
 // most significant; blocks that have fewer words stand at the end.
-//
-// Plain C++, compiled once for every instruction set that includes it: vectors.h says how.
 
 #pragma once
 
@@ -127,8 +125,6 @@ struct PlaneGroup {
 
 // ---- Words to bit planes, several blocks side by side, and what kind of symbol each plane
 // becomes: what writing and counting of a plane stream have in common.
-//
-// Plain C++, compiled once for every instruction set that includes it: vectors.h says how.
 
 /// Finds the planes of blocks of packed words for one setting, and their kinds.
 template <class GroupType>

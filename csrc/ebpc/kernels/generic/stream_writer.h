@@ -1,6 +1,4 @@
 // Bit writers without branches, for encoders that may store a few bytes behind their stream.
-//
-// Plain C++, compiled once for every instruction set that includes it: vectors.h says how.
 
 #pragma once
 

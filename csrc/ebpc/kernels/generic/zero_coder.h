@@ -1,6 +1,4 @@
 // The zero stream from masks of the non-zero words.
-//
-// Plain C++, compiled once for every instruction set that includes it: vectors.h says how.
 
 #pragma once
 

@@ -1,6 +1,4 @@
 // Reading zero streams, several of them in turns, to masks of the non-zero words.
-//
-// Plain C++, compiled once for every instruction set that includes it: vectors.h says how.
 
 #pragma once
 
