@@ -158,14 +158,19 @@ class ZeroLanes {
 
   /// Decodes the lane's last words.
   void end(int lane) {
+    const DecodeJob& job = jobs_[job_[at(lane)]];
     NonzeroMask& mask = masks_[job_[at(lane)]];
-    ZeroLane rest;
-    rest.start(jobs_[job_[at(lane)]], mask);
-    rest.bit = bit_[at(lane)] - 8 * address(stream_of(lane));
-    rest.out = mask.bytes + (out_[at(lane)] - address(mask.bytes));
-    rest.filled = filled_[at(lane)];
-    rest.waiting = mask_[at(lane)];
-    rest.finish(static_cast<unsigned>(symbol_bits_ - 1));
+    const std::uint64_t byte = out_[at(lane)] - address(mask.bytes);
+    // If there are more words than the job has, the mask stays malformed.
+    if (8 * byte + filled_[at(lane)] <= job.words.count) {
+      ZeroLane rest;
+      rest.start(job, mask);
+      rest.bit = bit_[at(lane)] - 8 * address(stream_of(lane));
+      rest.out = mask.bytes + byte;
+      rest.filled = filled_[at(lane)];
+      rest.waiting = mask_[at(lane)];
+      rest.finish(static_cast<unsigned>(symbol_bits_ - 1));
+    }
     --busy_;
     take(lane);
   }

@@ -12,7 +12,6 @@
 #else
 #include "ebpc/kernels/generic/pack_words.h"
 #endif
-#include "ebpc/kernels/generic/plane_counter.h"
 #include "ebpc/kernels/generic/plane_writer.h"
 #include "ebpc/kernels/generic/zero_coder.h"
 #include "ebpc/kernels/kernel.h"

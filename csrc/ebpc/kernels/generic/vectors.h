@@ -117,6 +117,13 @@ constexpr std::uint64_t low_bits(int count) {
 #endif
 }
 
+/// The ones of every byte.
+[[gnu::always_inline]] inline Qwords count_ones_of_bytes(Qwords x) {
+  x -= x >> 1 & 0x5555555555555555;
+  x = (x & 0x3333333333333333) + (x >> 2 & 0x3333333333333333);
+  return (x + (x >> 4)) & 0x0F0F0F0F0F0F0F0F;
+}
+
 /// The unsigned integer of so many bits.
 template <int bits>
 using Lane = std::conditional_t<

@@ -136,7 +136,6 @@ struct ZeroLane {
   /// Reads what is left, run by run.
   void finish(unsigned length_bits) {
     std::size_t word = done();
-    if (word > words) return end_mask(false);
     std::memset(out, 0, (words - word) / 8 + 16);
     const std::uint8_t* from = bytes;
     std::uint8_t tail[24] = {};  // the last bytes and zeros
