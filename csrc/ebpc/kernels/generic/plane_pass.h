@@ -31,7 +31,7 @@ class PlaneMemory {
         stream_bytes_(round_up(max_plane_stream_bits(p, max_job_words) / 8 + 1 + read_behind)) {}
 
   std::size_t max_blocks() const { return max_blocks_; }
-  std::size_t size() const { return lanes(slots) + read_behind_last; }
+  std::size_t size() const { return lanes(slots); }
 
   /// The greatest size for any setting: blocks of two words of 32 bits take the most memory.
   static constexpr std::size_t most_bytes() {
@@ -54,7 +54,6 @@ class PlaneMemory {
   // By a row of planes, and by a symbol and the zeros behind it up to the end of a block.
   static constexpr std::size_t written_behind = 32 * Group::lane_bytes + 2 * 64;
   static constexpr std::size_t read_behind = 64;
-  static constexpr std::size_t read_behind_last = 4 * Group::block_bytes;
 
   std::size_t max_blocks_;
   std::size_t lanes_bytes_;
@@ -292,7 +291,8 @@ class PlanePass {
     const std::size_t blocks = jobs_.blocks(job);
     const std::uint8_t* const bases = memory_ + Memory::base(slot, most_blocks - blocks);
     std::uint8_t* const lanes = memory_ + places_.lanes(slot);
-    // What is behind the last block is turned into words together with it.
+    // What is behind the last block is turned into words together with it. The stream, of which
+    // that may be the memory, is done with.
     std::memset(lanes + blocks * Group::block_bytes, 0,
                 (Words::blocks_at_once - 1) * Group::block_bytes);
     ok = ok && words_.decode(lanes, reinterpret_cast<const Word*>(bases), blocks, nonzero_);
