@@ -185,7 +185,7 @@ def test_warnings_are_errors_for_developers_alone(tmp_path):
 
 
 def test_kernels_are_compiled_for_what_the_cpu_is_asked_for(tmp_path):
-    header = (ROOT / "csrc" / "ebpc" / "kernels" / "cpu_features.h").read_text()
+    header = (ROOT / "csrc" / "ebpc" / "kernels" / "dispatch.h").read_text()
     asked = {
         kernel: {f"-m{feature}" for feature in re.findall(r'supports\("([^"]+)"\)', body)}
         for kernel, body in re.findall(r"bool cpu_has_(\w+)\(\) \{(.*?)\n\}", header, re.DOTALL)

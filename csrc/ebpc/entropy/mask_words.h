@@ -9,13 +9,11 @@
 #include <cstring>
 
 #if defined(__AVX512VBMI2__)
-#include "ebpc/kernels/avx512/bits.h"
+#include "ebpc/kernels/avx512/pack_words.h"
 #elif defined(__AVX2__)
 #include "ebpc/kernels/avx2/pack_words.h"
-#include "ebpc/kernels/avx2/unpack_words.h"
 #else
 #include "ebpc/kernels/generic/pack_words.h"
-#include "ebpc/kernels/generic/unpack_words.h"
 #endif
 #include "ebpc/kernels/generic/vectors.h"
 
@@ -68,17 +66,6 @@ Word* pack_under(const Word* words, std::uint64_t mask, Word* packed) {
   for (std::size_t i = 0; i < mask_words; i += vector_words<Word>) {
     const auto some = mask_of_vector<Word>(mask, i);
     store_512(packed, WordLanes<Word>::compress(some, load_512(words + i)));
-    packed += count_ones(some);
-  }
-  return packed;
-}
-
-template <class Word>
-const Word* unpack_mask(const Word* packed, std::uint64_t mask, Word zero, Word* words) {
-  using L = WordLanes<Word>;
-  for (std::size_t i = 0; i < mask_words; i += vector_words<Word>) {
-    const auto some = mask_of_vector<Word>(mask, i);
-    store_512(words + i, L::expand(L::set(zero), some, load_512(packed)));
     packed += count_ones(some);
   }
   return packed;

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "ebpc/error.h"
-#include "ebpc/kernels/cpu_features.h"
 
 namespace ebpc {
 namespace {

@@ -19,7 +19,6 @@
 
 #include "ebpc/bit_stream.h"
 #include "ebpc/encoder.h"
-#include "ebpc/kernels/cpu_features.h"
 #include "ebpc/kernels/dispatch.h"
 #include "ebpc/parameters.h"
 #include "ebpc/words.h"

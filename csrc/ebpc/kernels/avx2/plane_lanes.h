@@ -147,83 +147,85 @@ class CodeBytes {
   }
 };
 
-/// Reads plane streams to the bytes of CodeBytes, of eight segments at a time.
+/// Decodes the plane streams of a batch, of eight segments at a time.
 template <class WordType>
 class CodeLanes {
  public:
   using Word = WordType;
+
+  CodeLanes(const Parameters&, JobBatch<Word>& batch)
+      : jobs_(batch), memory_(*reinterpret_cast<Memory*>(thread_memory(sizeof(Memory)))) {}
+
+  void run() {
+    for (std::size_t lane = 0; lane < lanes; ++lane) take(lane);
+    while (busy_ > 0) {
+      take_steps();
+      for (std::size_t lane = 0; lane < lanes; ++lane) {
+        if (out_[lane] >= limit_[lane]) end(lane);
+      }
+    }
+  }
+
+ private:
   using Bytes = CodeBytes<Word>;
   static constexpr std::size_t vectors = 2;
   static constexpr std::size_t lanes = 4 * vectors;
+  static constexpr std::size_t behind = 96;
+  static constexpr std::size_t max_blocks = max_job_words / 8;
+  static constexpr std::uint64_t block_bits = 8 * Bytes::block_bytes;
 
-  CodeLanes() {
-    for (std::size_t lane = 0; lane < lanes; ++lane) stop(lane);
-  }
+  struct LaneMemory {
+    std::uint8_t stream[max_blocks * Bytes::block_bytes + 2 * behind];
+    std::uint8_t bytes[(max_blocks + 4) * Bytes::block_bytes + behind];
+  };
+  struct Memory {
+    LaneMemory of[lanes];
+    alignas(32) std::uint8_t words[JobBatch<Word>::words_bytes];  // of the job that ends
+  };
 
-  /// Gives a lane a stream of one block at least.
-  void start(std::size_t lane, const DecodeJob& job, std::size_t blocks) {
-    Memory& memory = memory_[lane];
-    blocks_[lane] = blocks;
-    const bool fits = job.plane_bytes <= blocks * Bytes::block_bytes;
-    if (!fits) {
-      stop(lane);
-      limit_[lane] = 0;
-      malformed_[lane] = 1;
-      return;
-    }
-    if (job.plane_bytes > 0) std::memcpy(memory.stream, job.plane_stream, job.plane_bytes);
-    std::memset(memory.stream + job.plane_bytes, 0, 64);
-    std::memset(memory.bytes, 0, blocks * Bytes::block_bytes + behind);
-    bit_[lane] = 8 * address(memory.stream);
-    end_[lane] = bit_[lane] + 8 * job.plane_bytes;
-    out_[lane] = address(memory.bytes);
-    limit_[lane] = out_[lane] + blocks * Bytes::block_bytes;
+  /// Gives a lane its next stream. One that has none reads the same zeros over and over.
+  void take(std::size_t lane) {
+    LaneMemory& memory = memory_.of[lane];
+    const std::size_t job = jobs_.take(memory.stream);
+    const bool is_busy = job != jobs_.none;
+    job_[lane] = job;
     left_[lane] = block_bits;
-    advance_[lane] = ~std::uint64_t{0};
     malformed_[lane] = 0;
-  }
-
-  /// A lane without a stream reads the same zeros over and over.
-  void stop(std::size_t lane) {
-    bit_[lane] = 8 * address(idle_);
-    out_[lane] = address(idle_ + 32);
+    advance_[lane] = is_busy ? ~std::uint64_t{0} : 0;
+    bit_[lane] = 8 * address(is_busy ? memory.stream : idle_);
+    out_[lane] = address(is_busy ? memory.bytes : idle_ + 32);
     limit_[lane] = ~std::uint64_t{0} >> 1;
-    left_[lane] = block_bits;
-    advance_[lane] = 0;
-    malformed_[lane] = 0;
+    if (!is_busy) return;
+    ++busy_;
+    end_[lane] = bit_[lane] + 8 * jobs_.stream_bytes(job);
+    const std::size_t bytes = jobs_.blocks(job) * Bytes::block_bytes;
+    limit_[lane] = out_[lane] + bytes;
+    std::memset(memory.bytes, 0, bytes + behind);
   }
 
-  bool is_done(std::size_t lane) const { return out_[lane] >= limit_[lane]; }
-
-  /// The words of a lane that is done; false if its stream is malformed.
-  bool words_of(std::size_t lane, Word* words) const {
-    if (malformed_[lane] != 0 || out_[lane] != limit_[lane] || !is_padding(bit_[lane], end_[lane]))
-      return false;
-    Bytes::decode(memory_[lane].bytes, blocks_[lane], words);
-    return true;
+  /// Ends a lane's stream, which has all its blocks or is malformed.
+  void end(std::size_t lane) {
+    auto* const words = reinterpret_cast<Word*>(memory_.words);
+    const bool ok =
+        malformed_[lane] == 0 && out_[lane] == limit_[lane] && is_padding(bit_[lane], end_[lane]);
+    if (ok) Bytes::decode(memory_.of[lane].bytes, jobs_.blocks(job_[lane]), words);
+    --busy_;
+    jobs_.finish(job_[lane], ok, words);
+    take(lane);
   }
 
   /// Takes steps until a lane is done.
-  void run() {
+  void take_steps() {
     Streams streams[vectors];
     for (std::size_t i = 0; i < vectors; ++i) streams[i] = load(4 * i);
     int done;
     do {
       done = 0;
       for (std::size_t i = 0; i < vectors; ++i) done |= step(streams[i]);
+      jobs_.look_ahead();
     } while (done == 0);
     for (std::size_t i = 0; i < vectors; ++i) store(streams[i], 4 * i);
   }
-
- private:
-  static constexpr std::size_t behind = 96;
-  static constexpr std::size_t max_blocks = max_job_words / 8;
-  static constexpr std::uint64_t block_bits = 8 * Bytes::block_bytes;
-
-  struct Memory {
-    std::uint8_t stream[max_blocks * Bytes::block_bytes + 2 * behind];
-    std::uint8_t bytes[max_blocks * Bytes::block_bytes + 4 * Bytes::block_bytes + behind];
-  };
 
   struct Streams {
     __m256i bit;   // addresses of bits are those of bytes times 8
@@ -340,8 +342,10 @@ class CodeLanes {
   alignas(32) std::uint64_t left_[lanes];
   alignas(32) std::uint64_t advance_[lanes];
   alignas(32) std::uint64_t malformed_[lanes];
-  std::size_t blocks_[lanes];
-  Memory memory_[lanes];
+  JobBatch<Word>& jobs_;
+  Memory& memory_;
+  std::size_t busy_ = 0;    // lanes that have a job
+  std::size_t job_[lanes];  // of each lane
   std::uint8_t idle_[64] = {};
 };
 

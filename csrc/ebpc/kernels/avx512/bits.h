@@ -24,6 +24,8 @@
 namespace ebpc::avx512 {
 namespace {
 
+constexpr std::size_t at(int i) { return static_cast<std::size_t>(i); }
+
 /// Words that are worked on at once, so that everything about them stays in the L1 cache.
 constexpr std::size_t tile_words = 1024;
 
@@ -33,26 +35,11 @@ inline __m512i swap_bytes(__m512i x) {
       x, _mm512_broadcast_i32x4(_mm_set_epi64x(0x08090A0B0C0D0E0F, 0x0001020304050607)));
 }
 
-/// The bits of each byte in the other order: a stream's first bit is a mask's lowest.
-inline __m512i turn_bytes_around(__m512i x) {
-  return _mm512_gf2p8affine_epi64_epi8(
-      x, _mm512_set1_epi64(static_cast<long long>(0x8040201008040201)), 0);
-}
-
 inline __m512i load_512(const void* from) { return _mm512_loadu_si512(from); }
 inline void store_512(void* to, __m512i x) { _mm512_storeu_si512(to, x); }
 
-/// Copies bytes and puts 64 zeros behind them.
-inline void copy_with_zeros_behind(std::uint8_t* to, const std::uint8_t* from, std::size_t count) {
-  std::size_t done = 0;
-  for (; done + 64 <= count; done += 64) store_512(to + done, load_512(from + done));
-  const std::uint64_t rest = low_bits(static_cast<int>(count - done));
-  store_512(to + done, _mm512_maskz_loadu_epi8(rest, from + done));
-  store_512(to + count, _mm512_setzero_si512());
-}
-
-/// The same, but opaque: compilers make a vector of small constants anew from a general register
-/// wherever it is used, which takes as long as a shuffle.
+/// The vector itself, but opaque: compilers make a vector of small constants anew from a general
+/// register wherever it is used, which takes as long as a shuffle.
 inline __m512i kept(__m512i x) {
   asm("" : "+v"(x));
   return x;
@@ -174,54 +161,6 @@ struct Lanes<64> : LaneOperations<64> {
     return _mm512_cvtepu8_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes)));
   }
 };
-
-// ---- Words packed, by vectors and by tiles.
-
-template <class Word>
-using WordLanes = Lanes<8 * sizeof(Word)>;
-
-/// Appends the non-zero ones of a vector of words to `out`, each with `flip` XORed in. Stores a
-/// whole vector. Returns a mask of them.
-template <class Word>
-inline std::uint64_t pack_vector(__m512i words, __m512i flip, Word*& out) {
-  using L = WordLanes<Word>;
-  const auto mask = L::is_nonzero(words);
-  store_512(out, L::compress(mask, _mm512_xor_si512(words, flip)));
-  const std::uint64_t nonzero = bits_of(mask);
-  out += std::popcount(nonzero);
-  return nonzero;
-}
-
-/// Packs `count` words (up to a tile) as pack_vector does. masks[i] gets the non-zero mask of words
-/// 64 i to 64 i + 63; words behind the last count as zero and are not read.
-constexpr std::size_t prefetch_bytes = 4096;
-
-template <class Word>
-inline Word* pack_tile(const Word* words, std::size_t count, __m512i flip, std::uint64_t* masks,
-                       Word* out) {
-  constexpr std::size_t vector_words = 64 / sizeof(Word);
-  std::size_t first = 0;
-  for (; first + 64 <= count; first += 64) {
-    std::uint64_t mask = 0;
-    for (std::size_t i = 0; i < sizeof(Word); ++i) {
-      const Word* from = words + first + i * vector_words;
-      _mm_prefetch(reinterpret_cast<const char*>(from) + prefetch_bytes, _MM_HINT_T0);
-      const __m512i vector = load_512(from);
-      mask |= pack_vector(vector, flip, out) << (i * vector_words % 64);
-    }
-    *masks++ = mask;
-  }
-  if (first == count) return out;
-  std::uint64_t mask = 0;
-  for (std::size_t i = 0; first < count; ++i, first += vector_words) {
-    const std::size_t bytes = (count - first) * sizeof(Word);
-    const __m512i vector = _mm512_maskz_loadu_epi8(
-        bytes >= 64 ? ~__mmask64{0} : low_bits(static_cast<int>(bytes)), words + first);
-    mask |= pack_vector(vector, flip, out) << (i * vector_words % 64);
-  }
-  *masks = mask;
-  return out;
-}
 
 // ---- Codes in lanes of vectors: neighbours joined up to 64 bits, then eight at once appended to a
 // stream.
@@ -350,6 +289,72 @@ class CodeAppender {
   __m512i position_ = _mm512_setzero_si512();  // bits of the stream, in every lane
   __m512i last_ = _mm512_setzero_si512();  // the last lane ends with the last bits of the stream
 };
+
+// ---- Bit streams in the 64-bit lanes of vectors, each with an address of its own.
+
+/// Bits of a window that are valid from any bit of its first byte on.
+constexpr int valid_window_bits = 57;
+
+/// The 64-bit lanes of a vector, one by one, by way of memory: a store and loads take less time
+/// than instructions that take a vector to pieces one lane after the other.
+class LaneValues {
+ public:
+  explicit LaneValues(__m512i vector) { store_512(values_.data(), vector); }
+  std::uint64_t operator[](std::size_t lane) const { return values_[lane]; }
+
+ private:
+  alignas(64) std::array<std::uint64_t, 8> values_;
+};
+
+/// Calls f(0), f(1), ... for `count` vectors, unrolled. Within a vector, each step waits for the
+/// one before; short pieces of it for all vectors in turn keep the CPU busy.
+template <int count, class F>
+[[gnu::always_inline]] inline void for_each_vector(F&& f) {
+  [&]<int... i>(std::integer_sequence<int, i...>) {
+    (f(i), ...);
+  }(std::make_integer_sequence<int, count>());
+}
+
+/// The 128 bits from eight addresses' bytes on, in the order of the streams.
+struct Windows {
+  __m512i high;  // the first 64 bits
+  __m512i low;
+};
+
+/// Loads from the bytes with the bits at `bit`, bit addresses. A load for each lane and insertions
+/// take a third of the time of two gathers.
+[[gnu::always_inline]] inline Windows load_wide_windows(__m512i bit) {
+  const LaneValues from(_mm512_srli_epi64(bit, 3));
+  const auto load = [&](std::size_t lane) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from[lane]));
+  };
+  __m512i even = _mm512_castsi128_si512(load(0));
+  __m512i odd = _mm512_castsi128_si512(load(1));
+  even = _mm512_inserti32x4(even, load(2), 1);
+  odd = _mm512_inserti32x4(odd, load(3), 1);
+  even = _mm512_inserti32x4(even, load(4), 2);
+  odd = _mm512_inserti32x4(odd, load(5), 2);
+  even = _mm512_inserti32x4(even, load(6), 3);
+  odd = _mm512_inserti32x4(odd, load(7), 3);
+  return {swap_bytes(_mm512_unpacklo_epi64(even, odd)),
+          swap_bytes(_mm512_unpackhi_epi64(even, odd))};
+}
+
+/// The first 64 of these bits.
+[[gnu::always_inline]] inline __m512i load_windows(__m512i bit) {
+  return load_wide_windows(bit).high;
+}
+
+/// Stores the low bytes of each lane at its own address.
+template <class T>
+[[gnu::always_inline]] inline void store_lanes(__m512i addresses, __m512i values) {
+  const LaneValues to(addresses);
+  const LaneValues from(values);
+  for (std::size_t i = 0; i < 8; ++i) {
+    const auto value = static_cast<T>(from[i]);
+    std::memcpy(reinterpret_cast<void*>(to[i]), &value, sizeof value);
+  }
+}
 
 }  // namespace
 }  // namespace ebpc::avx512

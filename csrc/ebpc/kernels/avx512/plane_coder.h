@@ -183,8 +183,6 @@ class PlaneCoder {
     return _mm512_permutex2var_epi8(load_512(table.data()), indices, load_512(table.data() + 64));
   }
 
-  static constexpr std::size_t at(int i) { return static_cast<std::size_t>(i); }
-
   static constexpr auto plane_numbers = [] {
     std::array<std::uint8_t, 64> numbers{};
     for (int i = 0; i < 64; ++i) {

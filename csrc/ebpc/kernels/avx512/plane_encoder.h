@@ -143,8 +143,6 @@ class PlaneTails {
         x, _mm512_set1_epi64(static_cast<long long>(0x8040201008040201)), 0));
   }
 
-  static constexpr std::size_t at(int i) { return static_cast<std::size_t>(i); }
-
   PlaneSettings<Group> s_;
   Word flip_;
   std::array<std::uint8_t, 64> base_places_{};
@@ -336,8 +334,6 @@ class TileEncoder {
     return {_mm512_or_si512(a.codes, _mm512_srlv_epi64(b.codes, a.bits)),
             _mm512_add_epi64(a.bits, b.bits)};
   }
-
-  static constexpr std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
   PlaneSettings<Group> s_;
   PlaneSplitter<Group> splitter_;

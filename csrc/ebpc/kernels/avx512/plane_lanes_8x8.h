@@ -10,8 +10,9 @@
 
 #include <array>
 
-#include "ebpc/kernels/avx512/plane_syntax.h"
-#include "ebpc/kernels/avx512/stream_lanes.h"
+#include "ebpc/kernels/avx512/bits.h"
+#include "ebpc/kernels/generic/jobs.h"
+#include "ebpc/kernels/generic/plane_syntax.h"
 
 namespace ebpc::avx512 {
 namespace {
@@ -21,10 +22,8 @@ class PlanePass8x8 {
  public:
   using Word = std::uint8_t;
 
-  static std::size_t scratch_size(const Parameters& p) { return lanes * lane_bytes(p); }
-
-  PlanePass8x8(const Parameters& p, JobBatch<Word>& batch, std::uint8_t* scratch)
-      : jobs_(p, batch), lane_bytes_(lane_bytes(p)), memory_(scratch) {}
+  PlanePass8x8(const Parameters& p, JobBatch<Word>& batch)
+      : jobs_(batch), lane_bytes_(lane_bytes(p)), memory_(thread_memory(lanes * lane_bytes_)) {}
 
   void run() {
     for (int lane = 0; lane < lanes; ++lane) take(lane);
@@ -64,8 +63,6 @@ class PlanePass8x8 {
     __m512i place;  // where the next plane's goes: bits from the left, 0 before the base
     __m512i base;
   };
-
-  static constexpr std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
   PlaneStreams8x8 load_streams(int lane) const {
     return {load_512(bit_.data() + lane), load_512(out_.data() + lane),
@@ -228,7 +225,7 @@ class PlanePass8x8 {
   static __m512i words_of(__m512i codes, __m512i base) {
     const __mmask64 is_raw = _mm512_movepi8_mask(codes);
     __m512i planes = _mm512_mask_blend_epi8(
-        is_raw, _mm512_permutexvar_epi8(codes, load_512(planes_of_codes.data())),
+        is_raw, _mm512_permutexvar_epi8(codes, load_512(planes_of_codes.by_code)),
         _mm512_and_si512(codes, _mm512_set1_epi8(0x7F)));
     // XOR from the first plane on, but from a plane on that is zero before the XOR anew.
     __m512i begins = _mm512_movm_epi8(_mm512_cmpeq_epi8_mask(codes, _mm512_set1_epi8(plane_zero)));
@@ -275,11 +272,11 @@ class PlanePass8x8 {
   std::uint8_t* words_of_lane(int lane) const { return memory_ + at(lane) * lane_bytes_; }
   static std::size_t lane_bytes(const Parameters& p) {
     constexpr std::size_t read_behind = 64;
-    return PlaneJobs<Word>::words_bytes +
+    return JobBatch<Word>::words_bytes +
            round_up(max_plane_stream_bits(p, max_job_words) / 8 + 1 + read_behind);
   }
 
-  PlaneJobs<Word> jobs_;
+  JobBatch<Word>& jobs_;
   std::size_t lane_bytes_;
   std::uint8_t* memory_;
   std::array<std::size_t, lanes> job_;   // of each lane

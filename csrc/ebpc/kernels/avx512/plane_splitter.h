@@ -294,8 +294,6 @@ class PlaneSplitter {
     }
   }
 
-  static constexpr std::size_t at(int i) { return static_cast<std::size_t>(i); }
-
   int block_size_;
   int first_slot_;
   __m512i last_planes_;  // in the vector that has them

@@ -8,57 +8,26 @@
 #include <algorithm>
 #include <array>
 
-#include "ebpc/kernels/avx512/stream_lanes.h"
+#include "ebpc/kernels/avx512/bits.h"
+#include "ebpc/kernels/generic/zero_masks.h"
 #include "ebpc/parameters.h"
 
 namespace ebpc::avx512 {
 namespace {
 
-/// A zero stream and where its mask goes, the first word in the lowest bit. As many bits as `words`
-/// words can have must be readable, and 64 bytes behind them. The mask is all zero, with 64 bytes
-/// more behind it.
-struct ZeroStream {
-  const std::uint8_t* bytes = nullptr;
-  std::size_t byte_count = 0;
-  std::uint8_t* mask = nullptr;
-  std::size_t words = 0;
-};
-
-/// Where zero runs have a length of 1, the stream is the mask, but for the order of bits in a byte.
-/// False if the stream has not exactly the bits of its words.
-inline bool read_mask(const ZeroStream& stream) {
-  const std::size_t padding = -stream.words % 8;
-  if (stream.byte_count != (stream.words + padding) / 8) return false;
-  if (padding > 0 &&
-      (stream.bytes[stream.byte_count - 1] & low_bits(static_cast<int>(padding))) != 0) {
-    return false;
-  }
-  for (std::size_t i = 0; i < stream.byte_count; i += 64) {
-    store_512(stream.mask + i, turn_bytes_around(load_512(stream.bytes + i)));
-  }
-  return true;
-}
-
-/// The first pass of decoding: all zero streams of a batch to masks of the non-zero words.
-class ZeroPass {
+/// What ZeroTurns is for other kernels.
+class ZeroLanes {
  public:
-  static std::size_t scratch_size(const Parameters& p) { return lanes * stream_size(p); }
-
-  ZeroPass(const Parameters& p, std::span<const DecodeJob> jobs, NonzeroMask* masks,
-           std::uint8_t* scratch)
-      : is_mask_(p.max_zero_run == 1),
-        symbol_bits_(1 + zero_run_bits(p)),
+  ZeroLanes(const Parameters& p, std::span<const DecodeJob> jobs, NonzeroMask* masks)
+      : symbol_bits_(1 + zero_run_bits(p)),
         sure_ones_(valid_window_bits - symbol_bits_),
         jobs_(jobs),
         masks_(masks),
         stream_size_(stream_size(p)),
-        scratch_(scratch) {}
+        memory_(thread_memory(lanes * stream_size_)) {}
 
   void run() {
-    if (is_mask_) {
-      while (next_stream(0)) done(0, read_mask(streams_[0]));
-      return;
-    }
+    if (symbol_bits_ == 1) return read_masks(jobs_, masks_);
     for (int lane = 0; lane < lanes; ++lane) take(lane);
     std::array<ZeroStreams, vectors> streams;
     while (busy_ > 0) {
@@ -84,8 +53,6 @@ class ZeroPass {
     __m512i mask;    // these
   };
 
-  static constexpr std::size_t at(int i) { return static_cast<std::size_t>(i); }
-
   ZeroStreams load_streams(int lane) const {
     return {load_512(bit_.data() + lane), load_512(out_.data() + lane),
             load_512(filled_.data() + lane), load_512(mask_.data() + lane)};
@@ -108,20 +75,21 @@ class ZeroPass {
 
   /// Gives the lane its next stream; a lane that has none decodes the same zeros for ever.
   void take(int lane) {
-    ZeroStream& stream = streams_[at(lane)];
-    stream.bytes = stream.mask = idle_.data();
+    const std::uint8_t* stream = idle_.data();
+    std::uint8_t* mask = idle_.data();
+    limit_[at(lane)] = ~std::uint64_t{0};
+    advance_[at(lane)] = 0;
     if (next_stream(lane)) {
       ++busy_;
+      stream = stream_of(lane);
+      mask = masks_[job_[at(lane)]].bytes;
       // Here, the next pairs might have more than all words.
-      const std::size_t sure_words = std::max<std::size_t>(stream.words, 64) - 64;
-      limit_[at(lane)] = address(stream.mask) + sure_words / 8;
+      const std::size_t words = jobs_[job_[at(lane)]].words.count;
+      limit_[at(lane)] = address(mask) + (std::max<std::size_t>(words, 64) - 64) / 8;
       advance_[at(lane)] = ~std::uint64_t{0};
-    } else {
-      limit_[at(lane)] = ~std::uint64_t{0};
-      advance_[at(lane)] = 0;
     }
-    bit_[at(lane)] = 8 * address(stream.bytes);
-    out_[at(lane)] = address(stream.mask);
+    bit_[at(lane)] = 8 * address(stream);
+    out_[at(lane)] = address(mask);
     filled_[at(lane)] = mask_[at(lane)] = 0;
   }
 
@@ -190,31 +158,20 @@ class ZeroPass {
 
   /// Decodes the lane's last words.
   void end(int lane) {
-    const ZeroStream& stream = streams_[at(lane)];
-    std::uint64_t bit = bit_[at(lane)] - 8 * address(stream.bytes);
-    std::uint64_t word = 8 * (out_[at(lane)] - address(stream.mask)) + filled_[at(lane)];
-    std::uint64_t mask = mask_[at(lane)];  // from the byte with bit `word` on
-    while (word < stream.words) {
-      const std::uint64_t bits = window(stream.bytes, bit);
-      const std::uint64_t ones = std::min<std::uint64_t>(
-          {_lzcnt_u64(~bits), static_cast<std::uint64_t>(sure_ones_), stream.words - word});
-      mask |= low_bits(static_cast<int>(ones)) << (word & 7);
-      std::memcpy(stream.mask + (word >> 3), &mask, sizeof mask);
-      std::uint64_t next = word + ones;
-      bit += ones;
-      const std::uint64_t rest = bits << ones;
-      if (next < stream.words && static_cast<std::int64_t>(rest) >= 0) {
-        next += (rest >> (64 - symbol_bits_)) + 1;
-        bit += static_cast<std::uint64_t>(symbol_bits_);
-      }
-      const std::uint64_t bytes = (next >> 3) - (word >> 3);
-      mask = bytes < sizeof mask ? mask >> (8 * bytes) : 0;
-      word = next;
+    const DecodeJob& job = jobs_[job_[at(lane)]];
+    NonzeroMask& mask = masks_[job_[at(lane)]];
+    const std::uint64_t byte = out_[at(lane)] - address(mask.bytes);
+    // If there are more words than the job has, the mask stays malformed.
+    if (8 * byte + filled_[at(lane)] <= job.words.count) {
+      ZeroLane rest;
+      rest.start(job, mask);
+      rest.bit = bit_[at(lane)] - 8 * address(stream_of(lane));
+      rest.out = mask.bytes + byte;
+      rest.filled = filled_[at(lane)];
+      rest.waiting = mask_[at(lane)];
+      rest.finish(static_cast<unsigned>(symbol_bits_ - 1));
     }
-    const std::uint64_t first = 8 * address(stream.bytes);
-    const bool ok = is_padding(first + bit, first + 8 * stream.byte_count);
     --busy_;
-    done(lane, ok && word == stream.words);
     take(lane);
   }
 
@@ -223,26 +180,17 @@ class ZeroPass {
     while (started_ < jobs_.size()) {
       const std::size_t index = started_++;
       const DecodeJob& job = jobs_[index];
-      NonzeroMask& mask = masks_[index];
-      mask.nonzero = NonzeroMask::malformed;
+      masks_[index].nonzero = NonzeroMask::malformed;
       if (job.zero_bytes > stream_size_ - zeros_behind) continue;
-      std::uint8_t* const bytes = scratch_ + at(lane) * stream_size_;
-      copy_with_zeros_behind(bytes, job.zero_stream, job.zero_bytes);
-      std::memset(mask.bytes, 0, sizeof mask.bytes);
-      streams_[at(lane)] = {bytes, job.zero_bytes, mask.bytes, job.words.count};
+      std::uint8_t* const bytes = stream_of(lane);
+      if (job.zero_bytes > 0) std::memcpy(bytes, job.zero_stream, job.zero_bytes);
+      std::memset(bytes + job.zero_bytes, 0, zeros_behind);
+      // Zero runs are not written.
+      std::memset(masks_[index].bytes, 0, sizeof masks_[index].bytes);
       job_[at(lane)] = index;
       return true;
     }
     return false;
-  }
-
-  void done(int lane, bool ok) {
-    if (!ok) return;
-    NonzeroMask& mask = masks_[job_[at(lane)]];
-    __m512i sum = _mm512_setzero_si512();
-    for (std::size_t i = 0; i < max_job_words / 8; i += 64)
-      sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(load_512(mask.bytes + i)));
-    mask.nonzero = static_cast<std::size_t>(_mm512_reduce_add_epi64(sum));
   }
 
   static constexpr std::size_t zeros_behind = 64;
@@ -252,19 +200,18 @@ class ZeroPass {
     return round_up(max_job_words * static_cast<std::size_t>(1 + zero_run_bits(p)) / 8 + 1 +
                     zeros_behind);
   }
+  std::uint8_t* stream_of(int lane) const { return memory_ + at(lane) * stream_size_; }
 
-  bool is_mask_;     // streams are masks
   int symbol_bits_;  // of a zero run
   int sure_ones_;    // that a window has if there is no run in it
   std::span<const DecodeJob> jobs_;
   NonzeroMask* masks_;
   std::size_t stream_size_;
-  std::uint8_t* scratch_;
+  std::uint8_t* memory_;
   std::size_t started_ = 0;              // jobs
   std::array<std::size_t, lanes> job_;   // of each lane
   int busy_ = 0;                         // lanes with a stream
   std::array<std::uint8_t, 64> idle_{};  // what lanes without a stream write, and read
-  std::array<ZeroStream, lanes> streams_;
   alignas(64) PerLane bit_;
   alignas(64) PerLane out_;
   alignas(64) PerLane filled_;

@@ -2,8 +2,6 @@
 //
 // Words are taken in chunks that stay in the L1 cache: packed (masks of the non-zero words, and
 // those words without the gaps), then the masks are coded and the packed words.
-//
-// Plain C++, compiled once for every instruction set that includes it: vectors.h says how.
 
 #pragma once
 
@@ -14,7 +12,6 @@
 #else
 #include "ebpc/kernels/generic/pack_words.h"
 #endif
-#include "ebpc/kernels/generic/plane_counter.h"
 #include "ebpc/kernels/generic/plane_writer.h"
 #include "ebpc/kernels/generic/zero_coder.h"
 #include "ebpc/kernels/kernel.h"

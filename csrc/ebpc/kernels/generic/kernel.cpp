@@ -12,7 +12,6 @@
 #include "ebpc/kernels/generic/decode.h"
 #include "ebpc/kernels/generic/encode.h"
 #include "ebpc/kernels/generic/pack_words.h"
-#include "ebpc/kernels/generic/plane_lanes_8x8.h"
 #include "ebpc/kernels/generic/quantize.h"
 #include "ebpc/kernels/generic/vectors.h"
 #include "ebpc/plane_decoder.h"
@@ -91,8 +90,6 @@ DecodeStatus decode_words(const Parameters& p, const DecodeJob& job, StreamBits&
 
 std::size_t decode(const Parameters& p, std::span<const DecodeJob> jobs) {
   if (jobs.empty()) return 0;
-  if (is_common_setting(p, jobs.front().words.bytes_per_word))
-    return JobsDecoder<BlockLane>(p, jobs).run();
   if (plane_bits(p) < 64) return decode_any(p, jobs);
   const auto failed = std::find_if(jobs.begin(), jobs.end(), [&](const DecodeJob& job) {
     return !decode_portable(p, job).ok();

@@ -1,6 +1,4 @@
-// Non-zero words without the gaps, and masks of where they were.
-//
-// Plain C++, compiled once for every instruction set that includes it: vectors.h says how.
+// Non-zero words without the gaps and masks of where they were, and back.
 
 #pragma once
 
@@ -139,6 +137,32 @@ Word* pack_masks(const Word* words, std::size_t mask_count, Word zero, std::uint
       mask >>= at_once;
     }
   }
+  return packed;
+}
+
+// ---- The reverse.
+
+/// Puts packed words under the ones of a mask of 64 words, and the zero word elsewhere. Returns
+/// where the packed ones go on; 16 more are read.
+template <class Word>
+const Word* unpack_mask(const Word* packed, std::uint64_t mask, Word zero, Word* words) {
+  // Of every run as many words are copied, and zero words are put behind it: more than are needed,
+  // and always as many, so that there is no loop within the loop.
+  constexpr int at_once = 16;
+  Word unpacked[64 + 2 * at_once];
+  for (Word& word : unpacked) word = zero;
+  for (Word* to = unpacked; mask != 0;) {
+    const int zeros = __builtin_ctzll(mask);
+    mask >>= zeros;
+    to += zeros;
+    const int ones = __builtin_ctzll(~mask | std::uint64_t{1} << at_once);
+    mask >>= ones;
+    std::memcpy(to, packed, at_once * sizeof(Word));
+    packed += ones;
+    to += ones;
+    for (int i = 0; i < at_once; ++i) to[i] = zero;
+  }
+  std::memcpy(words, unpacked, 64 * sizeof(Word));
   return packed;
 }
 

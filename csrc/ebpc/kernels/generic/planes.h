@@ -4,8 +4,6 @@
 // are one qword after the other, with some planes each, the first one in the most significant
 // lane. A lane has a bit for every place that a block may have for a word ("slot"), the first one
 // most significant; blocks that have fewer words stand at the end.
-//
-// Plain C++, compiled once for every instruction set that includes it: vectors.h says how.
 
 #pragma once
 
@@ -16,13 +14,6 @@
 
 namespace ebpc::EBPC_KERNEL {
 namespace {
-
-/// Swaps bits i and i + distance of every qword for all i in `mask`.
-template <int distance>
-[[gnu::always_inline]] inline Qwords swap_bits(Qwords x, std::uint64_t mask) {
-  const Qwords difference = (x ^ x >> distance) & mask;
-  return x ^ difference ^ difference << distance;
-}
 
 /// Transposes 8 x 8 bits about the other diagonal: bit p of byte i goes to bit 7 - i of byte 7 - p,
 /// and the same brings it back.
@@ -46,6 +37,14 @@ struct PlaneGroup {
   static constexpr int qwords = planes / lanes;    // of a block
   static constexpr int groups = slots / 8;         // of slots, 8 in each
   static constexpr std::uint64_t last_lane = low_bits(lane_bits);
+
+  // Where blocks of XORed planes are read to, lanes have their most significant byte first.
+  static constexpr std::size_t lane_bytes = lane_bits / 8;
+  static constexpr std::size_t block_bytes = planes * lane_bytes;
+  static constexpr L lane_of(std::uint64_t plane, int /*plane_bits*/, bool /*base_sent*/) {
+    return static_cast<L>(
+        std::endian::native == std::endian::big ? plane : byte_swap(plane) >> (64 - lane_bits));
+  }
 
   /// 8 planes in the bytes of `columns`, each of which has 8 slots, to lanes.
   [[gnu::always_inline]] static void spread(const Qwords (&columns)[groups], Qwords* planes) {
@@ -126,8 +125,6 @@ struct PlaneGroup {
 
 // ---- Words to bit planes, several blocks side by side, and what kind of symbol each plane
 // becomes: what writing and counting of a plane stream have in common.
-//
-// Plain C++, compiled once for every instruction set that includes it: vectors.h says how.
 
 /// Finds the planes of blocks of packed words for one setting, and their kinds.
 template <class GroupType>

@@ -1,6 +1,4 @@
 // Bit writers without branches, for encoders that may store a few bytes behind their stream.
-//
-// Plain C++, compiled once for every instruction set that includes it: vectors.h says how.
 
 #pragma once
 
@@ -23,15 +21,7 @@ namespace {
 /// bytes might otherwise change the members.
 class StreamWriter {
  public:
-  /// Where a stream ends, to be continued there.
-  struct End {
-    std::uint64_t bits = 0;
-    std::uint64_t waiting = 0;
-  };
-
-  explicit StreamWriter(std::uint8_t* out) : StreamWriter(out, End()) {}
-  StreamWriter(std::uint8_t* out, End end)
-      : begin_(out), out_(out + end.bits / 8), waiting_(end.waiting), filled_(end.bits % 8) {}
+  explicit StreamWriter(std::uint8_t* out) : begin_(out), out_(out) {}
 
   /// Appends the low `count` bits (0 to 56) of `code`, which has no other bits set.
   [[gnu::always_inline]] void put(std::uint64_t code, int count) {
@@ -63,14 +53,13 @@ class StreamWriter {
   /// Stores what a last put_wide has left.
   void finish() { store_stream(out_, waiting_); }
 
-  End end() const { return {bits(), waiting_}; }
   std::uint64_t bits() const { return static_cast<std::uint64_t>(out_ - begin_) * 8 + filled_; }
 
  private:
   std::uint8_t* begin_;
-  std::uint8_t* out_;      // the byte that is not yet full
-  std::uint64_t waiting_;  // its bits, left-justified
-  std::uint64_t filled_;   // how many they are, 0 to 7
+  std::uint8_t* out_;          // the byte that is not yet full
+  std::uint64_t waiting_ = 0;  // its bits, left-justified
+  std::uint64_t filled_ = 0;   // how many they are, 0 to 7
 };
 
 /// The same for codes that are known long before they are written: a put waits only for where the

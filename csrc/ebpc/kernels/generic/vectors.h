@@ -88,6 +88,13 @@ template <class Element>
   return Vector<Element>{} + x;
 }
 
+/// Swaps bits i and i + distance of every qword for all i in `mask`.
+template <int distance>
+[[gnu::always_inline]] inline Qwords swap_bits(Qwords x, std::uint64_t mask) {
+  const Qwords difference = (x ^ x >> distance) & mask;
+  return x ^ difference ^ difference << distance;
+}
+
 /// The lowest bit of every lane of `bits` bits.
 template <int bits>
 constexpr std::uint64_t lane_ones =
@@ -108,6 +115,13 @@ constexpr std::uint64_t low_bits(int count) {
   x = (x + (x >> 4)) & 0x0F0F0F0F0F0F0F0F;
   return static_cast<int>(x * 0x0101010101010101 >> 56);
 #endif
+}
+
+/// The ones of every byte.
+[[gnu::always_inline]] inline Qwords count_ones_of_bytes(Qwords x) {
+  x -= x >> 1 & 0x5555555555555555;
+  x = (x & 0x3333333333333333) + (x >> 2 & 0x3333333333333333);
+  return (x + (x >> 4)) & 0x0F0F0F0F0F0F0F0F;
 }
 
 /// The unsigned integer of so many bits.

@@ -1,6 +1,4 @@
 // The zero stream from masks of the non-zero words.
-//
-// Plain C++, compiled once for every instruction set that includes it: vectors.h says how.
 
 #pragma once
 
@@ -61,10 +59,7 @@ inline Qwords trailing_zeros(Qwords masks) {
   ones |= ones >> 1 & 0x7F7F7F7F7F7F7F7F;
   ones |= ones >> 2 & 0x3F3F3F3F3F3F3F3F;
   ones |= ones >> 4 & 0x0F0F0F0F0F0F0F0F;
-  Qwords zeros = ~ones;
-  zeros -= zeros >> 1 & 0x5555555555555555;
-  zeros = (zeros & 0x3333333333333333) + (zeros >> 2 & 0x3333333333333333);
-  zeros = (zeros + (zeros >> 4)) & 0x0F0F0F0F0F0F0F0F;
+  Qwords zeros = count_ones_of_bytes(~ones);
   Qwords reaches_back = vector_cast<std::uint64_t>(is_zero(vector_cast<std::uint8_t>(masks)));
   zeros += reaches_back & zeros << 8;
   reaches_back &= reaches_back << 8;

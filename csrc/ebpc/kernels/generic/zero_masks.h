@@ -1,6 +1,4 @@
 // Reading zero streams, several of them in turns, to masks of the non-zero words.
-//
-// Plain C++, compiled once for every instruction set that includes it: vectors.h says how.
 
 #pragma once
 
@@ -178,10 +176,13 @@ struct ZeroLane {
   void read_mask() {
     const std::size_t padding = -words % 8;
     bool ok = byte_count == (words + padding) / 8;
-    for (std::size_t i = 0; ok && i < byte_count; i += 8) {
-      std::uint8_t eight[8] = {};
-      std::memcpy(eight, bytes + i, min(byte_count - i, sizeof eight));
-      store_little_endian(out + i, mask_code(load_big_endian(eight), 64));
+    if (ok && byte_count > 0) std::memcpy(out, bytes, byte_count);
+    for (std::size_t i = 0; ok && i < byte_count; i += vector_bytes) {
+      // A stream's first bit is a mask's lowest.
+      Qwords x = vector_cast<std::uint64_t>(load_vector(out + i));
+      x = swap_bits<1>(x, 0x5555555555555555);
+      x = swap_bits<2>(x, 0x3333333333333333);
+      store_vector(out + i, swap_bits<4>(x, 0x0F0F0F0F0F0F0F0F));
     }
     if (ok && padding > 0) ok = out[byte_count - 1] >> (8 - padding) == 0;
     end_mask(ok);
@@ -198,70 +199,96 @@ struct ZeroLane {
     const std::size_t used = (words + 7) / 8;
     if (words % 8 != 0) mask->bytes[used - 1] &= static_cast<std::uint8_t>(0xFF >> (8 - words % 8));
     std::memset(mask->bytes + used, 0, 8);
-    mask->nonzero = 0;
+    std::size_t nonzero = 0;
     for (std::size_t i = 0; 8 * i < used; ++i)
-      mask->nonzero += static_cast<std::size_t>(count_ones(mask->of_64(i)));
+      nonzero += static_cast<std::size_t>(count_ones(mask->of_64(i)));
+    mask->nonzero = nonzero;
   }
 };
 
-/// Takes `count` turns of each lane.
-void take_turns(const ZeroWindows& windows, ZeroLane (&lanes)[lane_count], std::size_t count) {
-  static_assert(lane_count == 4);
-  ZeroLane::State first = lanes[0].state();
-  ZeroLane::State second = lanes[1].state();
-  ZeroLane::State third = lanes[2].state();
-  ZeroLane::State fourth = lanes[3].state();
-  for (std::size_t i = 0; i < count; ++i) {
-    ZeroLane::take_turn(windows, first);
-    ZeroLane::take_turn(windows, second);
-    ZeroLane::take_turn(windows, third);
-    ZeroLane::take_turn(windows, fourth);
+/// Reads streams that are masks themselves.
+inline void read_masks(std::span<const DecodeJob> jobs, NonzeroMask* masks) {
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    ZeroLane lane;
+    lane.start(jobs[i], masks[i]);
+    lane.read_mask();
   }
-  lanes[0].resume(first);
-  lanes[1].resume(second);
-  lanes[2].resume(third);
-  lanes[3].resume(fourth);
 }
 
 /// Reads the zero streams of jobs, none of more than max_job_words.
-void read_zero_streams(const Parameters& p, std::span<const DecodeJob> jobs, NonzeroMask* masks) {
-  constexpr std::size_t min_turns = 2;
-  const auto length_bits = static_cast<unsigned>(zero_run_bits(p));
-  ZeroLane lanes[lane_count];
-  std::size_t busy = 0;
-  const bool in_turns = 0 < length_bits && length_bits <= ZeroWindows::max_length_bits;
-  const ZeroWindows& windows = zero_windows.by_length_bits[in_turns ? length_bits : 0];
-  for (std::size_t i = 0; i < jobs.size(); ++i) {
-    ZeroLane& lane = lanes[busy];
-    lane.start(jobs[i], masks[i]);
-    if (!in_turns) {
-      length_bits == 0 ? lane.read_mask() : lane.finish(length_bits);
-      continue;
-    }
-    if (++busy < lane_count) continue;
-    while (busy == lane_count) {
-      std::size_t turns = max_job_words;
-      for (const ZeroLane& each : lanes) turns = min(turns, each.safe_turns());
-      if (turns >= min_turns) {
-        take_turns(windows, lanes, turns);
+class ZeroTurns {
+ public:
+  ZeroTurns(const Parameters& p, std::span<const DecodeJob> jobs, NonzeroMask* masks)
+      : length_bits_(static_cast<unsigned>(zero_run_bits(p))), jobs_(jobs), masks_(masks) {}
+
+  void run() {
+    if (length_bits_ == 0) return read_masks(jobs_, masks_);
+    const bool in_turns = length_bits_ <= ZeroWindows::max_length_bits;
+    const ZeroWindows& windows = zero_windows.by_length_bits[in_turns ? length_bits_ : 0];
+    for (std::size_t i = 0; i < jobs_.size(); ++i) {
+      lanes_[busy_].start(jobs_[i], masks_[i]);
+      if (!in_turns) {
+        lanes_[busy_].finish(length_bits_);
         continue;
       }
-      for (std::size_t k = busy; k-- > 0;) {
-        if (lanes[k].safe_turns() >= min_turns) continue;
-        lanes[k].finish(length_bits);
-        lanes[k] = lanes[--busy];
+      if (++busy_ == lane_count) make_room(windows);
+    }
+    while (busy_ > 0) {
+      ZeroLane& lane = lanes_[--busy_];
+      for (std::size_t turns; (turns = lane.safe_turns()) > 0;) {
+        ZeroLane::State state = lane.state();
+        for (; turns > 0; --turns) ZeroLane::take_turn(windows, state);
+        lane.resume(state);
+      }
+      lane.finish(length_bits_);
+    }
+  }
+
+ private:
+  static constexpr std::size_t lane_count = 4;
+  static constexpr std::size_t min_turns = 2;  // fewer are not worth looking for more
+
+  /// Takes turns until a lane is done.
+  void make_room(const ZeroWindows& windows) {
+    while (busy_ == lane_count) {
+      std::size_t turns = max_job_words;
+      for (const ZeroLane& each : lanes_) turns = min(turns, each.safe_turns());
+      if (turns >= min_turns) {
+        take_turns(windows, turns);
+        continue;
+      }
+      for (std::size_t k = busy_; k-- > 0;) {
+        if (lanes_[k].safe_turns() >= min_turns) continue;
+        lanes_[k].finish(length_bits_);
+        lanes_[k] = lanes_[--busy_];
       }
     }
   }
-  for (std::size_t k = 0; k < busy; ++k) {
-    for (std::size_t turns; (turns = lanes[k].safe_turns()) > 0;) {
-      ZeroLane::State state = lanes[k].state();
-      for (; turns > 0; --turns) ZeroLane::take_turn(windows, state);
-      lanes[k].resume(state);
+
+  /// Takes `count` turns of each lane.
+  void take_turns(const ZeroWindows& windows, std::size_t count) {
+    ZeroLane::State first = lanes_[0].state();
+    ZeroLane::State second = lanes_[1].state();
+    ZeroLane::State third = lanes_[2].state();
+    ZeroLane::State fourth = lanes_[3].state();
+    for (std::size_t i = 0; i < count; ++i) {
+      ZeroLane::take_turn(windows, first);
+      ZeroLane::take_turn(windows, second);
+      ZeroLane::take_turn(windows, third);
+      ZeroLane::take_turn(windows, fourth);
     }
-    lanes[k].finish(length_bits);
+    lanes_[0].resume(first);
+    lanes_[1].resume(second);
+    lanes_[2].resume(third);
+    lanes_[3].resume(fourth);
   }
-}
+
+  unsigned length_bits_;
+  std::span<const DecodeJob> jobs_;
+  NonzeroMask* masks_;
+  ZeroLane lanes_[lane_count];
+  std::size_t busy_ = 0;
+};
 
 }  // namespace
 }  // namespace ebpc::EBPC_KERNEL

@@ -1,17 +1,11 @@
-// Plane streams to words, for every setting: several streams in turn, since within one stream each
-// code's place depends on the code before. Rows and symbols become XORed bit planes (plane_rows.h),
-// and when a stream's are all there, these become words.
+// Bit planes to words, for every setting.
 
 #pragma once
 
 #include <algorithm>
 #include <array>
-#include <utility>
 
-#include "ebpc/kernels/avx512/plane_lanes_8x8.h"
 #include "ebpc/kernels/avx512/plane_rows.h"
-#include "ebpc/kernels/avx512/plane_syntax.h"
-#include "ebpc/kernels/avx512/stream_lanes.h"
 #include "ebpc/parameters.h"
 
 namespace ebpc::avx512 {
@@ -66,13 +60,15 @@ struct PrefixSum {
   }();
 };
 
-/// Turns the planes of a stream's blocks into words.
-template <class Group, class Syntax>
-class RowWords {
+/// Turns the planes of a stream's blocks into words: for PlanePass.
+template <class Syntax>
+class VectorWords {
  public:
+  using Group = typename Syntax::Group;
   using Word = typename Group::Word;
+  static constexpr std::size_t blocks_at_once = Group::vector_blocks;
 
-  explicit RowWords(const Parameters& p)
+  explicit VectorWords(const Parameters& p)
       : block_size_(p.block_size),
         is_whole_(p.block_size == Group::slots),
         fills_type_(p.word_bits == 8 * Group::word_bytes),
@@ -163,16 +159,16 @@ class RowWords {
   [[gnu::always_inline]] static __m512i columns(const std::uint8_t* lanes, int part,
                                                 std::uint64_t& malformed) {
     // A permutation of two vectors takes five times as long as one of one.
-    const __m512i indices = load_512(Group::gather_columns[index(part)].data());
+    const __m512i indices = load_512(Group::gather_columns[at(part)].data());
     __m512i columns = _mm512_permutexvar_epi8(indices, load_512(lanes));
     for (int i = 1; i < Group::block_vectors; ++i) {
-      columns = _mm512_mask_permutexvar_epi8(columns, Group::gather_masks[index(part)][index(i)],
-                                             indices, load_512(lanes + 64 * i));
+      columns = _mm512_mask_permutexvar_epi8(columns, Group::gather_masks[at(part)][at(i)], indices,
+                                             load_512(lanes + 64 * i));
     }
     if constexpr (Syntax::eights) {
       const std::uint64_t coded = ~_mm512_movepi8_mask(columns);
       columns =
-          _mm512_mask_permutexvar_epi8(columns, coded, columns, load_512(planes_of_codes.data()));
+          _mm512_mask_permutexvar_epi8(columns, coded, columns, load_512(planes_of_codes.by_code));
       malformed |= coded & _mm512_movepi8_mask(columns);
     }
     return columns;
@@ -226,120 +222,6 @@ class RowWords {
   __m512i low_;
   __m512i sign_;
 };
-
-// ---- Several streams in turn.
-
-/// Decodes plane streams for every setting.
-template <class Group, class Syntax>
-class PlanePass {
- public:
-  using Word = typename Group::Word;
-  using Steps = PlaneRowSteps<Group, Syntax>;
-  using Memory = typename Steps::Memory;
-  static_assert(max_job_words / min_block_size < most_blocks);
-  static_assert(8 * Memory::most_bytes() <= std::size_t{1} << out_bit);
-  static_assert(Memory::most_bytes() <= std::size_t{1} << (block_bit - out_bit));
-
-  static std::size_t scratch_size(const Parameters& p) {
-    return PlaneJobs<Word>::words_bytes + Memory(p).size();
-  }
-
-  PlanePass(const Parameters& p, JobBatch<Word>& batch, std::uint8_t* scratch)
-      : jobs_(p, batch),
-        syntax_(p),
-        steps_(syntax_),
-        words_(p),
-        places_(p),
-        nonzero_(reinterpret_cast<Word*>(scratch)),
-        memory_(scratch + PlaneJobs<Word>::words_bytes) {}
-
-  void run() {
-    for (int slot = 0; slot < Steps::slots; ++slot) take(slot);
-    while (busy_ > 0) {
-      steps_.run(memory_, positions_, [&] { jobs_.look_ahead(); });
-      for (int slot = 0; slot < Steps::slots; ++slot) {
-        Position& at = positions_[index(slot)];
-        if (!steps_.settle(memory_, slot, at)) {
-          is_malformed_[index(slot)] = true;
-          at = position(0, 0, most_blocks, 1);
-        }
-        if (is_at_end(at)) end(slot);
-      }
-    }
-  }
-
- private:
-  /// Gives the slot its next stream. One that has none parses what is left of another.
-  void take(int slot) {
-    std::uint8_t* const memory = memory_;
-    std::size_t bytes = 0;
-    std::size_t blocks = places_.max_blocks();
-    const std::size_t job = jobs_.take(memory + places_.stream(slot));
-    job_[index(slot)] = job;
-    is_malformed_[index(slot)] = false;
-    if (job != jobs_.none) {
-      ++busy_;
-      bytes = jobs_.stream_bytes(job);
-      blocks = jobs_.blocks(job);
-    }
-    const std::uint64_t first_block = most_blocks - blocks;
-    if constexpr (Syntax::base_sent) {
-      Memory::put_base(memory, index(slot), first_block, window(memory + places_.stream(slot), 0),
-                       syntax_.base_shift);
-    }
-    positions_[index(slot)] = Steps::begin(syntax_, 8 * places_.stream(slot) + syntax_.base_bits,
-                                           places_.lanes(slot), first_block);
-    end_[index(slot)] = 8 * (places_.stream(slot) + bytes);
-  }
-
-  /// Ends the slot's stream, which has all its blocks or is malformed.
-  void end(int slot) {
-    if (job_[index(slot)] != jobs_.none) {
-      const std::uint64_t memory = 8 * address(memory_);
-      const std::uint64_t bit = bit_of(positions_[index(slot)]) - syntax_.base_bits;
-      --busy_;
-      finish(slot,
-             !is_malformed_[index(slot)] && is_padding(memory + bit, memory + end_[index(slot)]));
-    }
-    take(slot);
-  }
-
-  /// Turns the slot's planes and bases into words.
-  void finish(int slot, bool ok) {
-    const std::size_t job = job_[index(slot)];
-    const std::size_t blocks = jobs_.blocks(job);
-    const std::uint8_t* const bases = memory_ + places_.base(slot, most_blocks - blocks);
-    std::uint8_t* const lanes = memory_ + places_.lanes(slot);
-    // What is behind the last block is turned into words together with it.
-    store_512(lanes + blocks * Group::block_bytes, _mm512_setzero_si512());
-    ok = ok && words_.decode(lanes, reinterpret_cast<const Word*>(bases), blocks, nonzero_);
-    jobs_.finish(job, ok, nonzero_);
-  }
-
-  PlaneJobs<Word> jobs_;
-  const Syntax syntax_;
-  Steps steps_;
-  const RowWords<Group, Syntax> words_;
-  const Memory places_;
-  Word* const nonzero_;         // words of the job that is being finished
-  std::uint8_t* const memory_;  // of the streams
-  int busy_ = 0;                // slots with a stream
-  std::array<Position, Steps::slots> positions_;
-  std::array<std::uint64_t, Steps::slots> end_;  // of the stream, in bits
-  std::array<std::size_t, Steps::slots> job_;    // or none
-  std::array<bool, Steps::slots> is_malformed_;
-};
-
-/// Calls `visit` with a null pointer to the pass for these settings.
-template <class Visitor>
-auto visit_plane_pass(const Parameters& p, int bytes_per_word, Visitor&& visit) {
-  return visit_plane_syntax(p, bytes_per_word, [&]<class Group, class Syntax>(Group*, Syntax*) {
-    if constexpr (Syntax::eights && sizeof(typename Group::Word) == 1) {
-      if (p.word_bits == 8) return visit(static_cast<PlanePass8x8*>(nullptr));
-    }
-    return visit(static_cast<PlanePass<Group, Syntax>*>(nullptr));
-  });
-}
 
 }  // namespace
 }  // namespace ebpc::avx512
