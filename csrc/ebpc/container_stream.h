@@ -21,7 +21,7 @@ namespace ebpc {
 
 /// Writes the very bytes that compress writes, of words that are pushed in pieces of any size. The
 /// header, which holds the segment table, is known last: leave header_bytes() free, write the
-/// payload behind it as push gives it, and then the header in front. The table stays in memory: 8
+/// payload after it as push gives it, and then the header in front. The table stays in memory: 8
 /// bytes for every 4096 words.
 class ContainerEncoder {
  public:

@@ -24,7 +24,7 @@ StreamBits code_transmission(const Parameters& p, WordSpan words, Sink zero_sink
   return visit_word_type(words.bytes_per_word, p.is_signed, [&]<class Word>(Word*) -> StreamBits {
     ZeroEncoder zeros(p, zero_sink, observer);
     PlaneEncoder planes(p, ebpc_codes, plane_sink, observer);
-    // Non-zero words: those that did not fill a block, and new ones behind them.
+    // Non-zero words: those that did not fill a block, and new ones after them.
     std::array<Word, max_block_size - 1 + 64> packed;
     Word* end = packed.data();
     const Word* data = static_cast<const Word*>(words.data);

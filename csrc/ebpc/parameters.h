@@ -49,7 +49,7 @@ constexpr int zero_run_bits(const Parameters& p) {
   return log2_ceil(static_cast<std::uint32_t>(p.max_zero_run));
 }
 
-/// Deltas of a block, and so the bits of one bit plane: N - 1 behind a base, N where it is re-used.
+/// Deltas of a block, and so the bits of one bit plane: N - 1 after a base, N where it is re-used.
 constexpr int plane_bits(const Parameters& p) {
   return p.base == Base::sent ? p.block_size - 1 : p.block_size;
 }

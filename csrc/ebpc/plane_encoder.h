@@ -34,7 +34,7 @@ struct PlaneCode {
   std::uint8_t bits;
 };
 
-/// The code of such a symbol; behind that of an uncompressed plane, X itself follows.
+/// The code of such a symbol; after that of an uncompressed plane, X itself follows.
 constexpr PlaneCode plane_code(PlaneSymbol symbol, std::uint64_t x, int plane_bits,
                                int index_bits) {
   const int first_one = plane_bits - static_cast<int>(std::bit_width(x));  // from the left

@@ -101,7 +101,7 @@ class ZeroDecoder {
       : reader_(bytes, byte_count), length_bits_(zero_run_bits(p)) {}
 
   /// The next stretch. One of non-zero words, or of a mask's zeros, is at most `remaining` long,
-  /// since the padding behind the last one may not count; a zero run is what was coded and may be
+  /// since the padding after the last one may not count; a zero run is what was coded and may be
   /// too long.
   Stretch next(std::uint64_t remaining) {
     const std::uint64_t window = reader_.window();

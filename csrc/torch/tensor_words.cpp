@@ -211,7 +211,7 @@ Tensor laid_out(const Tensor& contiguous, ebpc::MemoryFormat format) {
 Tensor written_tensor(std::uint64_t capacity,
                       const std::function<std::uint64_t(std::span<std::uint8_t>)>& write) {
   if (capacity == 0) return empty_tensor({static_cast<std::int64_t>(write({}))}, ScalarType::Byte);
-  // Memory behind what is written is never touched, so it costs nothing.
+  // Memory after what is written is never touched, so it costs nothing.
   Buffer buffer(static_cast<std::uint8_t*>(std::malloc(capacity)));
   if (buffer == nullptr) throw std::bad_alloc();
   advise_huge_pages(buffer.get(), capacity);

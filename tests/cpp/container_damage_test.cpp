@@ -369,7 +369,7 @@ TEST(ForgedContainer, AMalformedStreamNamesItsByteOfTheContainer) {
 }
 
 TEST(ForgedContainer, AMalformedStreamOfAnyCodingIsRefused) {
-  // A longer stream, a shorter one, and one bit of padding, each behind right checksums.
+  // A longer stream, a shorter one, and one bit of padding, each after right checksums.
   std::size_t refused = 0;
   for (const Bytes& container : containers_of_every_coding()) {
     const ContainerInfo info = inspect(container);

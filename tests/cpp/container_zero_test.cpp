@@ -232,7 +232,7 @@ TEST(ContainerZero, ForgedFieldsAreRefused) {
             where + " (coding of segment 2): expected 0 (raw) or 1 (EBPC), found 2");
   EXPECT_EQ(error_of_forged(container, table + 24 + 5, 0).substr(0, where.size() + 30),
             (where + " (bytes of signs of segment 2): expected 0").substr(0, where.size() + 30));
-  // Signs of another number of zeros than there are, behind right checksums.
+  // Signs of another number of zeros than there are, after right checksums.
   SegmentEntry entry = SegmentEntry::read(&container[table + 24], 3);
   entry.sign_bytes -= 1;
   entry.plane_bytes += 1;

@@ -298,7 +298,7 @@ TEST(EntropyCoding, AMalformedStreamIsRefusedByAllKernelsAlike) {
   for (const char* expected :
        {"more bits", "the end of the stream", "zero bits as padding", "a complete code",
         "a first symbol up to the last", "a length of 1 to 12", "a change of a code's length",
-        "no words behind the last one", "a first word", "words with a symbol of 8 bits",
+        "no words after the last one", "a first word", "words with a symbol of 8 bits",
         "the bytes of two streams up to those that are left"}) {
     EXPECT_GT(found[expected], 0) << expected;
   }

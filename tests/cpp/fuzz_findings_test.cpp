@@ -34,7 +34,7 @@ TEST(FuzzFinding, ARunPastTheTopPlaneIsNoticedAtEveryBitOfAByte) {
       const Bytes plane_stream = bytes_of_bits(bits);
       const Bytes zero_stream(blocks + 1, 0xFF);  // no zeros
       for (const Kernel* kernel : supported_kernels()) {
-        SCOPED_TRACE(std::string(kernel->name) + " " + run + " behind " + std::to_string(blocks));
+        SCOPED_TRACE(std::string(kernel->name) + " " + run + " after " + std::to_string(blocks));
         Bytes words(8 * (blocks + 1));
         const DecodeJob job{zero_stream.data(),
                             zero_stream.size(),

@@ -50,7 +50,7 @@ struct Wide {
   static Parameters p() { return parameters(16, 16, false); }
   static constexpr std::uint32_t zero = 0;
 };
-struct ZeroWord {  // -128, as affine quantization has it behind a ReLU
+struct ZeroWord {  // -128, as affine quantization has it after a ReLU
   using Rtl = Vebpc_zero_word;
   static Parameters p() { return with_zero(parameters(8, 8, true, 64), zero); }
   static constexpr std::uint32_t zero = 0x80;
@@ -63,7 +63,7 @@ struct Uneven {  // nothing is a power of two
 
 // ---- Lockstep -----------------------------------------------------------------------------------
 
-/// Registers one behind another, the first in the lowest bits, as the RTL gives them.
+/// Registers one after another, the first in the lowest bits, as the RTL gives them.
 class RegisterBits {
  public:
   explicit RegisterBits(const WData* words) : words_(words) {}

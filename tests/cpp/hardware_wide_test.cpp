@@ -20,7 +20,7 @@ namespace {
 class WideConsumer {
  public:
   void cycle(const WideBeat& beat, bool ready) {
-    EXPECT_FALSE(ended_ && beat.valid) << "a beat behind the last one";
+    EXPECT_FALSE(ended_ && beat.valid) << "a beat after the last one";
     if (kept_.valid) {
       EXPECT_EQ(beat, kept_);
     }

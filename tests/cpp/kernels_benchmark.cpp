@@ -28,7 +28,7 @@ namespace {
 constexpr std::size_t segment_words = 4096;
 constexpr std::size_t map_words = 256 * segment_words;
 
-/// Words like those behind a ReLU: a slow wave and noise, cut off at zero.
+/// Words like those after a ReLU: a slow wave and noise, cut off at zero.
 std::vector<std::uint8_t> make_map(const Parameters& p) {
   const int size = bytes_for_word(p.word_bits);
   std::vector<std::uint8_t> bytes(map_words * static_cast<std::size_t>(size));

@@ -35,7 +35,7 @@ Packed pack(const Words& words) {
 
 class DecodeTest : public KernelTest {
  protected:
-  /// Decodes one job with fences behind (or in front of) its streams and its words, by the portable
+  /// Decodes one job with fences after (or in front of) its streams and its words, by the portable
   /// kernel and by this one: same verdict, and the same words where they are well-formed.
   void expect_portable_verdict(const Packed& packed, bool at_end = true) {
     DecodeJob job;
@@ -265,7 +265,7 @@ TEST_P(DecodeTest, JudgesEveryBitFlipAndTruncationLikePortable) {
   }
 }
 
-/// Codes one after the other, as text, in a plane stream; behind all words' zero stream.
+/// Codes one after the other, as text, in a plane stream; after all words' zero stream.
 Packed pack_codes(const Parameters& p, std::size_t words, const std::string& codes) {
   Packed packed{p, bytes_for_word(p.word_bits), words, {}, {}};
   packed.zero.assign(words / 8, 0xFF);
@@ -291,7 +291,7 @@ TEST_P(DecodeTest, JudgesRowsOfPlanesThatGoOnBehindABlockLikePortable) {
     const auto index_bits =
         static_cast<std::size_t>(log2_ceil(static_cast<std::uint32_t>(p.block_size)));
     const auto planes = static_cast<std::size_t>(plane_count(p));
-    // A row, a single zero plane, a row that may end the block or go on behind it, an index that is
+    // A row, a single zero plane, a row that may end the block or go on after it, an index that is
     // past the end of a plane, another row: as long as a reader may take them for planes.
     for (std::size_t first = planes - 3; first < planes; ++first) {
       for (std::size_t second = 0; second <= 33; ++second) {

@@ -13,7 +13,7 @@ constexpr std::uint8_t guard = 0xA5;
 constexpr std::size_t guard_bytes = 64;
 constexpr std::size_t fenced_bytes = std::size_t{1} << 22;
 
-/// Where an encoder puts one stream: fenced right behind the slack that it may use, and guarded by
+/// Where an encoder puts one stream: fenced right after the slack that it may use, and guarded by
 /// known bytes in front.
 class StreamBuffer {
  public:
@@ -221,7 +221,7 @@ TEST_P(Crc32cTest, EqualsThePlainEncoderForEveryLengthAndAlignment) {
   FencedMemory memory(bytes.size());
   const auto expect_equal = [&](std::size_t offset, std::size_t length) {
     const auto start = static_cast<std::uint32_t>(random.bits());
-    // Up against the fence behind it: the alignment follows from the length.
+    // Up against the fence after it: the alignment follows from the length.
     const auto placed = memory.place({bytes.data() + offset, length}, true);
     const std::uint32_t expected = portable_kernel.crc32c(start, placed.data(), length);
     ASSERT_EQ(kernel().crc32c(start, placed.data(), length), expected) << length;

@@ -62,7 +62,7 @@ TEST(MalformedStream, AnIndexPastTheEndOfThePlane) {
 }
 
 TEST(MalformedStream, TheLastIndexInsideThePlaneIsFine) {
-  // The run behind it (8 planes) keeps the plane as it is: a delta of -1.
+  // The run after it (8 planes) keeps the plane as it is: a delta of -1.
   EXPECT_EQ(decode_values(plain, streams_of("11111111", base_5 + "00011110" + "001110"), 8),
             (Values{5, 5, 5, 5, 5, 5, 5, 4}));
   EXPECT_EQ(decode_values(plain, streams_of("11111111", base_5 + "00010101" + "001110"), 8),

@@ -1,4 +1,4 @@
-// Containers: any bytes, and the same bytes with checksums that are right, so that what is behind
+// Containers: any bytes, and the same bytes with checksums that are right, so that what is after
 // them is reached as well. All ways to read a container must agree.
 
 #include <algorithm>

@@ -38,7 +38,7 @@ void check_streams(const Input& input, const hardware::MemoryPort& memory) {
   const Parameters& p = input.p;
   const int bytes_per_word = bytes_for_word(p.word_bits);
   Bytes words(input.count * static_cast<std::size_t>(bytes_per_word));
-  // By bytes, as containers are judged: what the last bytes have behind the streams is padding.
+  // By bytes, as containers are judged: what the last bytes have after the streams is padding.
   const DecodeJob job{input.zero_stream.data(),
                       input.zero_stream.size(),
                       input.plane_stream.data(),

@@ -1,7 +1,7 @@
 // Compressed sparse columns with relative indices (EIE; Han et al., ISCA 2016). An entry is a
 // non-zero word and the number of zero words between it and the entry before, in 4 bits; where
 // there are more than 15, entries of value zero stand in between, for 16 zero words each. Zero
-// words behind the last entry are not coded.
+// words after the last entry are not coded.
 
 #include <algorithm>
 

@@ -38,7 +38,7 @@ struct ZeroRle {
     return status.ok() ? check_ends(zeros.reader(), positions, reader, values) : status;
   }
 
-  /// All words; what is behind them in the streams is left.
+  /// All words; what is after them in the streams is left.
   template <class Word>
   static DecodeStatus read(const Parameters& p, ZeroDecoder& zeros, std::uint64_t zero_bits,
                            BitReader& values, std::span<Word> words) {

@@ -32,7 +32,7 @@ HuffmanCode huffman_code(std::span<const std::uint32_t> counts);
 std::size_t write_code(const HuffmanCode& code, std::uint8_t* out);
 inline constexpr std::size_t max_code_table_bytes = 2 + (max_symbols * 9 + 7) / 8;
 
-/// Reads what write_code writes and moves `at` behind it. The code is complete: every window of
+/// Reads what write_code writes and moves `at` after it. The code is complete: every window of
 /// bits begins with the code of a symbol. A failure's bit is counted from `at`.
 DecodeStatus read_code(const std::uint8_t*& at, const std::uint8_t* end, HuffmanCode& code);
 

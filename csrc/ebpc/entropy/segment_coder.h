@@ -355,7 +355,7 @@ class SegmentDecoder {
                   join_fields(load_little_endian(symbols_ + 16 * i + 8), 4) << 32;
     }
     if ((masks_[masks_for(count_) - 1] & ~last_mask(count_)) != 0) {
-      return {"no words behind the last one", "more words", false, 0};
+      return {"no words after the last one", "more words", false, 0};
     }
     return {};
   }

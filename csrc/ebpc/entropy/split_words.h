@@ -1,7 +1,7 @@
 // Words and their parts: symbols, which are a word's upper bits, and the bits below them.
 //
 // A word is first made unsigned, in an order that suits it: as integers are ordered, or with the
-// sign of a floating-point number behind its other bits. Symbols count from the least of a segment.
+// sign of a floating-point number after its other bits. Symbols count from the least of a segment.
 //
 // Plain C++, compiled once for every instruction set that includes it: kernels/generic/vectors.h
 // says how.
@@ -82,7 +82,7 @@ constexpr std::size_t low_bytes_of(std::size_t count, const Split& split) {
   return split.low_bits / 8 * count + packed_bytes(count, split.low_bits % 8);
 }
 
-/// Packs `count` bytes of `bits` bits; up to 7 bytes behind them are read and up to 8 behind the
+/// Packs `count` bytes of `bits` bits; up to 7 bytes after them are read and up to 8 after the
 /// end written. Returns the end.
 inline std::uint8_t* pack_fields(const std::uint8_t* fields, std::size_t count, unsigned bits,
                                  std::uint8_t* out) {
@@ -99,7 +99,7 @@ inline std::uint8_t* pack_fields(const std::uint8_t* fields, std::size_t count, 
   return out + packed_bytes(count, bits);
 }
 
-/// Unpacks them; up to 7 bytes behind the fields are written. False if there is padding that is not
+/// Unpacks them; up to 7 bytes after the fields are written. False if there is padding that is not
 /// zero.
 inline bool unpack_fields(const std::uint8_t* from, std::size_t count, unsigned bits,
                           std::uint8_t* fields) {
@@ -154,7 +154,7 @@ void symbols_of(const Word* ordered, std::size_t count, const Split& split, std:
 }
 
 /// Writes the bits below the symbols: whole bytes, the least significant first, each of all words,
-/// and then what is left. Up to 8 bytes behind the end are written. Returns the end.
+/// and then what is left. Up to 8 bytes after the end are written. Returns the end.
 template <class Word>
 std::uint8_t* write_low_bits(const Word* ordered, std::size_t count, const Split& split,
                              std::uint8_t* out) {

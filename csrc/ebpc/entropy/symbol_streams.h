@@ -162,7 +162,7 @@ class SymbolReader {
       return all;
     };
     while (may_go_on()) {
-      // The windows' lowest bit is set, behind all bits that are asked for: the zeros after it tell
+      // The windows' lowest bit is set, after all bits that are asked for: the zeros after it tell
       // how many have been taken.
       std::uint64_t windows[blocks][stream_count];
       for (std::size_t b = 0; b < blocks; ++b) {

@@ -52,7 +52,7 @@ class BitPacker {
     return !ending_.is_set() && fill_after_output(output_ready) <= word_bits_;
   }
 
-  /// Writes the registers. A code (and `end`, behind its bits) is given only if ready.
+  /// Writes the registers. A code (and `end`, after its bits) is given only if ready.
   void update(Code code, bool end, bool output_ready) {
     const Beat out = output();
     const int kept = fill_after_output(output_ready);

@@ -2,9 +2,9 @@
 // the packer.
 //
 // After the beat with `last` no more is taken until the transmission has been decoded: the padding
-// behind the stream is dropped and words of the next transmission are not mistaken for it.
+// after the stream is dropped and words of the next transmission are not mistaken for it.
 //
-// Registers: buffer, W + (longest code) - 1 bits, filled from the left, zeros behind; the number of
+// Registers: buffer, W + (longest code) - 1 bits, filled from the left, zeros after; the number of
 // bits in it; a flag once the last word is in.
 
 #pragma once
@@ -26,7 +26,7 @@ class BitUnpacker {
         fill_(bank, unit, "fill", bits_to_count(capacity_)),
         closed_(bank, unit, "closed", 1) {}
 
-  /// The bits at the front of the stream, left-justified in 64; zeros behind the `available` ones.
+  /// The bits at the front of the stream, left-justified in 64; zeros after the `available` ones.
   std::uint64_t window() const { return buffer_.get() << (64 - capacity_); }
   int available() const { return fill_.get_int(); }
 

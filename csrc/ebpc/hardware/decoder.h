@@ -80,7 +80,7 @@ class Decoder {
     bool known = false;
     bool nonzero = false;
     int taken = 0;            // bits of the zero stream that say so
-    std::uint64_t zeros = 0;  // zero words behind it in the same run
+    std::uint64_t zeros = 0;  // zero words after it in the same run
   };
 
   NextWord next_word() const;

@@ -30,7 +30,7 @@ Encoder::Encoder(const Parameters& p)
       plane_packer_(bank_, "plane packer", word_bits_,
                     std::max(word_bits_, plane_code_.longest())) {}
 
-/// Symbol coder: the symbol that comes next, and the step behind it.
+/// Symbol coder: the symbol that comes next, and the step after it.
 Encoder::Step Encoder::coder_step() const {
   const int step = step_.get_int();
   if (step == step_end_) return {.code = {}, .end_of_stream = true, .next = step_idle};
@@ -75,7 +75,7 @@ EncoderOutput Encoder::cycle(const EncoderInput& in) {
                        in.plane_ready);
   if (coder_moves) step_.set_int(step.next);
 
-  // From the block buffer to the plane buffer; behind a transmission's last block, its end.
+  // From the block buffer to the plane buffer; after a transmission's last block, its end.
   const bool block_full = filled_.get_int() == block_size_;
   const bool block_moves = block_full && coder_free;
   if (block_moves) hand_over_block();

@@ -103,7 +103,7 @@ class Encoder {
   const ZeroCode zero_code_;
   const PlaneCode plane_code_;
 
-  // Values of step_, which counts down, so that behind plane W it is idle.
+  // Values of step_, which counts down, so that after plane W it is idle.
   static constexpr int step_idle = 0;
   const int step_plane_0_;  // plane p is this - p
   const int step_first_;    // of a block: the base, or plane 0 where none is sent

@@ -88,7 +88,7 @@ class PlaneCode {
   }
 
   /// The symbol at the front of a left-justified window. Where the window ends within a symbol and
-  /// has zeros behind, the length is more than the bits that are there: the code is prefix-free.
+  /// has zeros after, the length is more than the bits that are there: the code is prefix-free.
   PlaneSymbol symbol(std::uint64_t window) const {
     if (window >> 63 == 1) {
       return {.length = 1 + plane_bits_, .dbx = field(window, 1, plane_bits_)};

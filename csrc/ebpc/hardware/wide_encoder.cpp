@@ -142,7 +142,7 @@ WideEncoderOutput WideEncoder::cycle(const WideEncoderInput& in) {
   plane_packer_.update(codes, coder_moves && end_of_stream, in.plane_ready);
   step_.set_int(next_step);
 
-  // From the block buffer to the plane buffer; behind a transmission's last block, its end.
+  // From the block buffer to the plane buffer; after a transmission's last block, its end.
   const int had = filled_.get_int();
   const bool block_moves = had >= block_size_ && coder_free;
   if (block_moves) hand_over_block(had);

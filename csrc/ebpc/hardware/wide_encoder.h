@@ -5,7 +5,7 @@
 // - Zero run-length unit: the codes of all words of a beat in one cycle.
 // - Delta unit: the words of a beat that are not zero move together (a network of multiplexers) and
 //   become deltas in one cycle, with a subtractor for each lane. The block buffer has room for
-//   lanes - 1 words of the next block; behind the last word one cycle fills it up.
+//   lanes - 1 words of the next block; after the last word one cycle fills it up.
 // - Symbol coder: `lanes` symbols a cycle of one block, the base counted as one: a block takes
 //   1 to (W + 2) / lanes cycles, rounded up. Each symbol begins at the plane that the one before
 //   ends at, so that they are a chain of logic: the longest path of the design.
@@ -90,7 +90,7 @@ class WideEncoder {
   const EncoderStatistics& statistics() const { return statistics_; }
 
  private:
-  /// Appends what the symbol coder writes in this cycle; returns the step behind it.
+  /// Appends what the symbol coder writes in this cycle; returns the step after it.
   int coder_steps(std::vector<Code>& codes) const;
   /// A word that is not zero, to a position of the block buffer, which the words of the next block
   /// follow in. Returns the word, which is the one before the next.

@@ -63,7 +63,7 @@ struct Kernel {
   std::uint64_t (*count_bpc)(const Parameters& p, WordSpan words);
 
   /// Decodes jobs of equal bytes_per_word. Returns the index of the first job that is not
-  /// well-formed, or jobs.size(). All jobs before that one are decoded then, those behind it may
+  /// well-formed, or jobs.size(). All jobs before that one are decoded then, those after it may
   /// not be. A kernel may hand back any job in this way: decode_portable has the last word on it.
   std::size_t (*decode)(const Parameters& p, std::span<const DecodeJob> jobs);
 
@@ -75,7 +75,7 @@ struct Kernel {
   QuantizedValues (*quantize)(const Quantization& q, const float* values, MutableWordSpan words);
 };
 
-/// Bytes behind the end of a stream that an encoding kernel may overwrite.
+/// Bytes after the end of a stream that an encoding kernel may overwrite.
 inline constexpr std::size_t kernel_slack_bytes = 64;
 
 /// The portable kernel's decoder for one job, with the reason of a failure, and the bits of both

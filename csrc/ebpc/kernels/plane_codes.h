@@ -92,12 +92,12 @@ constexpr FirstCode first_code(std::uint64_t window, const PlaneCodeSizes& s) {
     code.plane_is_zero = true;
   } else {
     const int ones = prefix == prefix_two_ones ? 2 : 1;
-    const int behind =
+    const int after =
         s.plane_bits - ones - static_cast<int>(field(short_prefix_bits, s.index_bits));
     code.bits = short_prefix_bits + s.index_bits;
     code.is_indexed = true;
-    code.is_valid = behind >= 0;
-    if (code.is_valid) code.x = low(ones) << behind;
+    code.is_valid = after >= 0;
+    if (code.is_valid) code.x = low(ones) << after;
   }
   return code;
 }

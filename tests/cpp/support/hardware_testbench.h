@@ -91,7 +91,7 @@ inline WordStreams reference_streams(const Parameters& p, const Words& words) {
           words_of_bits(test::reference_plane_stream(p, test::without_zeros(p, values)))};
 }
 
-/// Like a map behind a ReLU: rows of slowly changing positive values between runs of zeros.
+/// Like a map after a ReLU: rows of slowly changing positive values between runs of zeros.
 inline Words relu_like(const Parameters& p, std::size_t count, double density, Random& random) {
   const std::int64_t top = (std::int64_t{1} << (p.word_bits - (p.is_signed ? 1 : 0))) - 1;
   std::normal_distribution<double> step(0.0, 0.08 * static_cast<double>(top));
@@ -167,7 +167,7 @@ class Consumer {
     waiting_ = moves(beat, ready) ? Beat{} : beat;
     if (!beat.valid) waiting_ = {};
     if (!moves(beat, ready)) return false;
-    EXPECT_FALSE(ended_) << "a beat behind the last one";
+    EXPECT_FALSE(ended_) << "a beat after the last one";
     if (beat.keep) {
       words_.push_back(beat.data);
     } else {

@@ -80,7 +80,7 @@ module ebpc_encoder #(
       .out_last(plane_last), .out_keep(plane_keep)
   );
 
-  // ---- From the block buffer to the plane buffer; behind a transmission's last block, its end --------
+  // ---- From the block buffer to the plane buffer; after a transmission's last block, its end --------
 
   wire block_full = filled == COUNT_BITS'(N);
   wire block_empty = filled == 0;

@@ -12,8 +12,8 @@ module ebpc_packer #(
 ) (
     input  logic                   clk,
     input  logic                   rst_n,
-    // A code, left-justified with zeros behind it; of length 0, none. `code_end` ends the stream
-    // behind it. None is taken while a whole word waits.
+    // A code, left-justified with zeros after it; of length 0, none. `code_end` ends the stream
+    // after it. None is taken while a whole word waits.
     input  logic                   code_valid,
     output logic                   code_ready,
     input  logic [    LONGEST-1:0] code,
@@ -26,7 +26,7 @@ module ebpc_packer #(
     output logic                   out_last,
     output logic                   out_keep
 );
-  logic [CAPACITY-1:0] buffer;  // filled from the left, zeros behind
+  logic [CAPACITY-1:0] buffer;  // filled from the left, zeros after
   logic [FILL_BITS-1:0] fill;   // bits in it
   logic ending;
 

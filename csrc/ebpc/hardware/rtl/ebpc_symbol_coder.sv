@@ -23,7 +23,7 @@ module ebpc_symbol_coder #(
   localparam int PLANE_0 = W + 1;  // its step, from which the planes' count down
   localparam int INDEX_BITS = $clog2(N);
   localparam int RUN_BITS = $clog2(W);
-  localparam int P = LONGEST + 1;  // codes with a bit behind them, so that no padding has width 0
+  localparam int P = LONGEST + 1;  // codes with a bit after them, so that no padding has width 0
 
   // ---- All planes --------------------------------------------------------------------------------
 
@@ -51,7 +51,7 @@ module ebpc_symbol_coder #(
     assign at[p] = step == STEP_BITS'(PLANE_0 - p);
   end
 
-  // ---- The plane of this step, and the one behind its symbol --------------------------------------
+  // ---- The plane of this step, and the one after its symbol --------------------------------------
 
   logic [PLANE_BITS-1:0] x;
   logic plane_zero;

@@ -17,7 +17,7 @@ module ebpc_unpacker #(
     input  logic [         W-1:0] in_data,
     input  logic                  in_last,
     input  logic                  in_keep,
-    // The bits at the front of the stream, zeros behind the available ones. `taken` of them, at
+    // The bits at the front of the stream, zeros after the available ones. `taken` of them, at
     // most the available ones, leave in this cycle.
     output logic [   LONGEST-1:0] window,
     output logic [ FILL_BITS-1:0] available,
@@ -25,7 +25,7 @@ module ebpc_unpacker #(
     input  logic [TAKEN_BITS-1:0] taken,
     input  logic                  clear
 );
-  logic [CAPACITY-1:0] buffer;  // filled from the left, zeros behind
+  logic [CAPACITY-1:0] buffer;  // filled from the left, zeros after
   logic [FILL_BITS-1:0] fill;   // bits in it
 
   assign window = buffer[CAPACITY-1-:LONGEST];

@@ -99,9 +99,9 @@ constexpr ShiftTable shift_table = [] {
   return table;
 }();
 
-/// The CRC that `crc` becomes behind so many qwords of zeros. The instruction multiplies by x^32
+/// The CRC that `crc` becomes after so many qwords of zeros. The instruction multiplies by x^32
 /// and the reflected product by x, which leaves the table's power.
-std::uint64_t crc_behind_zeros(std::uint64_t crc, std::size_t qwords) {
+std::uint64_t crc_after_zeros(std::uint64_t crc, std::size_t qwords) {
   const __m128i product =
       _mm_clmulepi64_si128(_mm_cvtsi64_si128(static_cast<long long>(crc)),
                            _mm_cvtsi32_si128(static_cast<int>(shift_table.powers[qwords])), 0);
@@ -121,7 +121,7 @@ std::uint32_t crc32c(std::uint32_t start, const std::uint8_t* bytes, std::size_t
       second = _mm_crc32_u64(second, load64(bytes + part_bytes));
       third = _mm_crc32_u64(third, load64(bytes + 2 * part_bytes));
     }
-    crc = crc_behind_zeros(crc_behind_zeros(crc, qwords) ^ second, qwords) ^ third;
+    crc = crc_after_zeros(crc_after_zeros(crc, qwords) ^ second, qwords) ^ third;
     bytes += 2 * part_bytes;
     count -= 3 * part_bytes;
   }

@@ -94,7 +94,7 @@ inline void prefetch_next_page(const void* from) {
 }
 
 /// Packs `mask_count` times 64 words; returns the end of the packed ones. Writes up to 8 words
-/// behind it.
+/// after it.
 template <class Word>
 Word* pack_masks(const Word* words, std::size_t mask_count, Word zero, std::uint64_t* masks,
                  Word* packed) {

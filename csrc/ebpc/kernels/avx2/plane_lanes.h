@@ -134,7 +134,7 @@ class CodeBytes {
     }
   };
 
-  /// A byte of each delta, behind one of zero for the base.
+  /// A byte of each delta, after one of zero for the base.
   static __m256i deltas(__m256i planes) {
     return _mm256_slli_epi64(
         reinterpret_cast<__m256i>(antitranspose(reinterpret_cast<Qwords>(planes))), 8);
@@ -170,13 +170,13 @@ class CodeLanes {
   using Bytes = CodeBytes<Word>;
   static constexpr std::size_t vectors = 2;
   static constexpr std::size_t lanes = 4 * vectors;
-  static constexpr std::size_t behind = 96;
+  static constexpr std::size_t after = 96;
   static constexpr std::size_t max_blocks = max_job_words / 8;
   static constexpr std::uint64_t block_bits = 8 * Bytes::block_bytes;
 
   struct LaneMemory {
-    std::uint8_t stream[max_blocks * Bytes::block_bytes + 2 * behind];
-    std::uint8_t bytes[(max_blocks + 4) * Bytes::block_bytes + behind];
+    std::uint8_t stream[max_blocks * Bytes::block_bytes + 2 * after];
+    std::uint8_t bytes[(max_blocks + 4) * Bytes::block_bytes + after];
   };
   struct Memory {
     LaneMemory of[lanes];
@@ -200,7 +200,7 @@ class CodeLanes {
     end_[lane] = bit_[lane] + 8 * jobs_.stream_bytes(job);
     const std::size_t bytes = jobs_.blocks(job) * Bytes::block_bytes;
     limit_[lane] = out_[lane] + bytes;
-    std::memset(memory.bytes, 0, bytes + behind);
+    std::memset(memory.bytes, 0, bytes + after);
   }
 
   /// Ends a lane's stream, which has all its blocks or is malformed.

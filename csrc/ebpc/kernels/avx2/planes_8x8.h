@@ -1,4 +1,4 @@
-// The plane stream of the AVX2 encoder, and its bits, for 8-bit words in blocks of 8 behind a sent
+// The plane stream of the AVX2 encoder, and its bits, for 8-bit words in blocks of 8 after a sent
 // base.
 //
 // Vectors turn four blocks at a time into code bytes, one per bit plane, and a mask of the bits of
@@ -36,7 +36,7 @@ __m256i broadcast(unsigned byte) { return _mm256_set1_epi8(static_cast<char>(byt
 /// those of planes 0 to 6 follow, the last run's where its first plane is. Of other blocks, bytes
 /// of zero X are empty.
 struct EncodedBlocks {
-  // Those left from the chunk before, and the last words behind it.
+  // Those left from the chunk before, and the last words after it.
   static constexpr std::size_t capacity = blocks_per_vector + (chunk_words + 64) / fast_block_size;
 
   alignas(32) std::uint64_t codes[capacity];   // one byte per plane
@@ -153,7 +153,7 @@ void code_blocks(const std::uint8_t* packed, std::size_t block_count, __m256i fl
     const __m256i x_zero = _mm256_cmpeq_epi8(used, zero);
     const __m256i zero_before = _mm256_srli_epi64(x_zero, 8);
     const __m256i two_zero_before = _mm256_and_si256(zero_before, _mm256_srli_epi64(x_zero, 16));
-    const __m256i zero_behind =
+    const __m256i zero_after =
         _mm256_or_si256(_mm256_slli_epi64(x_zero, 8), _mm256_set1_epi64x(0xFF));
     const __m256i irregular = _mm256_or_si256(
         _mm256_and_si256(load(&out.sign_x[b]), broadcast(0x80)),
@@ -162,10 +162,10 @@ void code_blocks(const std::uint8_t* packed, std::size_t block_count, __m256i fl
 
     // A zero X alone has a code of two bits. From plane p on, the run up to plane 8 has 9 - p.
     const __m256i run_start = _mm256_andnot_si256(zero_before, x_zero);
-    const __m256i run_codes = _mm256_min_epu8(_mm256_or_si256(zero_behind, broadcast(0x01)),
+    const __m256i run_codes = _mm256_min_epu8(_mm256_or_si256(zero_after, broadcast(0x01)),
                                               _mm256_set1_epi64x(0x0F0E0D0C0B0A0908));
     const __m256i run_used =
-        _mm256_and_si256(_mm256_or_si256(zero_behind, broadcast(0x03)), broadcast(0x3F));
+        _mm256_and_si256(_mm256_or_si256(zero_after, broadcast(0x03)), broadcast(0x3F));
     const __m256i regular_codes = _mm256_or_si256(codes, _mm256_and_si256(run_start, run_codes));
     const __m256i regular_used = _mm256_or_si256(used, _mm256_and_si256(run_start, run_used));
     const __m256i bases = _mm256_slli_epi64(load(packed + b * fast_block_size), 56);

@@ -165,7 +165,7 @@ struct Lanes<64> : LaneOperations<64> {
 // ---- Codes in lanes of vectors: neighbours joined up to 64 bits, then eight at once appended to a
 // stream.
 
-/// Eight codes, left-justified, zeros behind them, and how many bits each has.
+/// Eight codes, left-justified, zeros after them, and how many bits each has.
 struct Codes {
   __m512i codes;
   __m512i bits;
@@ -197,7 +197,7 @@ template <int lane_bits>
 
 constexpr int any_reach = 16;
 
-/// Appends codes where a stream stands. Up to 64 bytes behind the last code may be overwritten.
+/// Appends codes where a stream stands. Up to 64 bytes after the last code may be overwritten.
 ///
 /// A code is stored as the bytes that it completes, the first of them with the bits in front of
 /// the code. So eight bytes are enough for 64 bits wherever they begin, and what is stored of eight
@@ -243,7 +243,7 @@ class CodeAppender {
   std::uint64_t finish() const {
     const auto last =
         static_cast<std::uint64_t>(_mm_extract_epi64(_mm512_extracti64x2_epi64(last_, 3), 1));
-    // Of a complete byte nothing is left: what is stored then is behind the stream.
+    // Of a complete byte nothing is left: what is stored then is after the stream.
     *out_ = static_cast<std::uint8_t>(last << (8 - bits() % 8));
     return bits();
   }
@@ -285,7 +285,7 @@ class CodeAppender {
     return codes;
   }
 
-  std::uint8_t* out_;                          // behind the last complete byte
+  std::uint8_t* out_;                          // after the last complete byte
   __m512i position_ = _mm512_setzero_si512();  // bits of the stream, in every lane
   __m512i last_ = _mm512_setzero_si512();  // the last lane ends with the last bits of the stream
 };

@@ -39,11 +39,11 @@ StreamBits encode_tiles(const Parameters& p, WordSpan span, std::uint8_t* zero_s
   const auto flip = p.is_signed || p.word_bits < word_bits
                         ? Word{0}
                         : static_cast<Word>(Word{1} << (word_bits - 1));
-  // In front of the packed words stands the one before them, behind them is room for whole vectors.
+  // In front of the packed words stands the one before them, after them is room for whole vectors.
   constexpr std::size_t front = 64;
   constexpr std::size_t room = 4 * tile_words + PlaneSink::batch_words;
-  constexpr std::size_t behind = PlaneSink::step_words + 128;
-  alignas(64) std::array<Word, front + room + behind> buffer;
+  constexpr std::size_t after = PlaneSink::step_words + 128;
+  alignas(64) std::array<Word, front + room + after> buffer;
   Word* packed = buffer.data() + front;  // not yet coded
   Word* end = packed;
   packed[-1] = flip;
@@ -68,7 +68,7 @@ StreamBits encode_tiles(const Parameters& p, WordSpan span, std::uint8_t* zero_s
     if (count >= 64) zeros.put(masks, count / 64, ones);
     packed += planes.encode(packed, static_cast<std::size_t>(end - packed));
   }
-  std::fill_n(end, behind, flip);
+  std::fill_n(end, after, flip);
   const std::uint64_t plane_bits = planes.finish(packed, static_cast<std::size_t>(end - packed));
   return {zeros.finish(last_mask, static_cast<int>(span.count % 64)), plane_bits};
 }

@@ -23,7 +23,7 @@ inline std::uint64_t pack_vector(__m512i words, __m512i flip, Word*& out) {
 }
 
 /// Packs `count` words (up to a tile) as pack_vector does. masks[i] gets the non-zero mask of words
-/// 64 i to 64 i + 63; words behind the last count as zero and are not read.
+/// 64 i to 64 i + 63; words after the last count as zero and are not read.
 constexpr std::size_t prefetch_bytes = 4096;
 
 template <class Word>

@@ -162,10 +162,10 @@ class PlaneCoder {
     const __m512i lowest = _mm512_xor_si512(dbx, rest);
     const auto single = L::is_zero(other, rest);
     const auto pair = L::equal(other, rest, L::add(lowest, lowest));
-    const __m512i behind = L::popcount(below_one);
+    const __m512i after = L::popcount(below_one);
     __m512i codes = L::keep(other, _mm512_or_si512(dbx, uncompressed_));
-    codes = L::blend(single, codes, L::sub(single_, behind));
-    codes = L::blend(pair, codes, L::sub(pair_, behind));
+    codes = L::blend(single, codes, L::sub(single_, after));
+    codes = L::blend(pair, codes, L::sub(pair_, after));
     codes = L::blend(plane_zero, codes, one_);
     __m512i bits = L::keep(nonzero, five_);
     bits = L::blend(other, bits, uncompressed_bits_);

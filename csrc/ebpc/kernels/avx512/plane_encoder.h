@@ -1,4 +1,4 @@
-// What stands behind the codes of a block's lanes: its top plane, which has no lane, and the base
+// What stands after the codes of a block's lanes: its top plane, which has no lane, and the base
 // of the next block.
 
 #pragma once
@@ -47,7 +47,7 @@ class PlaneTails {
     return static_cast<Word>(word ^ flip_) & low_bits(s_.base_bits);
   }
 
-  /// The bases behind the blocks that end in vector i.
+  /// The bases after the blocks that end in vector i.
   [[gnu::always_inline]] Codes bases(const Word* words, int i) const {
     const __m512i next = load_512(words + (first_block(i) + 1) * s_.block_size);
     __m512i base = _mm512_xor_si512(
@@ -63,7 +63,7 @@ class PlaneTails {
   const Codes& flat(int i) const { return in(i) ? flat_ : none_; }
 
   /// The codes of the top planes of a group, block by block. The blocks in `alone` have something
-  /// in their last lanes, so that a zero plane behind them is no part of a run.
+  /// in their last lanes, so that a zero plane after them is no part of a run.
   Codes tops(const typename PlaneSplitter<Group>::Tops& planes, __mmask8 alone) const {
     const auto set = [](int x) { return _mm512_set1_epi64(x); };
     // First delta lowest.
@@ -157,9 +157,9 @@ class PlaneTails {
 /// Codes groups of blocks in two steps, so that many groups are in the works at the same time:
 /// their codes are made and kept in the L1 cache, then appended to the stream.
 ///
-/// The codes of a block are those of each 64 bits of its lanes; behind them comes what has no lane,
+/// The codes of a block are those of each 64 bits of its lanes; after them comes what has no lane,
 /// its top plane and the base of the next block. Most of the time the top plane is zero and
-/// lengthens a run, and the base fits behind the codes of the last lanes. For other groups these
+/// lengthens a run, and the base fits after the codes of the last lanes. For other groups these
 /// tails become codes of their own.
 template <class Group>
 class TileEncoder {
@@ -174,7 +174,7 @@ class TileEncoder {
   TileEncoder(const Parameters& p, Word flip, std::uint8_t* out)
       : s_(p), splitter_(s_), coder_(s_), tails_(s_, flip), reach_(reach_of(s_)), appender_(out) {}
 
-  /// Codes whole batches of `words` while at least one word stays behind them, each word XORed with
+  /// Codes whole batches of `words` while at least one word stays after them, each word XORed with
   /// `flip` and words[-1] being the one before. Returns how many words were coded.
   std::size_t encode(const Word* words, std::size_t count) {
     const std::size_t batch = batch_groups * group_words();
@@ -279,7 +279,7 @@ class TileEncoder {
   }
 
   /// The codes of the first `blocks` blocks, with tails as codes of their own. There are bases
-  /// behind `bases` of them.
+  /// after `bases` of them.
   [[gnu::noinline]] Codes* code_with_tails_apart(const Word* words, int blocks, int bases,
                                                  Codes* out) const {
     const SplitPlanes planes = splitter_.split(words);

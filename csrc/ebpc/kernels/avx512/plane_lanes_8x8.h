@@ -111,7 +111,7 @@ class PlanePass8x8 {
   /// The state of 8 blocks.
   struct Block {
     __m512i high;   // the next 64 bits of the stream, left-justified
-    __m512i low;    // those behind them
+    __m512i low;    // those after them
     __m512i codes;  // a byte for each plane, the first one's most significant
     __m512i place;  // where the next plane's goes: bits from the left
     __m512i used;   // bits of the stream
@@ -268,12 +268,12 @@ class PlanePass8x8 {
     return symbols;
   }();
 
-  /// A lane's memory has its words, and behind them its stream.
+  /// A lane's memory has its words, and after them its stream.
   std::uint8_t* words_of_lane(int lane) const { return memory_ + at(lane) * lane_bytes_; }
   static std::size_t lane_bytes(const Parameters& p) {
-    constexpr std::size_t read_behind = 64;
+    constexpr std::size_t read_after = 64;
     return JobBatch<Word>::words_bytes +
-           round_up(max_plane_stream_bits(p, max_job_words) / 8 + 1 + read_behind);
+           round_up(max_plane_stream_bits(p, max_job_words) / 8 + 1 + read_after);
   }
 
   JobBatch<Word>& jobs_;
@@ -284,7 +284,7 @@ class PlanePass8x8 {
   int busy_ = 0;                         // lanes with a stream
   // Addresses in each lane's stream:
   alignas(64) PerLane bit_;
-  PerLane end_;  // of the bit behind the last
+  PerLane end_;  // of the bit after the last
   alignas(64) PerLane out_;
   alignas(64) PerLane limit_;  // of the words' end
   alignas(64) PerLane codes_;

@@ -13,8 +13,8 @@ namespace ebpc::avx512 {
 namespace {
 
 /// Blocks of up to `slots` words. A plane is in a lane of as many bits, from the most significant
-/// one on: behind a base, first a bit that is not used, since there is no delta for the base; then
-/// the bits of the deltas; what is behind those is undefined.
+/// one on: after a base, first a bit that is not used, since there is no delta for the base; then
+/// the bits of the deltas; what is after those is undefined.
 template <class WordType, int slots_>
 struct DecodeGroup {
   using Word = WordType;
@@ -166,7 +166,7 @@ class VectorRows {
           ? 1
           : std::clamp(Group::planes, 16 / Group::lane_bytes, 32 / Group::lane_bytes);
 
-  /// The bits of uncompressed planes from the first one on are 0, and the one behind them is 1.
+  /// The bits of uncompressed planes from the first one on are 0, and the one after them is 1.
   using Row = std::uint32_t;
   static std::uint64_t count(Row row) { return static_cast<std::uint64_t>(std::countr_zero(row)); }
 
@@ -176,11 +176,10 @@ class VectorRows {
       for (int i = 0; i < 64; ++i) {
         const int bit = shift + i / wide_lane_bytes * (1 + syntax.sizes.plane_bits);
         const int byte = wide_lane_bytes - 1 - i % wide_lane_bytes;  // in the order of the stream
-        const int behind = Group::lane_bits - bit % 8 - (Syntax::base_sent ? 0 : 1);
+        const int after = Group::lane_bits - bit % 8 - (Syntax::base_sent ? 0 : 1);
         bytes_[at(shift)][at(i)] = static_cast<std::uint8_t>(bit / 8 + byte);
         first_bits_[at(shift)][at(i)] = static_cast<std::uint8_t>(byte == 0 ? 0x80 >> bit % 8 : 0);
-        counts_[at(shift)][at(i)] =
-            static_cast<std::uint8_t>(i % wide_lane_bytes == 0 ? behind : 0);
+        counts_[at(shift)][at(i)] = static_cast<std::uint8_t>(i % wide_lane_bytes == 0 ? after : 0);
       }
     }
   }

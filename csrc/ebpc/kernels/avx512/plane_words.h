@@ -75,7 +75,7 @@ class VectorWords {
         low_(W::set(low_bits(p.word_bits))),
         sign_(W::set(p.is_signed ? std::uint64_t{1} << (p.word_bits - 1) : 0)) {}
 
-  /// Words of blocks whose planes and, if they were sent, bases are given. 64 bytes behind the last
+  /// Words of blocks whose planes and, if they were sent, bases are given. 64 bytes after the last
   /// block's planes and its base are read. False if one of the planes is malformed.
   bool decode(const std::uint8_t* lanes, const Word* bases, std::size_t blocks, Word* out) const {
     if constexpr (Syntax::base_sent) return decode_sent(lanes, bases, blocks, out);

@@ -20,8 +20,8 @@ constexpr int max_run = 1 << run_bits;
 /// runs of non-zero words at multiples of 8 words.
 class RunStarts {
  public:
-  /// Takes the non-zero masks of the next words, 64 words each; `count` words in all, those behind
-  /// are zero. Up to 7 masks behind the last are read. ...
+  /// Takes the non-zero masks of the next words, 64 words each; `count` words in all, those after
+  /// are zero. Up to 7 masks after the last are read. ...
   void find(std::uint64_t* masks, std::size_t count) {
     const std::size_t used = (count + 63) / 64;
     std::array<std::uint64_t, tile_words / 64> cut_phases;
@@ -45,12 +45,12 @@ class RunStarts {
     if (count % 64 != 0) starts_[used - 1] &= low_bits(static_cast<int>(count % 64));
   }
 
-  /// The words of mask i at which a run begins, and those behind a non-zero word.
+  /// The words of mask i at which a run begins, and those after a non-zero word.
   std::uint64_t starts(std::size_t i) const { return starts_[i]; }
   std::uint64_t before(std::size_t i) const { return before_[i]; }
 
  private:
-  /// In each lane the starts of 64 words, with a mask of those behind non-zero words and where,
+  /// In each lane the starts of 64 words, with a mask of those after non-zero words and where,
   /// modulo 64, a symbol begins if a zero run is open.
   static __m512i starts(__m512i mask, __m512i before, __m512i phase) {
     const __m512i eighths = _mm512_set1_epi64(0x0101010101010101);
@@ -60,19 +60,19 @@ class RunStarts {
     const __m512i every_symbol =
         _mm512_set1_epi64(static_cast<long long>(~std::uint64_t{0} / low_bits(max_run)));
     const __m512i open_cuts = _mm512_and_si512(open, _mm512_rolv_epi64(every_symbol, phase));
-    // Zeros that are behind a whole symbol, or more, of zeros of this mask in the same run.
+    // Zeros that are after a whole symbol, or more, of zeros of this mask in the same run.
     const __m512i own = _mm512_ternarylogic_epi64(mask, open, open, 0x03);  // neither
     __m512i whole = own;
     whole = _mm512_and_si512(whole, _mm512_slli_epi64(whole, 1));
     whole = _mm512_and_si512(whole, _mm512_slli_epi64(whole, 2));
     whole = _mm512_and_si512(whole, _mm512_slli_epi64(whole, 4));
     whole = _mm512_and_si512(whole, _mm512_slli_epi64(whole, 8));
-    const __m512i behind = _mm512_and_si512(own, _mm512_slli_epi64(whole, 1));
-    __m512i own_cuts = _mm512_andnot_si512(_mm512_slli_epi64(behind, 1), behind);
+    const __m512i after = _mm512_and_si512(own, _mm512_slli_epi64(whole, 1));
+    __m512i own_cuts = _mm512_andnot_si512(_mm512_slli_epi64(after, 1), after);
     for (int symbols = 2; symbols < 64 / max_run; ++symbols) {
-      // own_cuts | (own_cuts << max_run & behind)
+      // own_cuts | (own_cuts << max_run & after)
       own_cuts =
-          _mm512_ternarylogic_epi64(own_cuts, _mm512_slli_epi64(own_cuts, max_run), behind, 0xF8);
+          _mm512_ternarylogic_epi64(own_cuts, _mm512_slli_epi64(own_cuts, max_run), after, 0xF8);
     }
     const __m512i cuts = _mm512_or_si512(_mm512_or_si512(one_cuts, open_cuts), own_cuts);
     return _mm512_or_si512(cuts, _mm512_xor_si512(mask, before));
@@ -116,7 +116,7 @@ class RunEncoder {
 
   RunEncoder(const Parameters&, std::uint8_t* out) : appender_(out) { next_[-1] = 0; }
 
-  /// At most a tile. One mask in front is written, and 8 behind.
+  /// At most a tile. One mask in front is written, and 8 after.
   void put(std::uint64_t* masks, std::size_t count, std::size_t /*ones*/) {
     put_words(masks, 64 * count);
   }
@@ -149,10 +149,10 @@ class RunEncoder {
     }
     std::uint8_t* end = end_;
     const __m512i places = load_512(places_32.data());
-    const __m512i behind_one = _mm512_or_si512(places, _mm512_set1_epi8(RunCodes::of_ones));
+    const __m512i after_one = _mm512_or_si512(places, _mm512_set1_epi8(RunCodes::of_ones));
     for (std::size_t i = 0; i < (count + 63) / 64; ++i) {
       const std::uint64_t starts = runs_.starts(i);
-      const __m512i edge = _mm512_mask_mov_epi8(places, runs_.before(i), behind_one);
+      const __m512i edge = _mm512_mask_mov_epi8(places, runs_.before(i), after_one);
       store_512(end, _mm512_maskz_compress_epi8(starts, edge));
       end += std::popcount(starts);
     }

@@ -1,6 +1,6 @@
 // Zero streams back to masks of the non-zero words: a stream in each 64-bit lane of some vectors.
 //
-// A pair of a stretch of non-zero words and the zero run behind it is one step of each lane. A lane
+// A pair of a stretch of non-zero words and the zero run after it is one step of each lane. A lane
 // reads up to 64 bits of its stream and then writes up to 64 bits of its mask.
 
 #pragma once
@@ -103,7 +103,7 @@ class ZeroLanes {
     const __m128i run_shift = _mm_cvtsi32_si128(64 - symbol_bits_);
     constexpr int a_or_b_xor_c = 0xF6;
 
-    // What is left of each window, inverted, so that the ones in front can be counted; behind its
+    // What is left of each window, inverted, so that the ones in front can be counted; after its
     // end there seem to be ones.
     VectorArray<vectors> window;
     VectorArray<vectors> used;
@@ -132,7 +132,7 @@ class ZeroLanes {
           used[i] = _mm512_mask_add_epi64(used[i], has_run, used[i], symbol_bits);
           window[i] = _mm512_mask_sll_epi64(rest, has_run, rest, symbol_shift);
         } else {
-          // A run may go past the end of the mask's 64 bits; behind it, there is no room for ones.
+          // A run may go past the end of the mask's 64 bits; after it, there is no room for ones.
           const __m512i end = _mm512_add_epi64(used[i], _mm512_add_epi64(ones, symbol_bits));
           const __mmask8 fits =
               _mm512_cmple_epu64_mask(_mm512_max_epu64(filled, end), _mm512_set1_epi64(64));
@@ -181,10 +181,10 @@ class ZeroLanes {
       const std::size_t index = started_++;
       const DecodeJob& job = jobs_[index];
       masks_[index].nonzero = NonzeroMask::malformed;
-      if (job.zero_bytes > stream_size_ - zeros_behind) continue;
+      if (job.zero_bytes > stream_size_ - zeros_after) continue;
       std::uint8_t* const bytes = stream_of(lane);
       if (job.zero_bytes > 0) std::memcpy(bytes, job.zero_stream, job.zero_bytes);
-      std::memset(bytes + job.zero_bytes, 0, zeros_behind);
+      std::memset(bytes + job.zero_bytes, 0, zeros_after);
       // Zero runs are not written.
       std::memset(masks_[index].bytes, 0, sizeof masks_[index].bytes);
       job_[at(lane)] = index;
@@ -193,12 +193,12 @@ class ZeroLanes {
     return false;
   }
 
-  static constexpr std::size_t zeros_behind = 64;
+  static constexpr std::size_t zeros_after = 64;
 
   /// A malformed stream goes on for as long as words are missing, each taking a symbol.
   static std::size_t stream_size(const Parameters& p) {
     return round_up(max_job_words * static_cast<std::size_t>(1 + zero_run_bits(p)) / 8 + 1 +
-                    zeros_behind);
+                    zeros_after);
   }
   std::uint8_t* stream_of(int lane) const { return memory_ + at(lane) * stream_size_; }
 

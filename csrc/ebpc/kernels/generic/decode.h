@@ -99,7 +99,7 @@ class PlaneRows {
   unsigned raw_bits_;
   unsigned inverse_;
   std::uint64_t prefixes_ = 0;     // their first bits, from the top
-  std::uint64_t stop_ = 0;         // the bit behind them
+  std::uint64_t stop_ = 0;         // the bit after them
   std::uint64_t plane_bits_ = 0;   // all their other bits
   std::uint64_t lane_planes_ = 0;  // where these go
 };

@@ -33,7 +33,7 @@ std::uint64_t code_chunks(const Parameters& p, WordSpan span, Zeros& zeros, Plan
   constexpr std::size_t front = vector_bytes / sizeof(Word);
   constexpr std::size_t max_step = Planes::blocks * static_cast<std::size_t>(Planes::slots);
   // Less than a step is left from the chunk before, or added to the last one, and a step is read
-  // behind the end.
+  // after the end.
   alignas(vector_bytes) Word buffer[front + max_step + chunk_words + 64 + 2 * max_step];
   std::uint64_t masks[chunk_words / 64];
   Word* const packed = buffer + front;

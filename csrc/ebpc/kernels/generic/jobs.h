@@ -103,7 +103,7 @@ template <class Word>
 class JobBatch {
  public:
   static constexpr std::size_t none = ~std::size_t{0};
-  /// Bytes for the non-zero words of a job, in whole blocks, and some vectors of words behind them.
+  /// Bytes for the non-zero words of a job, in whole blocks, and some vectors of words after them.
   static constexpr std::size_t words_bytes =
       round_up((max_job_words + max_block_size + 2 * 64) * sizeof(Word));
 
@@ -134,7 +134,7 @@ class JobBatch {
     return failed_;
   }
 
-  /// Copies the plane stream of the batch's next job that has non-zero words, with 64 zeros behind
+  /// Copies the plane stream of the batch's next job that has non-zero words, with 64 zeros after
   /// it. Returns the job, or none. Other jobs are dealt with.
   std::size_t take(std::uint8_t* stream) {
     while (next_ < end_) {

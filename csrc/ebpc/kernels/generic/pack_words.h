@@ -123,7 +123,7 @@ std::uint64_t nonzero_mask_of(const Word* words, Word zero) {
   return nonzero_mask(zeros);
 }
 
-/// Packs whole masks of 64 words; returns the end of the packed ones. Writes up to 8 bytes behind
+/// Packs whole masks of 64 words; returns the end of the packed ones. Writes up to 8 bytes after
 /// it.
 template <class Word>
 Word* pack_masks(const Word* words, std::size_t mask_count, Word zero, std::uint64_t* masks,
@@ -146,7 +146,7 @@ Word* pack_masks(const Word* words, std::size_t mask_count, Word zero, std::uint
 /// where the packed ones go on; 16 more are read.
 template <class Word>
 const Word* unpack_mask(const Word* packed, std::uint64_t mask, Word zero, Word* words) {
-  // Of every run as many words are copied, and zero words are put behind it: more than are needed,
+  // Of every run as many words are copied, and zero words are put after it: more than are needed,
   // and always as many, so that there is no loop within the loop.
   constexpr int at_once = 16;
   Word unpacked[64 + 2 * at_once];

@@ -1,5 +1,5 @@
 // Plane streams to words, for every setting: several streams in turn, since within one stream each
-// code's place depends on the code before. A row of uncompressed planes and the symbol behind it
+// code's place depends on the code before. A row of uncompressed planes and the symbol after it
 // are one step. They become XORed bit planes, and when a stream's are all there, these become
 // words.
 
@@ -27,8 +27,8 @@ class PlaneMemory {
   explicit PlaneMemory(const Parameters& p)
       : max_blocks_((max_job_words + static_cast<std::size_t>(p.block_size) - 1) /
                     static_cast<std::size_t>(p.block_size)),
-        lanes_bytes_(round_up((max_blocks_ + 1) * Group::block_bytes + written_behind)),
-        stream_bytes_(round_up(max_plane_stream_bits(p, max_job_words) / 8 + 1 + read_behind)) {}
+        lanes_bytes_(round_up((max_blocks_ + 1) * Group::block_bytes + written_after)),
+        stream_bytes_(round_up(max_plane_stream_bits(p, max_job_words) / 8 + 1 + read_after)) {}
 
   std::size_t max_blocks() const { return max_blocks_; }
   std::size_t size() const { return lanes(slots); }
@@ -51,16 +51,16 @@ class PlaneMemory {
   std::size_t stream(std::size_t slot) const { return lanes(slot) + lanes_bytes_; }
 
  private:
-  // By a row of planes, and by a symbol and the zeros behind it up to the end of a block.
-  static constexpr std::size_t written_behind = 32 * Group::lane_bytes + 2 * 64;
-  static constexpr std::size_t read_behind = 64;
+  // By a row of planes, and by a symbol and the zeros after it up to the end of a block.
+  static constexpr std::size_t written_after = 32 * Group::lane_bytes + 2 * 64;
+  static constexpr std::size_t read_after = 64;
 
   std::size_t max_blocks_;
   std::size_t lanes_bytes_;
   std::size_t stream_bytes_;
 };
 
-/// Planes that are zero before the XOR: behind it, such a plane is the XOR of all before it. There
+/// Planes that are zero before the XOR: after it, such a plane is the XOR of all before it. There
 /// are too many of them for a branch that is guessed, and too few for each step to look at all
 /// planes, so their places are noted.
 template <class Syntax>
@@ -100,7 +100,7 @@ class RepeatedPlanes {
 
 /// Decodes the plane streams of a batch. Rows copies uncompressed planes to lanes:
 ///   Row copy(from, shift, to): those from that bit of a byte on, if there are any; what stands
-///     behind them in `to` is undefined
+///     after them in `to` is undefined
 ///   count(Row): how many they are, or more than there may be in a row, which is `planes`
 /// Words turns the planes of blocks into words:
 ///   decode(lanes, bases, blocks, words): false if one of the planes is malformed
@@ -149,7 +149,7 @@ class PlanePass {
 
   struct Step {
     typename Rows::Row row;   // the uncompressed planes
-    std::uint64_t window;     // of the stream, behind these
+    std::uint64_t window;     // of the stream, after these
     std::uint64_t code_bits;  // in its low 6 bits, those of the symbol there
   };
 
@@ -192,7 +192,7 @@ class PlanePass {
                                          std::size_t& repeated) {
     const auto& symbol = syntax_.symbols[step.window >> syntax_.symbol_shift];
     std::uint8_t* const to = memory + out_of(at);
-    // Its first plane, and zeros behind it up to the end of the block.
+    // Its first plane, and zeros after it up to the end of the block.
     Vector<std::remove_cvref_t<decltype(symbol.lane)>> first{};
     first[0] = symbol.lane;
     store_vector(to, first);
@@ -221,7 +221,7 @@ class PlanePass {
   }
 
   /// Takes the last step of a slot, which went too far, once more: by a row that seems to go on
-  /// behind the block, or by a malformed symbol. Returns false if it is malformed.
+  /// after the block, or by a malformed symbol. Returns false if it is malformed.
   [[gnu::noinline]] bool take_careful_step(std::uint8_t* const memory, std::size_t slot,
                                            Position& at) {
     at = before_.of[slot];
@@ -241,7 +241,7 @@ class PlanePass {
       step.window = window(memory + byte_of(at), at & 7);
       step.code_bits = 0;
       if constexpr (Syntax::eights) {
-        // Neither the top plane's code is kept, nor may what the row has copied from behind the
+        // Neither the top plane's code is kept, nor may what the row has copied from after the
         // block stand where a block of fewer planes has none.
         const std::uint8_t top = memory[out_of(at) - 1];
         if (top < 0x80 && plane_of_code(top) >= 0x80) return false;
@@ -291,7 +291,7 @@ class PlanePass {
     const std::size_t blocks = jobs_.blocks(job);
     const std::uint8_t* const bases = memory_ + Memory::base(slot, most_blocks - blocks);
     std::uint8_t* const lanes = memory_ + places_.lanes(slot);
-    // What is behind the last block is turned into words together with it. The stream, of which
+    // What is after the last block is turned into words together with it. The stream, of which
     // that may be the memory, is done with.
     std::memset(lanes + blocks * Group::block_bytes, 0,
                 (Words::blocks_at_once - 1) * Group::block_bytes);

@@ -90,7 +90,7 @@ struct PlaneSyntax {
   int symbol_shift;     // leaves them
   int base_shift;       // leaves a base
   Position raw_step;    // for an uncompressed plane
-  Position block_step;  // from behind a block to the planes of the next one
+  Position block_step;  // from after a block to the planes of the next one
   Symbol symbols[1 << (short_prefix_bits + (Group::slots == 64 ? 6 : 5))];  // by their first bits
 
  private:

@@ -39,7 +39,7 @@ class PlaneWriter {
     }
   }
 
-  /// Codes blocks of packed words; words[-1] is the word before them. Words behind the last block
+  /// Codes blocks of packed words; words[-1] is the word before them. Words after the last block
   /// are read, but do not matter.
   void put(const Word* words, std::size_t block_count) {
     for (std::size_t b = 0; b < block_count; b += blocks) {

@@ -1,4 +1,4 @@
-// Bit writers without branches, for encoders that may store a few bytes behind their stream.
+// Bit writers without branches, for encoders that may store a few bytes after their stream.
 
 #pragma once
 
@@ -17,7 +17,7 @@ namespace {
 }
 
 /// Bits in the order of the stream. Every put stores 8 bytes, of which the first has bits of codes
-/// before, and those behind the last are zero. Loops work on a local copy, since the stores of
+/// before, and those after the last are zero. Loops work on a local copy, since the stores of
 /// bytes might otherwise change the members.
 class StreamWriter {
  public:
@@ -42,11 +42,11 @@ class StreamWriter {
   [[gnu::always_inline]] void put_first_bits(std::uint64_t bits, int count) {
     const std::uint64_t stored = waiting_ | bits >> filled_;
     store_stream(out_, stored);
-    const std::uint64_t behind = bits << 1 << (filled_ ^ 63);  // what did not fit
+    const std::uint64_t after = bits << 1 << (filled_ ^ 63);  // what did not fit
     const auto end = filled_ + static_cast<std::uint64_t>(count);
     out_ += end / 8;
     const std::uint64_t all_full = -(end / 64);  // a mask: a branch would guess badly
-    waiting_ = (stored << (end & 56) & ~all_full) | (behind & all_full);
+    waiting_ = (stored << (end & 56) & ~all_full) | (after & all_full);
     filled_ = end % 8;
   }
 
@@ -84,7 +84,7 @@ class CodeWriter {
     bits_ += count;
   }
 
-  /// Stores the end of the last code, and zeros behind it.
+  /// Stores the end of the last code, and zeros after it.
   void finish() { store(0); }
 
   std::uint64_t bits() const { return bits_; }

@@ -16,7 +16,7 @@ struct ZeroTable {
   static constexpr int run_symbol_bits = 5;
 
   /// [zeros pending << 8 | mask of the non-zero words]: the code, up to 24 bits; then in 3 bits the
-  /// zeros pending behind it unless all words are zero; then in 5 the number of bits of the code.
+  /// zeros pending after it unless all words are zero; then in 5 the number of bits of the code.
   std::uint32_t entries[max_run << 8];
 
   static constexpr std::uint32_t code(std::uint32_t entry) { return entry >> 8; }
@@ -258,13 +258,13 @@ class ZeroCounter {
         open += 64;
         continue;
       }
-      // The run that ends in this mask, whole ones, and what is open behind them.
+      // The run that ends in this mask, whole ones, and what is open after them.
       const int first = __builtin_ctzll(mask);
-      const int behind = __builtin_clzll(mask);
+      const int after = __builtin_clzll(mask);
       runs += symbols(open + static_cast<std::uint64_t>(first));
-      open = static_cast<std::uint64_t>(behind);
+      open = static_cast<std::uint64_t>(after);
       runs += static_cast<std::uint64_t>(count_ones(mask & ~(mask >> 1))) - 1;
-      runs += cuts(~mask & ~std::uint64_t{0} << first & ~std::uint64_t{0} >> behind);
+      runs += cuts(~mask & ~std::uint64_t{0} << first & ~std::uint64_t{0} >> after);
     }
     ones_ += ones;
     runs_ += runs;
