@@ -176,6 +176,7 @@ def zipnn(dtype: torch.dtype) -> Compressor:
     codec = ZipNN(bytearray_dtype=str(dtype).removeprefix("torch."), threads=1)
     return Compressor(
         "ZipNN",
+        # Of a copy, which counts in: ZipNN changes what it is given.
         lambda x: codec.compress(words_of(x).tobytes()),
         lambda packed, like: _tensor(bytes(codec.decompress(packed)), like),
     )
