@@ -13,6 +13,7 @@
 #include <optional>
 #include <ranges>
 #include <span>
+#include <sstream>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -198,7 +199,10 @@ Tensor quantize(const Tensor& x, Tensor words, double scale, OptionalInt word_bi
     const ebpc::DTypeTraits& of = ebpc::traits(dtype);
     if (x.scalar_type() != ScalarType::Float || of.all_bits || of.bytes > 2) {
       throw std::runtime_error(
-          "TypeError: x must be of dtype float32 and words of int8, uint8, int16 or uint16");
+          std::string("TypeError: x must be of dtype float32 and words of int8, uint8, int16 or "
+                      "uint16, got ") +
+          torch::headeronly::toString(x.scalar_type()) + " and " +
+          torch::headeronly::toString(words.scalar_type()));
     }
     if (!std::ranges::equal(x.sizes(), words.sizes()) ||
         !std::ranges::equal(x.strides(), words.strides()) || !has_no_gaps(words)) {
@@ -208,9 +212,9 @@ Tensor quantize(const Tensor& x, Tensor words, double scale, OptionalInt word_bi
     const ebpc::Quantization q{static_cast<float>(scale), p.zero, ebpc::min_word(p),
                                ebpc::max_word(p), to_nearest};
     if (!(q.scale > 0 && std::isfinite(q.scale))) {
-      throw ebpc::Error(
-          ebpc::ErrorCode::argument,
-          "scale must be positive and finite in float32, got " + std::to_string(scale));
+      std::ostringstream message;
+      message << "scale must be positive and finite in float32, got " << scale;
+      throw ebpc::Error(ebpc::ErrorCode::argument, message.str());
     }
     const auto count = static_cast<std::size_t>(x.numel());
     const auto* const values = static_cast<const float*>(x.const_data_ptr());

@@ -253,21 +253,20 @@ def test_words_lie_in_memory_as_the_values_do_but_without_gaps():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "message"),
+    ("arguments", "error", "name"),
     [
-        ({"scale": 0.0}, ValueError, "scale must be positive and finite in float32, got 0.0"),
-        ({"scale": 1e300}, ValueError, "scale must be positive and finite in float32, got 1"),
-        ({"word_bits": 9}, ValueError, "word_bits must be at most 8 for int8, got 9"),
-        ({"zero_point": 128}, ValueError, "zero must be from -128 to 127, got 128"),
-        ({"words": torch.zeros(4, dtype=torch.int32)}, TypeError, "x must be of dtype float32 and"),
-        ({"x": torch.zeros(4, dtype=torch.float64)}, TypeError, "x must be of dtype float32 and"),
-        ({"words": torch.zeros(3).char()}, ValueError, "words must have the shape and the strides"),
-        ({"words": torch.zeros(8).char()[::2]}, ValueError, "words must have the shape and the"),
+        ({"scale": 0.0}, ValueError, "scale"),
+        ({"scale": 1e300}, ValueError, "scale"),
+        ({"word_bits": 9}, ValueError, "word_bits"),
+        ({"zero_point": 128}, ValueError, "zero"),
+        ({"words": torch.zeros(4, dtype=torch.bool)}, TypeError, "x"),
+        ({"x": torch.zeros(4, dtype=torch.float64)}, TypeError, "x"),
+        ({"words": torch.zeros(8).char()[::2]}, ValueError, "words"),
     ],
 )
-def test_the_operator_names_what_is_wrong(arguments, error, message):
+def test_the_operator_names_what_is_wrong(arguments, error, name):
     given = {"x": torch.zeros(4), "words": torch.zeros(4, dtype=torch.int8), "scale": 1.0}
-    with pytest.raises(error, match=f"^{message}"), translated():
+    with pytest.raises(error, match=about(name)), translated():
         torch.ops.torch_ebpc.quantize(**given | arguments)
 
 
