@@ -11,6 +11,8 @@ from torch import Tensor
 
 from torch_ebpc.errors import translated
 
+_FLOAT32 = torch.finfo(torch.float32)  # what scales have to be within, to divide by them
+
 
 @dataclasses.dataclass(frozen=True)
 class Quantizer:
@@ -83,8 +85,8 @@ class Quantizer:
                 "scale must be 'batch', 'calibrated' or a number, got a"
                 f" {type(self.scale).__name__}"
             )
-        elif not 0 < self.scale < float("inf"):
-            raise ValueError(f"scale must be positive and finite, got {self.scale}")
+        elif not _FLOAT32.tiny <= self.scale <= _FLOAT32.max:
+            raise ValueError(f"scale must be positive and finite in float32, got {self.scale}")
         elif self.affine:
             raise ValueError(
                 "scale must be 'batch' or 'calibrated' for affine quantization, whose zero point"
@@ -141,9 +143,7 @@ class Quantizer:
         """Under which a range of values comes to ``headroom`` of a range of words."""
         if values == 0:
             return 1.0
-        # Within what float32 can divide by.
-        float32 = torch.finfo(torch.float32)
-        return min(max(values / (self.headroom * words), float32.tiny), float32.max)
+        return min(max(values / (self.headroom * words), _FLOAT32.tiny), _FLOAT32.max)
 
     def quantize(self, x: Tensor, scale: float, zero_point: int = 0) -> Tensor:
         """Fixed-point words of ``x`` (any floating dtype), of dtype :attr:`dtype`, same shape.

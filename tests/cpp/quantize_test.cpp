@@ -68,7 +68,7 @@ TEST_P(QuantizeTest, GivesTheWordsOfPlainArithmetic) {
       {0.1F, 0, -2, 1, true},          {0.5F, 0, -32768, 32767, true},
       {7e30F, 0, 0, 65535, false},     {0.01F, 65535, 0, 65535, true},
   };
-  for (Quantization q : settings) {
+  for (const Quantization& q : settings) {
     for (const std::size_t count : {0, 1, 31, 500, 5000}) {
       const std::vector<float> values = values_around(q, count);
       if (q.smallest_word >= -128 && q.largest_word <= 255) expect_words<std::uint8_t>(q, values);

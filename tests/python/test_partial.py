@@ -151,7 +151,7 @@ def test_a_damaged_segment_loses_that_segment_only_and_its_samples_are_named():
     assert torch.equal(recovered.tensor, expected)
 
 
-def test_a_cut_loses_what_is_behind_it():
+def test_a_cut_loses_what_is_after_it():
     x = small_integers((3, 4096))
     packed = torch_ebpc.compress(x)
     header_bytes = torch_ebpc.inspect(packed).header_bytes

@@ -241,6 +241,12 @@ def test_values_that_saturate_are_counted():
     assert quantizer.quantize_and_count(x[:1], 1.0)[1] == 0
 
 
+@pytest.mark.parametrize("scale", [1e-50, 1e-40, 1e39])
+def test_a_scale_that_float32_cannot_divide_by_is_refused(scale):
+    with pytest.raises(ValueError, match=about("scale")):
+        Quantizer(scale=scale)
+
+
 def test_words_lie_in_memory_as_the_values_do_but_without_gaps():
     x = torch.rand(2, 3, 4, 5).to(memory_format=torch.channels_last)
     expected = Quantizer().quantize(x.contiguous(), 0.01)

@@ -1,5 +1,5 @@
-"""save_compressed: casts of weights are made again, of the same weights; and bytes are coded as
-the words that they are."""
+"""save_compressed: weights are left, casts of them are made again, of the same weights; and bytes
+are coded as the words that they are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import torch_ebpc
 from torch_ebpc import save_compressed
-from torch_ebpc.saved_report import CAST, SavedReport
+from torch_ebpc.saved_report import CAST, PARAMETER, SavedReport
 
 
 class Block(nn.Module):
@@ -164,3 +164,26 @@ def test_masks_are_coded_by_their_bits_where_these_become_smaller(kind, ratio):
     assert total.packed == 1
     assert total.packed_tensor_bytes == mask.nbytes
     assert ratio <= total.ratio < 2 * ratio
+
+
+def test_parameters_are_left_in_any_view_and_buffers_where_the_model_is_known():
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(64, 64)
+            self.frozen = nn.Linear(64, 64).requires_grad_(False)
+            self.register_buffer("scale", torch.ones(64, 64))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.frozen(self.linear(x)) * self.scale
+
+    model, x = Scaled(), torch.zeros(64, 64)
+    with save_compressed(model) as saved:
+        model(x)
+    kept = saved.report().total().kept
+    assert kept == {PARAMETER: (1, 64 * 64 * 4), "buffer": (1, 64 * 64 * 4)}
+    with save_compressed() as saved:
+        model(x)
+    total = saved.report().total()
+    assert total.kept == {PARAMETER: (1, 64 * 64 * 4)}
+    assert total.packed == 2  # the input and the buffer
